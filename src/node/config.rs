@@ -1,0 +1,53 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::membership::{ClusterId, MemberId, Roster};
+
+/// What a node needs to run once it knows which cluster it belongs to.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub name: String,
+    /// Holds `member/wal`, `member/snap` and `member/store.redb`.
+    pub data_dir: PathBuf,
+    /// Where the log lives when it is to be on another disk than the data directory.
+    pub wal_dir: Option<PathBuf>,
+    pub advertise_client_urls: Vec<String>,
+    /// Ignored when the log exists already.
+    pub founding: Option<Founding>,
+    pub heartbeat: Duration,
+    pub election: Duration,
+    pub pre_vote: bool,
+    /// Let a lone or well-connected node campaign sooner at start.
+    pub initial_election_tick_advance: bool,
+    /// Applied entries between two durable commits of the store that allow the log to be cut.
+    pub snapshot_count: u64,
+    /// Entries kept behind for slow followers.
+    pub catchup_entries: u64,
+    /// Durability is given up for speed; asked for by `--unsafe-no-fsync` only.
+    pub unsafe_no_fsync: bool,
+    pub strict_reconfig_check: bool,
+    pub max_learners: usize,
+    pub limits: Limits,
+}
+
+/// The identity of a node that starts without a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Founding {
+    pub member: MemberId,
+    pub cluster: ClusterId,
+    /// The members the cluster starts with; for a node that joins a running cluster, those it has now.
+    pub roster: Roster,
+    /// Whether this node joins a running cluster: its log starts empty and it waits to be sent one.
+    pub join: bool,
+}
+
+/// What a client may ask for.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub max_request_bytes: usize,
+    pub max_txn_ops: usize,
+    /// Zero or less: no quota.
+    pub quota_bytes: i64,
+    pub max_concurrent_streams: Option<u32>,
+    pub watch_progress_interval: Duration,
+}

@@ -1,0 +1,36 @@
+use crate::apply;
+use crate::replica::MembershipError;
+
+/// Why a node did not do what a client asked. The API has etcd's code and text for each.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The state machine refused; every member would have.
+    #[error(transparent)]
+    Apply(#[from] apply::Error),
+    #[error(transparent)]
+    Membership(#[from] MembershipError),
+    #[error("the request was not applied in time")]
+    Timeout,
+    #[error("the request was not applied in time; the leader was lost shortly before")]
+    TimeoutLeaderLost,
+    #[error("no leader is known")]
+    NoLeader,
+    #[error("the leader changed while the read waited")]
+    LeaderChanged,
+    #[error("this member does not lead")]
+    NotLeader,
+    #[error("too many requests wait to be applied")]
+    TooManyRequests,
+    #[error("the request has {size} bytes, the limit is {limit}")]
+    RequestTooLarge { size: usize, limit: usize },
+    #[error("too few members have started for this change")]
+    NotEnoughStarted,
+    #[error("too few members are connected for this change")]
+    Unhealthy,
+    #[error("this member is a learner")]
+    Learner,
+    #[error("that member cannot take over the leadership")]
+    BadTransferee,
+    #[error("the node is stopping")]
+    Stopped,
+}

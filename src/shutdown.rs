@@ -1,0 +1,19 @@
+//! Signals, and the one cancellation tree that every task hangs on.
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+/// Waits for SIGINT or SIGTERM, then cancels `stop`.
+pub async fn on_signal(stop: CancellationToken) -> std::io::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let name = tokio::select! {
+        _ = interrupt.recv() => "interrupt",
+        _ = terminate.recv() => "terminated",
+        () = stop.cancelled() => return Ok(()),
+    };
+    info!(signal = name, "received signal; shutting down");
+    stop.cancel();
+    Ok(())
+}

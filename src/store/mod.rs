@@ -1,0 +1,5 @@
+//! Revisions on disk.
+
+/// The store on disk.
+#[derive(Debug)]
+pub struct Store {}
