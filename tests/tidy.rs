@@ -61,7 +61,10 @@ fn every_module_has_a_layer() {
     for line in root.lines() {
         let Some(name) = line.strip_prefix("pub mod ") else { continue };
         let name = name.trim_end_matches(';');
-        assert!(name == "sim" || layer_of(name).is_some(), "`{name}` has no layer in tests/tidy.rs");
+        assert!(
+            name == "sim" || layer_of(name).is_some(),
+            "`{name}` has no layer in tests/tidy.rs"
+        );
     }
 }
 
@@ -110,7 +113,8 @@ fn nothing_is_left_over() {
         for (number, line) in (1..).zip(file.text.lines()) {
             let found = words.iter().find(|word| line.contains(**word)).copied();
             let owed = concat!("TO", "DO");
-            let found = found.or_else(|| (line.contains(owed) && !line.contains('#')).then_some(owed));
+            let found =
+                found.or_else(|| (line.contains(owed) && !line.contains('#')).then_some(owed));
             if let Some(word) = found {
                 writeln!(wrong, "{}:{number}: `{word}`", file.path.display()).unwrap();
             }

@@ -1,1 +1,3 @@
-//! cli
+//! Command lines.
+
+pub mod lab;
