@@ -1,1 +1,248 @@
-//! The discovery token.
+//! The discovery token: one bootstrap of one cluster, and a secret.
+//!
+//! Whoever knows a token can register in its cluster, so logs, metrics and page titles show the
+//! [`PublicId`] only. A token keeps the spelling it was made with: the ids of etcd members depend
+//! on every byte of the discovery URL.
+
+use std::fmt;
+use std::str::FromStr;
+
+use sha2::{Digest, Sha256};
+
+/// A token of the short form: 40 or 32 hexadecimal digits, or a UUID.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Token(String);
+
+/// What may be shown of a token: the first 12 hexadecimal digits of its SHA-256.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PublicId(String);
+
+/// Where a token lives below the public URL; the key of everything stored about it.
+///
+/// Two forms exist: `/<token>`, made by `/new` or by hand, and `/v2/keys/<any path>`, the spelling
+/// of an etcd v2 store. They are different tokens even when they end alike, because the discovery
+/// URL differs and with it the id of every member.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct TokenPath(String);
+
+/// Why a text is no token or no path of one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error("a token is 40 or 32 hexadecimal digits or a UUID")]
+    NoToken,
+    #[error("a token path has at most {MAX_PATH_BYTES} bytes, not {bytes}")]
+    PathTooLong { bytes: usize },
+    #[error("a token path is made of letters, digits and `-._~` between slashes, not `{segment}`")]
+    PathSegment { segment: String },
+    #[error("the token's path is missing after /v2/keys/")]
+    PathEmpty,
+}
+
+/// The longest path of a raw token.
+pub const MAX_PATH_BYTES: usize = 256;
+
+/// The prefix of the raw form in URLs; etcd's keys leave it out.
+const RAW_PREFIX: &str = "/v2/keys";
+
+impl Token {
+    /// A fresh token of 160 random bits.
+    pub fn draw() -> Self {
+        let bits: [u8; 20] = rand::random();
+        Self(hex(&bits))
+    }
+
+    /// The whole token; only for URLs handed to whoever asked for it.
+    pub fn secret(&self) -> &str {
+        &self.0
+    }
+
+    /// What logs may show.
+    pub fn public_id(&self) -> PublicId {
+        PublicId::of(&self.0)
+    }
+}
+
+impl FromStr for Token {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let is_hex = |part: &str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let fits = match text.len() {
+            32 | 40 => is_hex(text),
+            36 => {
+                let groups: Vec<&str> = text.split('-').collect();
+                groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
+                    && groups.iter().all(|group| is_hex(group))
+            }
+            _ => false,
+        };
+        if fits { Ok(Self(text.to_owned())) } else { Err(Error::NoToken) }
+    }
+}
+
+impl TokenPath {
+    /// The path of a token in the short form.
+    pub fn short(token: &Token) -> Self {
+        Self(format!("/{}", token.0))
+    }
+
+    /// The path of a token in the raw form, from the segments after `/v2/keys`.
+    ///
+    /// Bytes that a client might percent-encode are refused: two spellings of one path would be
+    /// two discovery URLs.
+    pub fn raw<'a>(segments: impl IntoIterator<Item = &'a str>) -> Result<Self, Error> {
+        let mut path = RAW_PREFIX.to_owned();
+        for segment in segments {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+            if matches!(segment, "" | "." | "..") || !segment.bytes().all(plain) {
+                return Err(Error::PathSegment { segment: segment.to_owned() });
+            }
+            path.push('/');
+            path.push_str(segment);
+        }
+        match path.len() {
+            len if len == RAW_PREFIX.len() => Err(Error::PathEmpty),
+            len if len > MAX_PATH_BYTES => Err(Error::PathTooLong { bytes: len }),
+            _ => Ok(Self(path)),
+        }
+    }
+
+    /// Takes back a path that [`TokenPath::as_str`] gave, as storage does.
+    pub fn stored(path: String) -> Self {
+        Self(path)
+    }
+
+    /// The path below the public URL, with a leading slash.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The directory key that v2 answers show.
+    pub fn key(&self) -> &str {
+        self.0.strip_prefix(RAW_PREFIX).unwrap_or(&self.0)
+    }
+
+    /// The one spelling of the discovery URL that every member must use.
+    pub fn discovery_url(&self, public_url: &str) -> String {
+        format!("{public_url}{}", self.0)
+    }
+
+    /// What logs may show.
+    pub fn public_id(&self) -> PublicId {
+        match self.0.strip_prefix(RAW_PREFIX) {
+            Some(key) => PublicId::of(key),
+            None => PublicId::of(self.0.trim_start_matches('/')),
+        }
+    }
+}
+
+impl PublicId {
+    fn of(secret: &str) -> Self {
+        Self(hex(&Sha256::digest(secret.as_bytes())[..6]))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PublicId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for PublicId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Token#{}", self.public_id())
+    }
+}
+
+impl fmt::Debug for TokenPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TokenPath#{}", self.public_id())
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drawn_tokens_are_40_lower_case_digits_and_differ() {
+        let (one, other) = (Token::draw(), Token::draw());
+        assert_ne!(one, other);
+        assert_eq!(one.secret().len(), 40);
+        assert!(one.secret().bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)));
+        assert_eq!(one.secret().parse::<Token>().unwrap(), one);
+    }
+
+    #[test]
+    fn forms_made_elsewhere_are_tokens_and_other_texts_are_not() {
+        for text in [
+            "6c007a14875d53d9bf0ef5a6fc0257c8",
+            "6c007a14875d53d9bf0ef5a6fc0257c86c007a14",
+            "6c007a14-875d-53d9-bf0e-f5a6fc0257c8",
+            "6C007A14-875D-53D9-BF0E-F5A6FC0257C8",
+        ] {
+            assert_eq!(text.parse::<Token>().unwrap().secret(), text);
+        }
+        for text in [
+            "",
+            "new",
+            "6c007a14875d53d9bf0ef5a6fc0257c",
+            "6c007a14875d53d9bf0ef5a6fc0257cg",
+            "6c007a1487-5d-53d9-bf0e-f5a6fc0257c8",
+            "6c007a14é875d53d9bf0ef5a6fc0257c",
+        ] {
+            assert_eq!(text.parse::<Token>(), Err(Error::NoToken), "{text}");
+        }
+    }
+
+    #[test]
+    fn logs_show_the_public_id_only() {
+        let token: Token = "6c007a14875d53d9bf0ef5a6fc0257c8".parse().unwrap();
+        let path = TokenPath::short(&token);
+        assert_eq!(path.public_id(), token.public_id());
+        assert_eq!(path.public_id().as_str().len(), 12);
+        for shown in [format!("{token:?}"), format!("{path:?}")] {
+            assert!(!shown.contains("6c007a14"), "{shown}");
+            assert!(shown.contains(token.public_id().as_str()), "{shown}");
+        }
+    }
+
+    #[test]
+    fn both_forms_know_their_key_and_their_url() {
+        let short = TokenPath::short(&"6c007a14875d53d9bf0ef5a6fc0257c8".parse().unwrap());
+        assert_eq!(short.key(), "/6c007a14875d53d9bf0ef5a6fc0257c8");
+        assert_eq!(
+            short.discovery_url("http://h:1"),
+            "http://h:1/6c007a14875d53d9bf0ef5a6fc0257c8"
+        );
+        let raw = TokenPath::raw(["discovery", "tok1"]).unwrap();
+        assert_eq!(raw.key(), "/discovery/tok1");
+        assert_eq!(raw.discovery_url("http://h:1"), "http://h:1/v2/keys/discovery/tok1");
+    }
+
+    #[test]
+    fn paths_with_more_than_one_spelling_are_refused() {
+        for segments in [vec!["a b"], vec!["a%20b"], vec!["..", "a"], vec!["a", ""], vec!["é"]] {
+            assert!(matches!(TokenPath::raw(segments), Err(Error::PathSegment { .. })));
+        }
+        assert_eq!(TokenPath::raw([]), Err(Error::PathEmpty));
+        let long = "a".repeat(MAX_PATH_BYTES);
+        assert!(matches!(TokenPath::raw([long.as_str()]), Err(Error::PathTooLong { .. })));
+    }
+}

@@ -1,1 +1,46 @@
-//! admission
+//! Who may found a cluster: the registry's rules as pure functions.
+//!
+//! A token waits for `size` founders. A node applies with a key (its member id) and a value
+//! (`name=url,...`); [`Application::check`] judges what can be judged without knowing anybody else,
+//! [`decide`] the rest. Rules, in the order they are applied:
+//!
+//! 1. The value is a member list of exactly one well-formed, reachable member, within bounds.
+//! 2. The key is the member id that follows from the value and the canonical discovery URL. A node
+//!    that was given another spelling of the URL computes other ids for everybody and would found
+//!    a cluster of its own; here is the only place where that can be seen before it happens.
+//! 3. An identical repeat while the token is open resumes: the first registration counts.
+//! 4. A founder that returns after the token is full is refused. Its log is gone, so it must not
+//!    vote again under its old id.
+//! 5. The first `size` applications, in commit order, are the founders; a founder's name and URLs
+//!    are its own. Whoever comes later is recorded as surplus and never shown as a member.
+//!
+//! What is deliberately absent: storage, waiting, HTTP, and the clock, which comes as an argument.
+//! A refused newcomer changes nothing for anybody else.
+
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod application;
+mod decide;
+mod founding;
+mod refusal;
+mod spelling;
+mod words;
+
+pub use application::Application;
+pub use decide::{Decision, decide};
+pub use founding::{Founding, Registered, State};
+pub use refusal::Refusal;
+pub use spelling::Door;
+pub use words::{ClusterSize, Label, LabelError, SizeError, Ttl, TtlError, UnixMillis};
+
+/// The longest value a node may register.
+pub const MAX_VALUE_BYTES: usize = 2048;
+/// The longest member name.
+pub const MAX_NAME_BYTES: usize = 128;
+/// The most peer URLs of one member.
+pub const MAX_URLS: usize = 16;
+/// The most late registrations kept for one token; further ones are refused.
+pub const MAX_SURPLUS: usize = 256;
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,90 @@
-//! Command lines.
+//! The command tree of `quorate`: flags in, exit code out.
+//!
+//! Exit codes: 0 stopped cleanly, 1 failed while running, 2 wrong flags or configuration. Whatever
+//! goes wrong ends in one line `quorate: <what>` on standard error, several lines only when several
+//! configuration problems are reported at once.
 
 pub mod lab;
+mod serve;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config;
+
+/// The bootstrap service for etcd and quorate clusters.
+#[derive(Debug, Parser)]
+#[command(name = "quorate", version, about, disable_help_subcommand = true)]
+struct Quorate {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Hand out discovery tokens over HTTP and answer DNS
+    Serve(config::serve::Flags),
+    /// Try a whole cluster on this machine
+    #[command(subcommand)]
+    Lab(lab::Command),
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a command ended without success.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The flags, the environment or a file ask for something that cannot be; exit code 2.
+    Configuration(BoxError),
+    /// It went wrong while running; exit code 1.
+    Running(BoxError),
+}
+
+/// Runs `quorate` with these arguments, the program's name first.
+pub fn quorate(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let parsed = match Quorate::try_parse_from(arguments) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            // Help and version come this way too; a closed pipe is no failure of ours.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    let outcome = match parsed.command {
+        Command::Serve(flags) => serve::run(&flags),
+        Command::Lab(command) => run(async { command.run().await.map_err(running) }),
+    };
+    report("quorate", outcome)
+}
+
+/// Runs a command on a runtime of its own.
+pub(crate) fn run(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(running)?.block_on(command)
+}
+
+/// A failure that came up while running.
+pub(crate) fn running(error: impl Into<BoxError>) -> Failure {
+    Failure::Running(error.into())
+}
+
+/// Prints what went wrong, if anything did, and chooses the exit code.
+pub(crate) fn report(program: &str, outcome: Result<(), Failure>) -> ExitCode {
+    let (error, code) = match outcome {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Configuration(error)) => (error, 2),
+        Err(Failure::Running(error)) => (error, 1),
+    };
+    let mut line = format!("{program}: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        line.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    // Nothing is left to do when standard error itself is closed.
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+    ExitCode::from(code)
+}

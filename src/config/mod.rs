@@ -1,1 +1,5 @@
-//! config
+//! Flags, environment and file of each binary, made into one checked `Config`.
+//!
+//! Nothing is opened or bound here. Every problem of a configuration is reported, not the first.
+
+pub mod serve;

@@ -1,0 +1,105 @@
+use std::net::IpAddr;
+
+use super::words::shorten;
+use super::{Door, MAX_NAME_BYTES, MAX_URLS, MAX_VALUE_BYTES, Refusal};
+use crate::membership::{InitialCluster, MemberId, ParseError, PeerUrl};
+use crate::token::TokenPath;
+
+/// A registration that is right in itself: one reachable member under its own id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Application {
+    pub key: MemberId,
+    /// As the node sent it.
+    pub value: String,
+    /// The value, parsed; exactly one member.
+    pub member: InitialCluster,
+}
+
+impl Application {
+    /// Judges a key and a value that came through `door` for the token at `path`.
+    pub fn check(key: &str, value: &str, path: &TokenPath, door: &Door) -> Result<Self, Refusal> {
+        if value.len() > MAX_VALUE_BYTES {
+            return Err(Refusal::ValueTooLong { bytes: value.len() });
+        }
+        let member: InitialCluster = value
+            .parse()
+            .map_err(|ParseError(reason)| Refusal::Value { value: shorten(value), reason })?;
+        let (name, urls) = match member.members().next() {
+            Some(one) if member.len() == 1 => one,
+            _ => return Err(Refusal::Names { value: shorten(value), names: member.len() }),
+        };
+        if name.is_empty() || name.len() > MAX_NAME_BYTES || name.contains(char::is_control) {
+            return Err(Refusal::Name { name: shorten(name) });
+        }
+        if urls.len() > MAX_URLS {
+            return Err(Refusal::TooManyUrls { urls: urls.len() });
+        }
+        if let Err(twice) = member.check_unique_urls() {
+            return Err(Refusal::UrlTwice { url: twice.url });
+        }
+        for url in urls {
+            if let Some(what) = unreachable_because(url) {
+                return Err(Refusal::Unreachable { url: url.to_string(), what });
+            }
+        }
+        let key = check_key(key, name, &member, value, path, door)?;
+        Ok(Self { key, value: value.to_owned(), member })
+    }
+
+    /// The name of the member.
+    pub fn name(&self) -> &str {
+        self.member.members().next().map(|(name, _)| name).unwrap_or_default()
+    }
+
+    /// Its peer URLs as they are spelled, sorted.
+    pub fn urls(&self) -> impl Iterator<Item = &str> {
+        self.member.members().flat_map(|(_, urls)| urls).map(PeerUrl::as_str)
+    }
+}
+
+/// Compares the key a node chose with the id that its value and the canonical URL make.
+fn check_key(
+    key: &str,
+    name: &str,
+    member: &InitialCluster,
+    value: &str,
+    path: &TokenPath,
+    door: &Door,
+) -> Result<MemberId, Refusal> {
+    // The printed form is the only one that nodes recognise as their own.
+    let no_id = || Refusal::Key { key: shorten(key) };
+    let parsed: MemberId = key.parse().map_err(|_| no_id())?;
+    if parsed.to_string() != key || parsed.0 == 0 {
+        return Err(no_id());
+    }
+    let canonical = path.discovery_url(&door.public_url);
+    let expected = member.member_id(name, &canonical).ok_or_else(no_id)?;
+    if parsed == expected {
+        return Ok(parsed);
+    }
+    let value = shorten(value);
+    Err(match door.spelling_of(parsed, member, path) {
+        Some(used) => Refusal::OtherSpelling { key: parsed, value, canonical, expected, used },
+        None => Refusal::ForeignKey { key: parsed, value, canonical, expected },
+    })
+}
+
+/// Why nobody but the node itself could use this URL. Loopback is fine: whole clusters live there.
+fn unreachable_because(url: &PeerUrl) -> Option<&'static str> {
+    if url.port() == 0 {
+        return Some("port 0 is no port");
+    }
+    let address: IpAddr = url.host().parse().ok()?;
+    let address = address.to_canonical();
+    let link_local = match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    match address {
+        _ if address.is_unspecified() => Some("it is a wildcard to listen on, not an address"),
+        _ if link_local => Some("a link-local address means another machine on every network"),
+        _ if address.is_multicast() => Some("it is a multicast address"),
+        IpAddr::V4(address) if address.is_broadcast() => Some("it is the broadcast address"),
+        _ => None,
+    }
+}

@@ -1,0 +1,60 @@
+use std::sync::Arc;
+
+use super::{Application, Founding, MAX_SURPLUS, Refusal, Registered, State, UnixMillis};
+
+/// What becomes of an application that is not refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// It is a new founder; `seals` says that it was the last one missing.
+    Found { seals: bool },
+    /// It came too late; it is recorded, and learns from the directory that the cluster is full.
+    RecordSurplus,
+    /// It is registered already and goes on with its first registration. Nothing is written.
+    Resume(Arc<Registered>),
+}
+
+/// Decides about an application to this token.
+pub fn decide(
+    founding: &Founding,
+    application: &Application,
+    now: UnixMillis,
+) -> Result<Decision, Refusal> {
+    let state = founding.state(now);
+    if state == State::Expired {
+        return Err(Refusal::Expired);
+    }
+    let key = application.key;
+    if let Some(founder) = founding.founders.iter().find(|held| held.key == key) {
+        if state == State::Full {
+            return Err(Refusal::FounderReturned {
+                key,
+                name: founder.name().to_owned(),
+                urls: founder.urls().collect::<Vec<_>>().join(","),
+            });
+        }
+        if founder.value == application.value {
+            return Ok(Decision::Resume(Arc::clone(founder)));
+        }
+        return Err(Refusal::Registered { key, held: founder.value.clone() });
+    }
+    if state == State::Full {
+        return match founding.surplus.iter().find(|held| held.key == key) {
+            Some(held) if held.value == application.value => Ok(Decision::Resume(Arc::clone(held))),
+            Some(held) => Err(Refusal::Registered { key, held: held.value.clone() }),
+            None if founding.surplus.len() < MAX_SURPLUS => Ok(Decision::RecordSurplus),
+            None => Err(Refusal::TooManySurplus { size: founding.size.get() }),
+        };
+    }
+    for founder in &founding.founders {
+        if founder.name() == application.name() {
+            let name = application.name().to_owned();
+            return Err(Refusal::NameHeld { name, holder: founder.key });
+        }
+        if let Some(url) = application.urls().find(|url| founder.urls().any(|held| held == *url)) {
+            let name = founder.name().to_owned();
+            return Err(Refusal::UrlHeld { url: url.to_owned(), holder: founder.key, name });
+        }
+    }
+    let seals = founding.founders.len() + 1 == founding.size.get() as usize;
+    Ok(Decision::Found { seals })
+}

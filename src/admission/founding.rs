@@ -1,0 +1,102 @@
+use std::sync::Arc;
+
+use super::{ClusterSize, Label, UnixMillis};
+use crate::membership::{InitialCluster, MemberId};
+use crate::token::TokenPath;
+
+/// One token and everybody who registered with it.
+///
+/// Invariants: `founders.len() <= size`; indexes ascend within `founders` and within `surplus`, are
+/// greater than `created_index` and at most `index`; `surplus` is empty until the token is full.
+#[derive(Debug, Clone)]
+pub struct Founding {
+    pub path: TokenPath,
+    pub size: ClusterSize,
+    pub label: Option<Label>,
+    /// The index at which the token was made.
+    pub created_index: u64,
+    /// The index of the last change of this token; what `X-Etcd-Index` shows.
+    pub index: u64,
+    pub expires_at: UnixMillis,
+    /// In commit order.
+    pub founders: Vec<Arc<Registered>>,
+    /// Those who came after the token was full.
+    pub surplus: Vec<Arc<Registered>>,
+}
+
+/// A node that registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registered {
+    pub key: MemberId,
+    /// As the node sent it.
+    pub value: String,
+    /// The value, parsed; exactly one member.
+    pub member: InitialCluster,
+    /// When it was committed; `createdIndex` of its key.
+    pub index: u64,
+}
+
+/// Where a token stands in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// Founders are missing.
+    Open,
+    /// Every founder has registered.
+    Full,
+    /// Its time is over; to nodes it is unknown.
+    Expired,
+}
+
+impl Founding {
+    pub fn is_full(&self) -> bool {
+        self.founders.len() >= self.size.get() as usize
+    }
+
+    pub fn state(&self, now: UnixMillis) -> State {
+        match () {
+            () if now >= self.expires_at => State::Expired,
+            () if self.is_full() => State::Full,
+            () => State::Open,
+        }
+    }
+
+    /// A founder or a late comer with this key.
+    pub fn registered(&self, key: MemberId) -> Option<&Arc<Registered>> {
+        self.founders.iter().chain(&self.surplus).find(|held| held.key == key)
+    }
+
+    /// The first founder whose registration has this index or a later one.
+    ///
+    /// This is the whole event history of a token: nothing else that happens to it is an event.
+    pub fn event_since(&self, index: u64) -> Option<&Arc<Registered>> {
+        self.founders.iter().find(|held| held.index >= index)
+    }
+
+    /// The member list, once it is complete.
+    pub fn initial_cluster(&self) -> Option<InitialCluster> {
+        if !self.is_full() {
+            return None;
+        }
+        let mut whole = InitialCluster::new();
+        for founder in &self.founders {
+            for (name, urls) in founder.member.members() {
+                for url in urls {
+                    whole.add(name, url.clone());
+                }
+            }
+        }
+        Some(whole)
+    }
+}
+
+impl Registered {
+    /// The name of the one member in the value.
+    pub fn name(&self) -> &str {
+        self.member.members().next().map(|(name, _)| name).unwrap_or_default()
+    }
+
+    /// Its peer URLs as they are spelled, sorted.
+    pub fn urls(&self) -> impl Iterator<Item = &str> {
+        self.member.members().flat_map(|(_, urls)| urls).map(|url| url.as_str())
+    }
+}

@@ -1,0 +1,127 @@
+use super::{MAX_NAME_BYTES, MAX_SURPLUS, MAX_URLS, MAX_VALUE_BYTES, SizeError};
+use crate::membership::{MemberId, UrlError};
+use crate::v2::ErrorCode;
+
+/// Why an application or a new token is refused. The text reaches the journal of the refused node.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error(transparent)]
+    Size(#[from] SizeError),
+    #[error("this token has expired; make a new one with /new and start all members with it")]
+    Expired,
+    #[error(
+        "the size of this token is {size} and cannot change once it is made; make a new token for \
+         another size"
+    )]
+    SizeFixed { size: u32 },
+    #[error(
+        "the value has {bytes} bytes, at most {max} are taken; advertise fewer peer URLs",
+        max = MAX_VALUE_BYTES
+    )]
+    ValueTooLong { bytes: usize },
+    #[error("the value `{value}` is no member list `name=url`: {reason}")]
+    Value { value: String, reason: UrlError },
+    #[error("the value `{value}` names {names} members, a node registers exactly itself")]
+    Names { value: String, names: usize },
+    #[error(
+        "the member name `{name}` is refused: names have 1 to {max} bytes and no control \
+         characters; change --name",
+        max = MAX_NAME_BYTES
+    )]
+    Name { name: String },
+    #[error("{urls} peer URLs are more than the {max} that are taken", max = MAX_URLS)]
+    TooManyUrls { urls: usize },
+    #[error("the peer URL `{url}` stands twice in the value")]
+    UrlTwice { url: String },
+    #[error(
+        "no other member can reach the peer URL `{url}`: {what}; set --initial-advertise-peer-urls \
+         to an address of this machine that the others know"
+    )]
+    Unreachable { url: String, what: &'static str },
+    #[error("the key `{key}` is no member id: lower-case hexadecimal without leading zeros")]
+    Key { key: String },
+    #[error(
+        "member id {key} does not follow from `{value}` and the discovery URL {canonical}, which \
+         make {expected}; it follows from {used}: this node would found another cluster; start \
+         every member with --discovery {canonical}"
+    )]
+    OtherSpelling {
+        key: MemberId,
+        value: String,
+        canonical: String,
+        expected: MemberId,
+        used: String,
+    },
+    #[error(
+        "member id {key} does not follow from `{value}` and the discovery URL {canonical}, which \
+         make {expected}; this node was given another spelling of the URL and would found another \
+         cluster; start every member with --discovery {canonical}"
+    )]
+    ForeignKey { key: MemberId, value: String, canonical: String, expected: MemberId },
+    #[error(
+        "the name `{name}` is held by member {holder}; give every member a --name of its own \
+         and start this one again"
+    )]
+    NameHeld { name: String, holder: MemberId },
+    #[error(
+        "the peer URL `{url}` is held by member {holder} (`{name}`); give every member its own \
+         --initial-advertise-peer-urls and start this one again"
+    )]
+    UrlHeld { url: String, holder: MemberId, name: String },
+    #[error(
+        "member {key} is registered as `{held}`; a registration cannot change: start the node \
+         with that name again, or make a new token"
+    )]
+    Registered { key: MemberId, held: String },
+    #[error(
+        "member {key} (`{name}`) founded this cluster already; a founder that lost its data must \
+         not vote again under its old id: run `etcdctl member remove {key}` and `etcdctl member \
+         add {name} --peer-urls={urls}` on a living member, then start the node with \
+         --initial-cluster-state=existing and without --discovery"
+    )]
+    FounderReturned { key: MemberId, name: String, urls: String },
+    #[error(
+        "the cluster has its {size} members and {max} late registrations; no more are recorded",
+        max = MAX_SURPLUS
+    )]
+    TooManySurplus { size: u32 },
+}
+
+impl Refusal {
+    /// The stable code that documentation and tools know it by.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Size(_) => "Q1001",
+            Self::Expired => "Q1002",
+            Self::SizeFixed { .. } => "Q1003",
+            Self::ValueTooLong { .. } => "Q1010",
+            Self::Value { .. } => "Q1011",
+            Self::Names { .. } => "Q1012",
+            Self::Name { .. } => "Q1013",
+            Self::TooManyUrls { .. } => "Q1014",
+            Self::UrlTwice { .. } => "Q1015",
+            Self::Unreachable { .. } => "Q1016",
+            Self::Key { .. } => "Q1020",
+            Self::OtherSpelling { .. } => "Q1021",
+            Self::ForeignKey { .. } => "Q1022",
+            Self::NameHeld { .. } => "Q1030",
+            Self::UrlHeld { .. } => "Q1031",
+            Self::Registered { .. } => "Q1032",
+            Self::FounderReturned { .. } => "Q1033",
+            Self::TooManySurplus { .. } => "Q1034",
+        }
+    }
+
+    /// The code of the v2 API that a node expects with it.
+    pub fn v2(&self) -> ErrorCode {
+        match self {
+            Self::Expired => ErrorCode::KeyNotFound,
+            Self::SizeFixed { .. } | Self::Registered { .. } | Self::FounderReturned { .. } => {
+                ErrorCode::KeyExists
+            }
+            Self::NameHeld { .. } | Self::UrlHeld { .. } => ErrorCode::PeerAddressExists,
+            Self::TooManySurplus { .. } => ErrorCode::NotAFile,
+            _ => ErrorCode::InvalidField,
+        }
+    }
+}

@@ -1,0 +1,80 @@
+use clap::Args;
+
+/// The flags of `quorate serve` as they were typed.
+#[derive(Debug, Clone, Default, Args)]
+#[command(after_help = "Every flag has an environment variable, QUORATE_ and its name in upper \
+    case (QUORATE_HTTP_ADDR), and a key in the configuration file (http-addr = \"...\"). A flag \
+    wins over the environment, the environment over the file. Several addresses are separated by \
+    commas in a variable and make an array in the file.")]
+pub struct Flags {
+    /// TOML file with settings
+    #[arg(long, value_name = "FILE")]
+    pub config_file: Option<String>,
+
+    /// Directory of the registry; created if missing [default: quorate.data]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<String>,
+
+    /// Address to serve HTTP on, repeatable; `off` serves none [default: 127.0.0.1:8087]
+    #[arg(long, value_name = "ADDR")]
+    pub http_addr: Vec<String>,
+
+    /// Address to serve DNS on, UDP and TCP, repeatable; `off` serves none [default: 127.0.0.1:8053]
+    #[arg(long, value_name = "ADDR")]
+    pub dns_addr: Vec<String>,
+
+    /// Prefix of the discovery URLs handed out; member ids depend on its spelling
+    /// [default: http:// and the first HTTP address]
+    #[arg(long, value_name = "URL")]
+    pub public_url: Option<String>,
+
+    /// Directory of zone files, *.zone; reloaded when they change [default: dns-zones]
+    #[arg(long, value_name = "DIR")]
+    pub zones_dir: Option<String>,
+
+    /// Zone in which complete clusters are published
+    #[arg(long, value_name = "NAME")]
+    pub cluster_domain: Option<String>,
+
+    /// Largest cluster size that /new grants [default: 9]
+    #[arg(long, value_name = "N")]
+    pub max_size: Option<String>,
+
+    /// How long a token waits for its founders [default: 24h]
+    #[arg(long, value_name = "SPAN")]
+    pub token_ttl: Option<String>,
+
+    /// How long a complete token is kept [default: 7d]
+    #[arg(long, value_name = "SPAN")]
+    pub sealed_ttl: Option<String>,
+
+    /// error, warn, info, debug or trace [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+
+    /// text or json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+}
+
+impl Flags {
+    /// What was typed for a setting.
+    pub(super) fn typed(&self, name: &str) -> Vec<String> {
+        let one = |value: &Option<String>| value.iter().cloned().collect();
+        match name {
+            "data-dir" => one(&self.data_dir),
+            "http-addr" => self.http_addr.clone(),
+            "dns-addr" => self.dns_addr.clone(),
+            "public-url" => one(&self.public_url),
+            "zones-dir" => one(&self.zones_dir),
+            "cluster-domain" => one(&self.cluster_domain),
+            "max-size" => one(&self.max_size),
+            "token-ttl" => one(&self.token_ttl),
+            "sealed-ttl" => one(&self.sealed_ttl),
+            "log-level" => one(&self.log_level),
+            "log-format" => one(&self.log_format),
+            "config-file" => one(&self.config_file),
+            _ => Vec::new(),
+        }
+    }
+}

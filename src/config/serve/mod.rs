@@ -1,0 +1,160 @@
+//! `quorate serve`: what the operator typed, and what the program needs.
+//!
+//! A setting comes from its flag, else from `QUORATE_` + the flag in upper case, else from the file
+//! named by `--config-file` (TOML, the flag's name as key), else it has its default. All values are
+//! read as text first, so that a wrong one is reported together with all the others and with the
+//! place it came from.
+
+mod flags;
+mod problems;
+mod sources;
+mod values;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+pub use flags::Flags;
+pub use problems::{Problem, Problems};
+pub use values::{LogFormat, PublicUrl};
+
+use crate::admission::Ttl;
+use sources::Sources;
+
+/// The checked configuration of `quorate serve`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    pub data_dir: PathBuf,
+    /// Empty when HTTP is off.
+    pub http_addresses: Vec<SocketAddr>,
+    /// Empty when DNS is off.
+    pub dns_addresses: Vec<SocketAddr>,
+    /// Without it, URLs start with the address that HTTP is bound to first.
+    pub public_url: Option<PublicUrl>,
+    pub zones_dir: PathBuf,
+    /// Whether somebody asked for that directory; the default may be missing.
+    pub zones_dir_is_given: bool,
+    /// The zone in which clusters are published, without a dot at the end.
+    pub cluster_domain: Option<String>,
+    pub max_size: u32,
+    /// How long a token waits for its founders.
+    pub token_ttl: Ttl,
+    /// How long a full token is kept.
+    pub sealed_ttl: Ttl,
+    pub log_level: tracing::Level,
+    pub log_format: LogFormat,
+}
+
+/// Every setting: the flag without its dashes, the key in the file.
+const SETTINGS: [&str; 11] = [
+    "data-dir",
+    "http-addr",
+    "dns-addr",
+    "public-url",
+    "zones-dir",
+    "cluster-domain",
+    "max-size",
+    "token-ttl",
+    "sealed-ttl",
+    "log-level",
+    "log-format",
+];
+
+const DEFAULT_HTTP: &str = "127.0.0.1:8087";
+const DEFAULT_DNS: &str = "127.0.0.1:8053";
+const DEFAULT_DATA_DIR: &str = "quorate.data";
+const DEFAULT_ZONES_DIR: &str = "dns-zones";
+const DEFAULT_MAX_SIZE: u32 = 9;
+const DEFAULT_TOKEN_TTL: Ttl = Ttl::from_hours(24);
+const DEFAULT_SEALED_TTL: Ttl = Ttl::from_hours(7 * 24);
+
+impl Config {
+    /// Reads the settings from the flags, this environment and the file they name.
+    pub fn load(
+        flags: &Flags,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let sources = Sources::collect(flags, environment, &mut problems);
+        let listen = |name, default, problems: &mut Problems| match sources.all(name) {
+            Some(settings) => values::addresses(name, &settings, problems),
+            None => vec![values::default_address(default)],
+        };
+        let http_addresses = listen("http-addr", DEFAULT_HTTP, &mut problems);
+        let dns_addresses = listen("dns-addr", DEFAULT_DNS, &mut problems);
+        let mut check = Check { sources: &sources, problems: &mut problems };
+        let config = Self {
+            http_addresses,
+            dns_addresses,
+            data_dir: check.path("data-dir", DEFAULT_DATA_DIR),
+            zones_dir: check.path("zones-dir", DEFAULT_ZONES_DIR),
+            zones_dir_is_given: sources.all("zones-dir").is_some(),
+            public_url: check.optional("public-url", PublicUrl::parse),
+            cluster_domain: check.optional("cluster-domain", values::domain),
+            max_size: check.or("max-size", DEFAULT_MAX_SIZE, values::max_size),
+            token_ttl: check.or("token-ttl", DEFAULT_TOKEN_TTL, values::ttl),
+            sealed_ttl: check.or("sealed-ttl", DEFAULT_SEALED_TTL, values::ttl),
+            log_level: check.or("log-level", tracing::Level::INFO, values::log_level),
+            log_format: check.or("log-format", LogFormat::Text, LogFormat::parse),
+        };
+        if problems.is_empty() {
+            config.check_together(&mut problems);
+        }
+        if problems.is_empty() { Ok(config) } else { Err(problems) }
+    }
+
+    /// What is right alone and wrong together.
+    fn check_together(&self, problems: &mut Problems) {
+        if self.http_addresses.is_empty() && self.dns_addresses.is_empty() {
+            problems.add("--http-addr and --dns-addr are both `off`: nothing is left to serve");
+        }
+        if self.cluster_domain.is_some() && self.dns_addresses.is_empty() {
+            problems.add("--cluster-domain publishes clusters in DNS, but --dns-addr is `off`");
+        }
+        if self.public_url.is_some() && self.http_addresses.is_empty() {
+            problems.add("--public-url names the HTTP service, but --http-addr is `off`");
+        }
+    }
+}
+
+/// Takes one setting after the other and keeps what is wrong with them.
+struct Check<'a> {
+    sources: &'a Sources,
+    problems: &'a mut Problems,
+}
+
+impl Check<'_> {
+    fn optional<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let settings = self.sources.all(name)?;
+        let [one] = settings.as_slice() else {
+            self.problems.add(format!("--{name} is given {} times, it takes one", settings.len()));
+            return None;
+        };
+        match parse(&one.text) {
+            Ok(value) => Some(value),
+            Err(reason) => {
+                self.problems.add(format!("{}: {reason}", one.place(name)));
+                None
+            }
+        }
+    }
+
+    fn or<T>(
+        &mut self,
+        name: &'static str,
+        default: T,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> T {
+        self.optional(name, parse).unwrap_or(default)
+    }
+
+    fn path(&mut self, name: &'static str, default: &str) -> PathBuf {
+        self.or(name, PathBuf::from(default), |text| Ok(PathBuf::from(text)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+use clap::Parser;
+
+use super::*;
+
+#[derive(Debug, Parser)]
+struct Line {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+fn load(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Config, Problems> {
+    let arguments = std::iter::once("serve").chain(arguments.iter().copied());
+    let flags = Line::parse_from(arguments).flags;
+    let lookup = |name: &str| {
+        environment.iter().find(|(held, _)| *held == name).map(|(_, text)| (*text).to_owned())
+    };
+    Config::load(&flags, lookup)
+}
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    file
+}
+
+#[test]
+fn defaults_are_those_of_the_documentation() {
+    let config = load(&[], &[]).unwrap();
+    assert_eq!(config.data_dir, PathBuf::from("quorate.data"));
+    assert_eq!(config.http_addresses, ["127.0.0.1:8087".parse().unwrap()]);
+    assert_eq!(config.dns_addresses, ["127.0.0.1:8053".parse().unwrap()]);
+    assert_eq!(config.max_size, 9);
+    assert_eq!(config.token_ttl.get().as_secs(), 86_400);
+    assert_eq!(config.sealed_ttl.get().as_secs(), 7 * 86_400);
+    assert_eq!((config.public_url, config.cluster_domain), (None, None));
+    assert!(!config.zones_dir_is_given);
+}
+
+#[test]
+fn flag_wins_over_environment_and_environment_over_file() {
+    let file = file("max-size = 3\ntoken-ttl = \"1h\"\nlog-level = \"warn\"\n");
+    let path = file.path().to_str().unwrap();
+    let environment = [
+        ("QUORATE_CONFIG_FILE", path),
+        ("QUORATE_TOKEN_TTL", "2h"),
+        ("QUORATE_LOG_LEVEL", "debug"),
+        ("QUORATE_SEALED_TTL", ""),
+    ];
+    let config = load(&["--log-level", "trace"], &environment).unwrap();
+    assert_eq!(config.max_size, 3);
+    assert_eq!(config.token_ttl, Ttl::from_hours(2));
+    assert_eq!(config.sealed_ttl, Ttl::from_hours(7 * 24));
+    assert_eq!(config.log_level, tracing::Level::TRACE);
+}
+
+#[test]
+fn addresses_repeat_in_every_place_and_can_be_off() {
+    let two = ["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()];
+    let flags = ["--http-addr", "127.0.0.1:1", "--http-addr", "[::1]:2", "--dns-addr", "off"];
+    let config = load(&flags, &[]).unwrap();
+    assert_eq!((config.http_addresses, config.dns_addresses), (two.to_vec(), vec![]));
+    let config = load(&[], &[("QUORATE_HTTP_ADDR", "127.0.0.1:1, [::1]:2")]).unwrap();
+    assert_eq!(config.http_addresses, two);
+    let file = file("http-addr = [\"127.0.0.1:1\", \"[::1]:2\"]");
+    let config = load(&["--config-file", file.path().to_str().unwrap()], &[]).unwrap();
+    assert_eq!(config.http_addresses, two);
+}
+
+#[test]
+fn all_problems_are_reported_at_once_with_their_places() {
+    let file = file("max-size = 0\nno-such = 1\nlog-format = [1]\n");
+    let path = file.path().to_str().unwrap();
+    let arguments = [
+        "--config-file",
+        path,
+        "--http-addr",
+        ":8087",
+        "--public-url",
+        "ftp://h",
+        "--log-level",
+        "loud",
+    ];
+    let environment = [("QUORATE_TOKEN_TTL", "soon"), ("QUORATE_CLUSTER_DOMAIN", "a..b")];
+    let text = load(&arguments, &environment).unwrap_err().to_string();
+    for part in [
+        "8 problems",
+        "the key `no-such` is unknown",
+        "log-format: a text, a number",
+        "--http-addr `:8087`: an IP address and a port",
+        "--public-url `ftp://h`: the scheme",
+        "--log-level `loud`: choose",
+        "QUORATE_TOKEN_TTL `soon`: `soon` is no time span",
+        "QUORATE_CLUSTER_DOMAIN `a..b`",
+        "max-size `0`: a number from 1",
+    ] {
+        assert!(text.contains(part), "{part} is missing in\n{text}");
+    }
+}
+
+#[test]
+fn what_contradicts_itself_is_refused() {
+    let cases: [(&[&str], &str); 5] = [
+        (&["--http-addr", "off", "--dns-addr", "off"], "nothing is left to serve"),
+        (&["--cluster-domain", "c.test", "--dns-addr", "off"], "--dns-addr is `off`"),
+        (&["--public-url", "http://h", "--http-addr", "off"], "--http-addr is `off`"),
+        (&["--http-addr", "off", "--http-addr", "127.0.0.1:1"], "stands beside"),
+        (&["--http-addr", "127.0.0.1:1", "--http-addr", "127.0.0.1:1"], "given twice"),
+    ];
+    for (arguments, part) in cases {
+        let text = load(arguments, &[]).unwrap_err().to_string();
+        assert!(text.contains(part), "{text}");
+    }
+    let text = load(&["--config-file", "/no/such/file"], &[]).unwrap_err().to_string();
+    assert!(text.contains("`/no/such/file` cannot be read"), "{text}");
+}
+
+#[test]
+fn the_public_url_keeps_its_spelling_but_no_slash_at_the_end() {
+    for (text, kept) in [
+        ("http://Discovery.example:8087/", "http://Discovery.example:8087"),
+        ("https://example.org/discovery", "https://example.org/discovery"),
+    ] {
+        let config = load(&["--public-url", text], &[]).unwrap();
+        assert_eq!(config.public_url.unwrap().as_str(), kept);
+    }
+    for text in ["discovery.example", "http://u:p@h", "http://h?x", "http://h#x", ""] {
+        assert!(load(&["--public-url", text], &[]).is_err(), "{text}");
+    }
+}

@@ -1,0 +1,142 @@
+use std::fmt;
+use std::net::SocketAddr;
+
+use url::Url;
+
+use super::Problems;
+use super::sources::Setting;
+use crate::admission::Ttl;
+
+/// The prefix of discovery URLs as it was spelled, without a slash at the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicUrl(String);
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+impl PublicUrl {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let url = Url::parse(text).map_err(|error| {
+            format!("{error}; write the whole URL, such as http://discovery.example:8087")
+        })?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err("the scheme must be http or https".to_owned());
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err("a query or a fragment cannot stand in front of a token".to_owned());
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("nodes send no user name and no password; leave them out".to_owned());
+        }
+        Ok(Self(text.trim_end_matches('/').to_owned()))
+    }
+
+    /// The URL of a service that is known by nothing but its address.
+    pub fn of_address(address: SocketAddr) -> Self {
+        Self(format!("http://{address}"))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PublicUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl LogFormat {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("choose text or json".to_owned()),
+        }
+    }
+}
+
+/// Reads addresses to listen on; `off`, alone, is none.
+pub(super) fn addresses(
+    name: &str,
+    settings: &[Setting],
+    problems: &mut Problems,
+) -> Vec<SocketAddr> {
+    let mut addresses = Vec::new();
+    if let [one] = settings
+        && one.text == "off"
+    {
+        return addresses;
+    }
+    if settings.is_empty() {
+        problems.add(format!("{name} is an empty list; write `off` to serve none"));
+    }
+    for setting in settings {
+        let place = setting.place(name);
+        match setting.text.parse::<SocketAddr>() {
+            Ok(address) if addresses.contains(&address) && address.port() != 0 => {
+                problems.add(format!("{place} is given twice"));
+            }
+            Ok(address) => addresses.push(address),
+            Err(_) if setting.text == "off" => {
+                problems.add(format!("{place} stands beside addresses; give one or the other"));
+            }
+            Err(_) => problems.add(format!(
+                "{place}: an IP address and a port are expected, such as 127.0.0.1:8087, \
+                 0.0.0.0:8087 or [::]:8087"
+            )),
+        }
+    }
+    addresses
+}
+
+pub(super) fn default_address(text: &str) -> SocketAddr {
+    text.parse().expect("the default addresses are well-formed")
+}
+
+pub(super) fn domain(text: &str) -> Result<String, String> {
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    let fits = name.len() <= 180
+        && name.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(plain)
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        });
+    if fits {
+        Ok(name.to_ascii_lowercase())
+    } else {
+        Err("a domain name is expected, such as clusters.example.org".to_owned())
+    }
+}
+
+/// Sizes above this are no clusters that anybody can run.
+const LARGEST_MAX_SIZE: u32 = 64;
+
+pub(super) fn max_size(text: &str) -> Result<u32, String> {
+    match text.parse::<u32>() {
+        Ok(size) if (1..=LARGEST_MAX_SIZE).contains(&size) => Ok(size),
+        _ => Err(format!("a number from 1 to {LARGEST_MAX_SIZE} is expected")),
+    }
+}
+
+pub(super) fn ttl(text: &str) -> Result<Ttl, String> {
+    text.parse::<Ttl>().map_err(|error| error.to_string())
+}
+
+pub(super) fn log_level(text: &str) -> Result<tracing::Level, String> {
+    match text {
+        "error" => Ok(tracing::Level::ERROR),
+        "warn" => Ok(tracing::Level::WARN),
+        "info" => Ok(tracing::Level::INFO),
+        "debug" => Ok(tracing::Level::DEBUG),
+        "trace" => Ok(tracing::Level::TRACE),
+        _ => Err("choose error, warn, info, debug or trace".to_owned()),
+    }
+}
