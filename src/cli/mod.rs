@@ -5,6 +5,7 @@
 //! configuration problems are reported at once.
 
 pub mod lab;
+pub mod node;
 mod serve;
 
 use std::ffi::OsString;

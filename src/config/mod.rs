@@ -2,4 +2,5 @@
 //!
 //! Nothing is opened or bound here. Every problem of a configuration is reported, not the first.
 
+pub mod node;
 pub mod serve;

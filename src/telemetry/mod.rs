@@ -1,1 +1,73 @@
-//! telemetry
+//! The log of a process: who writes it, how a line looks, where it goes.
+//!
+//! Two formats: JSON lines with the keys that etcd writes (`level`, `ts`, `caller`, `msg`, then the
+//! fields), and text for people. Both hold one event per line whatever its fields contain.
+
+mod json;
+mod output;
+mod text;
+mod time;
+
+use std::path::PathBuf;
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use json::JsonLines;
+use output::Outputs;
+use text::TextLines;
+
+/// What is logged, how, and where to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    pub level: LevelFilter,
+    pub format: Format,
+    /// Every line goes to all of them.
+    pub outputs: Vec<Output>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Json,
+    Text,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    Stderr,
+    Stdout,
+    /// Appended to; created when missing.
+    File(PathBuf),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("log output `{path}` cannot be opened")]
+    Open { path: PathBuf, source: std::io::Error },
+    #[error("this process has a log already")]
+    Twice,
+}
+
+impl Default for Options {
+    /// Text on stderr from `info` on.
+    fn default() -> Self {
+        Self { level: LevelFilter::INFO, format: Format::Text, outputs: vec![Output::Stderr] }
+    }
+}
+
+/// Starts the log of this process.
+pub fn init(options: &Options) -> Result<(), Error> {
+    let outputs = Outputs::open(&options.outputs)?;
+    // Below `info` the libraries would drown what this process says about itself.
+    let others = options.level.min(LevelFilter::WARN);
+    let filter = Targets::new().with_target("quorate", options.level).with_default(others);
+    let layer = tracing_subscriber::fmt::layer().with_writer(outputs).with_ansi(false);
+    let layer = match options.format {
+        Format::Json => layer.event_format(JsonLines).with_filter(filter).boxed(),
+        Format::Text => layer.event_format(TextLines).with_filter(filter).boxed(),
+    };
+    tracing_subscriber::registry().with(layer).try_init().map_err(|_already| Error::Twice)
+}

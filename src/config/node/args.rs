@@ -1,0 +1,72 @@
+use std::ffi::OsString;
+
+use super::{Given, Kind, Problem, Source, table};
+
+/// The command line, read.
+#[derive(Debug, Default)]
+pub(super) struct Arguments {
+    pub(super) given: Vec<Given>,
+    pub(super) problems: Vec<Problem>,
+    pub(super) help: bool,
+}
+
+/// Reads flags as Go does: `-x`, `--x`, `--x=v`, `--x v`; a boolean takes a value only after `=`.
+pub(super) fn parse(args: impl Iterator<Item = OsString>) -> Arguments {
+    let mut read = Arguments::default();
+    let mut args = args.map(|arg| arg.to_string_lossy().into_owned()).peekable();
+    while let Some(arg) = args.next() {
+        let Some(body) = arg.strip_prefix("--").or_else(|| arg.strip_prefix('-')) else {
+            read.problems.push(positional(&arg, read.given.is_empty()));
+            break;
+        };
+        if body.is_empty() {
+            // `--` ends the flags, `-` is a positional argument.
+            let rest = if arg == "--" { args.next() } else { Some(arg) };
+            read.problems.extend(rest.map(|arg| positional(&arg, false)));
+            break;
+        }
+        let (name, inline) = match body.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (body, None),
+        };
+        if name.is_empty() || name.starts_with('-') {
+            read.problems.push(Problem::usage(format!("bad flag syntax: {arg}")));
+            continue;
+        }
+        if matches!(name, "h" | "help") {
+            read.help = true;
+            continue;
+        }
+        let Some(flag) = table::find(name) else {
+            read.problems.push(Problem::usage(format!("flag provided but not defined: -{name}")));
+            // What follows is most likely its value; reading it as an argument would end the list.
+            if inline.is_none() {
+                args.next_if(|next| !next.starts_with('-'));
+            }
+            continue;
+        };
+        let text = match (inline, flag.kind) {
+            (Some(text), _) => text,
+            (None, Kind::Bool) => "true".to_owned(),
+            (None, Kind::Nothing) => String::new(),
+            (None, _) => match args.next() {
+                Some(text) => text,
+                None => {
+                    read.problems.push(Problem::usage(format!("flag needs an argument: -{name}")));
+                    break;
+                }
+            },
+        };
+        read.given.push(Given { flag, text, source: Source::Flag });
+    }
+    read
+}
+
+fn positional(arg: &str, first: bool) -> Problem {
+    match arg {
+        "gateway" | "grpc-proxy" if first => Problem::setting(format!(
+            "`{arg}` is a command of etcd that this release does not have; point clients at the members"
+        )),
+        _ => Problem::setting(format!("\"{arg}\" is not a valid flag")),
+    }
+}

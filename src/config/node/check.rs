@@ -1,0 +1,251 @@
+use std::net::{IpAddr, SocketAddr};
+
+use super::values::Values;
+use super::{Note, Problem, Treatment};
+use crate::discovery::{Request, SrvRequest, TokenRequest, Way};
+use crate::membership::{InitialCluster, PeerUrl};
+
+/// An election must outlast this many heartbeats.
+const HEARTBEATS_PER_ELECTION: u64 = 5;
+/// Longest election timeout, in milliseconds.
+const MAX_ELECTION_MS: u64 = 50_000;
+/// Settings that say how to find a cluster that is not known yet.
+const BOOTSTRAP: [&str; 8] = [
+    "initial-cluster",
+    "initial-cluster-state",
+    "initial-cluster-token",
+    "discovery",
+    "discovery-srv",
+    "discovery-srv-name",
+    "discovery-token",
+    "discovery-endpoints",
+];
+
+/// Checks the URLs to listen on and to advertise.
+pub(super) fn urls(values: &Values, problems: &mut Vec<Problem>) {
+    let ports = [
+        ("listen-peer-urls", "peer", "--peer-cert-file, --peer-key-file", "peer-cert-file"),
+        ("listen-client-urls", "client", "--cert-file, --key-file", "cert-file"),
+        ("listen-client-http-urls", "client", "--cert-file, --key-file", "cert-file"),
+        ("listen-metrics-urls", "client", "--cert-file, --key-file", "cert-file"),
+    ];
+    for (name, port, flags, certificate) in ports {
+        for url in values.urls(name) {
+            if url.host() != "localhost" && url.host().parse::<IpAddr>().is_err() {
+                problems.push(Problem::setting(format!("expected IP in URL for binding ({url})")));
+            }
+            if !url.is_https() {
+                continue;
+            }
+            let auto = if port == "peer" { "peer-auto-tls" } else { "auto-tls" };
+            problems.push(if values.is_set(certificate) || values.bool(auto) {
+                no_tls(&format!("--{name}"), &url)
+            } else {
+                Problem::setting(format!(
+                    "TLS key/cert ({flags}) must be provided for {port} url {url} with HTTPS scheme"
+                ))
+            });
+        }
+        if name != "listen-client-http-urls"
+            && name != "listen-metrics-urls"
+            && values.urls(name).is_empty()
+        {
+            problems.push(Problem::setting(format!("--{name} must not be empty")));
+        }
+    }
+    for url in values.urls("initial-advertise-peer-urls").iter().filter(|url| url.is_https()) {
+        problems.push(no_tls("--initial-advertise-peer-urls", url));
+    }
+    if values.urls("initial-advertise-peer-urls").is_empty() {
+        problems.push(Problem::setting("--initial-advertise-peer-urls must not be empty"));
+    }
+    let may_become_proxy =
+        values.is_set("discovery") && values.text("discovery-fallback") == "proxy";
+    if values.is_set("listen-client-urls")
+        && !values.is_set("advertise-client-urls")
+        && !values.is_from_file()
+        && !may_become_proxy
+    {
+        problems.push(Problem::setting(
+            "--advertise-client-urls is required when --listen-client-urls is set explicitly",
+        ));
+    }
+}
+
+fn no_tls(setting: &str, url: &PeerUrl) -> Problem {
+    Problem::setting(format!(
+        "{setting}: `{url}` asks for TLS, which this release does not speak yet; \
+         use http:// URLs on a network you trust"
+    ))
+}
+
+/// Checks heartbeat against election.
+pub(super) fn timing(values: &Values, problems: &mut Vec<Problem>) {
+    let heartbeat = values.uint("heartbeat-interval");
+    let election = values.uint("election-timeout");
+    for (name, milliseconds) in [("heartbeat-interval", heartbeat), ("election-timeout", election)]
+    {
+        if milliseconds == 0 {
+            problems.push(Problem::setting(format!("--{name} must be >0 (set to 0ms)")));
+        }
+    }
+    if election < heartbeat.saturating_mul(HEARTBEATS_PER_ELECTION) {
+        problems.push(Problem::setting(format!(
+            "--election-timeout[{election}ms] should be at least as 5 times as \
+             --heartbeat-interval[{heartbeat}ms]"
+        )));
+    }
+    if election > MAX_ELECTION_MS {
+        problems.push(Problem::setting(format!(
+            "--election-timeout[{election}ms] is too long, and should be set less than 50000ms"
+        )));
+    }
+}
+
+/// Checks settings whose words etcd reads by hand.
+pub(super) fn words(values: &Values, problems: &mut Vec<Problem>) {
+    let logger = values.text("logger");
+    if !matches!(logger.as_str(), "zap" | "capnslog") {
+        problems.push(Problem::setting(format!("unknown logger option \"{logger}\"")));
+    }
+    let mode = values.text("auto-compaction-mode");
+    if !matches!(mode.as_str(), "" | "periodic" | "revision") {
+        problems.push(Problem::setting(format!("unknown auto-compaction-mode \"{mode}\"")));
+    }
+    let retention = values.text("auto-compaction-retention");
+    if retention.parse::<u64>().is_err() && super::value::parse_duration(&retention).is_none() {
+        problems.push(Problem::setting(format!(
+            "error parsing CompactionRetention: time: invalid duration \"{retention}\""
+        )));
+    }
+    let token = values.text("auth-token");
+    match token.split(',').next().unwrap_or_default() {
+        "" | "simple" => {}
+        "jwt" => problems
+            .push(Problem::setting("--auth-token: `jwt` comes with a later release; use `simple`")),
+        _ => problems.push(Problem::setting("auth: invalid auth options")),
+    }
+}
+
+/// Says that certificates for http:// URLs encrypt nothing.
+pub(super) fn certificates(values: &Values, notes: &mut Vec<Note>) {
+    for (port, treatment) in [("client", Treatment::ClientTls), ("peer", Treatment::PeerTls)] {
+        let settings = values.changed(treatment);
+        if !settings.is_empty() {
+            notes.push(Note::NothingEncrypted { port, settings });
+        }
+    }
+}
+
+/// The bootstrap settings that were given.
+pub(super) fn bootstrap_flags(values: &Values) -> Vec<&'static str> {
+    BOOTSTRAP.into_iter().filter(|name| values.is_set(name)).collect()
+}
+
+/// Decides which of the three ways is meant.
+pub(super) fn bootstrap(values: &Values, problems: &mut Vec<Problem>) -> Request {
+    let existing = values.text("initial-cluster-state") == "existing";
+    let ways = ["initial-cluster", "discovery", "discovery-endpoints", "discovery-srv"];
+    if ways.iter().filter(|name| values.is_set(name)).count() > 1 {
+        problems.push(Problem::setting(
+            "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", \
+             \"discovery\", \"discovery-endpoints\" or \"discovery-srv\"",
+        ));
+    }
+    let name = values.text("name");
+    let mut peer_urls = values.urls("initial-advertise-peer-urls");
+    peer_urls.sort();
+    let way = if values.is_set("discovery") {
+        if existing {
+            problems.push(Problem::setting(
+                "discovery URL should not be set when joining existing initial cluster",
+            ));
+        }
+        Way::Token(token(values, problems))
+    } else if values.is_set("discovery-srv") {
+        Way::Srv(srv(values, problems))
+    } else {
+        Way::Static(static_list(values, &name, &peer_urls, problems))
+    };
+    let cluster_token = values.text("initial-cluster-token");
+    Request { name, peer_urls, way, cluster_token, existing }
+}
+
+fn static_list(
+    values: &Values,
+    name: &str,
+    peer_urls: &[PeerUrl],
+    problems: &mut Vec<Problem>,
+) -> InitialCluster {
+    let mut list = InitialCluster::new();
+    if !values.is_set("initial-cluster") {
+        for url in peer_urls {
+            list.add(name, url.clone());
+        }
+        return list;
+    }
+    match values.text("initial-cluster").parse() {
+        Ok(parsed) => list = parsed,
+        Err(error) => {
+            problems.push(Problem::setting(format!("error setting up initial cluster: {error}")));
+        }
+    }
+    for url in list.members().flat_map(|(_, urls)| urls).filter(|url| url.is_https()) {
+        problems.push(no_tls("--initial-cluster", url));
+    }
+    list
+}
+
+fn token(values: &Values, problems: &mut Vec<Problem>) -> TokenRequest {
+    let url = values.text("discovery");
+    if let Err(reason) = check_discovery_url(&url) {
+        problems.push(Problem::setting(format!("failed to join discovery cluster ({reason})")));
+    }
+    let proxy = values.is_set("discovery-proxy").then(|| values.text("discovery-proxy"));
+    let proxy =
+        proxy.map(|text| if text.contains("://") { text } else { format!("http://{text}") });
+    if let Some(proxy) = &proxy
+        && let Err(error) = reqwest::Proxy::all(proxy)
+    {
+        problems.push(Problem::setting(format!("--discovery-proxy `{proxy}`: {error}")));
+    }
+    TokenRequest { url, proxy }
+}
+
+fn check_discovery_url(text: &str) -> Result<(), String> {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Err(if text.contains(':') {
+            format!("parse \"{text}\": first path segment in URL cannot contain colon")
+        } else {
+            format!("`{text}` is no URL; a discovery URL looks like http://host:8087/<token>")
+        });
+    };
+    if !matches!(scheme, "http" | "https") {
+        return Err(format!("unsupported protocol scheme \"{scheme}\""));
+    }
+    if rest.split_once('/').is_none_or(|(_, path)| path.trim_matches('/').is_empty()) {
+        return Err(format!("`{text}` names no token; ask the service for one at /new?size=3"));
+    }
+    url::Url::parse(text).map(drop).map_err(|error| format!("parse \"{text}\": {error}"))
+}
+
+fn srv(values: &Values, problems: &mut Vec<Problem>) -> SrvRequest {
+    let text = values.text("discovery-resolver");
+    let resolver = match (text.parse::<SocketAddr>(), text.parse::<IpAddr>()) {
+        _ if text.is_empty() => None,
+        (Ok(address), _) => Some(address),
+        (_, Ok(ip)) => Some(SocketAddr::new(ip, 53)),
+        _ => {
+            problems.push(Problem::setting(format!(
+                "--discovery-resolver: `{text}` is no address of a DNS server, such as 192.0.2.1 \
+                 or 127.0.0.1:8053"
+            )));
+            None
+        }
+    };
+    SrvRequest {
+        domain: values.text("discovery-srv"),
+        suffix: values.text("discovery-srv-name"),
+        resolver,
+    }
+}

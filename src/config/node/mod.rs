@@ -1,0 +1,98 @@
+//! The configuration of `quorate-node`: etcd's flags, `ETCD_*` variables and YAML file.
+//!
+//! One [table](SECTIONS) names every setting and says what this node makes of it. Settings come from
+//! flags and variables, or from the file alone when there is one: that is etcd's rule, as is the
+//! refusal of a setting given both as a flag and as a variable. Unlike etcd, which stops at the first
+//! problem, [`load`] reports all of them, and it names keys of the file that nobody reads.
+//!
+//! A setting that would make the node less safe than it was asked to be is refused; one that is
+//! merely without effect is accepted with a [`Note`] that says what it means here.
+
+mod args;
+mod check;
+mod env;
+mod file;
+mod flag;
+mod help;
+mod note;
+mod problem;
+mod settings;
+mod table;
+mod value;
+mod values;
+
+use std::ffi::OsString;
+
+pub use flag::{Flag, Kind, Treatment};
+pub use help::help;
+pub use note::Note;
+pub use problem::Problem;
+pub use settings::Settings;
+pub use table::{SECTIONS, Section};
+
+use args::Arguments;
+use values::Values;
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Command {
+    Help,
+    Version,
+    Run(Box<Settings>),
+}
+
+/// One value as it was given.
+#[derive(Debug, Clone)]
+struct Given {
+    flag: &'static Flag,
+    text: String,
+    source: Source,
+}
+
+/// Where a value was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Flag,
+    Variable,
+    File,
+}
+
+/// Reads and checks the whole configuration; all its problems at once.
+pub fn load(
+    args: impl Iterator<Item = OsString>,
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Command, Vec<Problem>> {
+    let Arguments { given: flags, mut problems, help } = args::parse(args);
+    if help {
+        return Ok(Command::Help);
+    }
+    if flags.iter().any(|given| given.flag.name == "version" && given.text != "false") {
+        return Ok(Command::Version);
+    }
+    let (variables, mut notes) = env::read(variables);
+    let file = flags.iter().chain(&variables).find(|given| given.flag.name == "config-file");
+    let given = if let Some(path) = file.map(|given| given.text.clone()) {
+        let silenced = flags.iter().chain(&variables).map(|given| given.flag.name);
+        let silenced = silenced.filter(|name| *name != "config-file").map(str::to_owned).collect();
+        notes.push(Note::FileSilences { file: path.clone(), settings: silenced });
+        match file::read(&path) {
+            Ok((given, unknown)) => {
+                notes.extend(unknown);
+                given
+            }
+            Err(problem) => {
+                problems.push(problem);
+                Vec::new()
+            }
+        }
+    } else {
+        problems.extend(env::conflicts(&flags, &variables));
+        flags.into_iter().chain(variables).collect()
+    };
+    let values = Values::collect(given, &mut notes, &mut problems);
+    let settings = settings::settle(&values, notes, &mut problems);
+    if problems.is_empty() { Ok(Command::Run(Box::new(settings))) } else { Err(problems) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,56 @@
+use tracing::{info, warn};
+
+/// Something about the configuration that is worth a log line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// The configuration file alone counts.
+    FileSilences { file: String, settings: Vec<String> },
+    /// A variable that starts with `ETCD_` and belongs to no setting.
+    UnknownVariable { variable: String },
+    /// A key of the file that belongs to no setting.
+    UnknownKey { file: String, key: String },
+    /// A setting that does nothing here, and what that means.
+    WithoutEffect { setting: String, meaning: String },
+    /// A setting with a newer name.
+    Deprecated { setting: String, instead: String },
+    /// A setting that etcd itself ignores.
+    Ignored { setting: String },
+    /// Certificates were given for URLs that are not encrypted.
+    NothingEncrypted { port: &'static str, settings: Vec<String> },
+}
+
+impl Note {
+    /// Writes the line.
+    pub fn log(&self) {
+        match self {
+            Self::FileSilences { file, settings } if settings.is_empty() => {
+                info!(path = file, "loading server configuration from a file");
+            }
+            Self::FileSilences { file, settings } => info!(
+                path = file,
+                ignored = settings.join(","),
+                "loading server configuration from a file, flags and environment variables are ignored"
+            ),
+            Self::UnknownVariable { variable } => {
+                warn!(environment_variable = variable, "unrecognized environment variable");
+            }
+            Self::UnknownKey { file, key } => {
+                warn!(path = file, key, "unknown key in the configuration file is ignored");
+            }
+            Self::WithoutEffect { setting, meaning } => {
+                warn!(setting, meaning, "setting has no effect in this release");
+            }
+            Self::Deprecated { setting, instead } => {
+                warn!(setting, instead, "setting is deprecated, use the newer name");
+            }
+            Self::Ignored { setting } => {
+                warn!(setting, "flag is no longer supported - ignoring");
+            }
+            Self::NothingEncrypted { port, settings } => warn!(
+                port,
+                ignored = settings.join(","),
+                "scheme is HTTP while key and cert files are present; ignoring key and cert files"
+            ),
+        }
+    }
+}

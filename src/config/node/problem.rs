@@ -1,0 +1,50 @@
+use std::fmt;
+
+use super::{Given, Source};
+
+/// Something wrong with the configuration, as one sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    text: String,
+    usage: bool,
+}
+
+impl Problem {
+    /// The command line cannot be understood; exit code 2 with a hint at `--help`.
+    pub(super) fn usage(text: impl Into<String>) -> Self {
+        Self { text: text.into(), usage: true }
+    }
+
+    /// The settings are understood and wrong; exit code 1.
+    pub(super) fn setting(text: impl Into<String>) -> Self {
+        Self { text: text.into(), usage: false }
+    }
+
+    /// A value that is not of its flag's kind.
+    pub(super) fn value(given: &Given, reason: &str) -> Self {
+        let Given { flag, text, source } = given;
+        match source {
+            Source::Flag => {
+                Self::usage(format!("invalid value \"{text}\" for flag -{}: {reason}", flag.name))
+            }
+            Source::Variable => {
+                Self::setting(format!("invalid value \"{text}\" for {}: {reason}", flag.variable()))
+            }
+            Source::File => Self::setting(format!(
+                "invalid value \"{text}\" for key `{}`: {reason}",
+                flag.key()
+            )),
+        }
+    }
+
+    /// Whether the command line itself was not understood.
+    pub fn is_usage(&self) -> bool {
+        self.usage
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}

@@ -1,0 +1,157 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracing::level_filters::LevelFilter;
+
+use super::values::Values;
+use super::{Note, Problem, check};
+use crate::discovery::Request;
+use crate::membership::PeerUrl;
+use crate::node;
+use crate::telemetry;
+
+/// The store may grow to this size when nothing else is said.
+const DEFAULT_QUOTA_BYTES: i64 = 2 << 30;
+/// Progress of an idle watch is announced at this interval when nothing else is said.
+const DEFAULT_PROGRESS_INTERVAL: Duration = Duration::from_secs(600);
+/// Applied entries after which the log may be cut when 0 was said.
+const DEFAULT_SNAPSHOT_COUNT: u64 = 10_000;
+
+/// A checked configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// For the running node; `founding` is left to the bootstrap.
+    pub node: node::Config,
+    pub bootstrap: Request,
+    /// The bootstrap settings that were given, for the line that says they are ignored.
+    pub bootstrap_flags: Vec<&'static str>,
+    /// Become a proxy when the cluster of the token is full.
+    pub proxy_when_full: bool,
+    pub proxy: ProxySettings,
+    pub listen_peer_urls: Vec<PeerUrl>,
+    /// Includes the listeners for clients that speak HTTP only.
+    pub listen_client_urls: Vec<PeerUrl>,
+    pub listen_metrics_urls: Vec<PeerUrl>,
+    pub log: telemetry::Options,
+    /// To be logged as soon as there is a log.
+    pub notes: Vec<Note>,
+}
+
+/// How a surplus node treats the members it forwards to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProxySettings {
+    pub failure_wait: Duration,
+    pub refresh_interval: Duration,
+    pub dial_timeout: Duration,
+}
+
+/// Composes the settings; what is wrong goes to `problems`.
+pub(super) fn settle(
+    values: &Values,
+    mut notes: Vec<Note>,
+    problems: &mut Vec<Problem>,
+) -> Settings {
+    check::urls(values, problems);
+    check::timing(values, problems);
+    check::words(values, problems);
+    check::certificates(values, &mut notes);
+    let mut listen_client_urls = values.urls("listen-client-urls");
+    listen_client_urls.extend(values.urls("listen-client-http-urls"));
+    let milliseconds = |name: &str| Duration::from_millis(values.uint(name));
+    Settings {
+        bootstrap: check::bootstrap(values, problems),
+        bootstrap_flags: check::bootstrap_flags(values),
+        proxy_when_full: values.text("discovery-fallback") == "proxy",
+        proxy: ProxySettings {
+            failure_wait: milliseconds("proxy-failure-wait"),
+            refresh_interval: milliseconds("proxy-refresh-interval"),
+            dial_timeout: milliseconds("proxy-dial-timeout"),
+        },
+        listen_peer_urls: values.urls("listen-peer-urls"),
+        listen_client_urls,
+        listen_metrics_urls: values.urls("listen-metrics-urls"),
+        log: logging(values, &mut notes),
+        node: node_config(values),
+        notes,
+    }
+}
+
+fn node_config(values: &Values) -> node::Config {
+    let name = values.text("name");
+    let data_dir = match values.text("data-dir") {
+        dir if dir.is_empty() => PathBuf::from(format!("{name}.etcd")),
+        dir => PathBuf::from(dir),
+    };
+    let client_urls = values.urls("advertise-client-urls");
+    let quota_bytes = match values.int("quota-backend-bytes") {
+        0 => DEFAULT_QUOTA_BYTES,
+        bytes => bytes,
+    };
+    let streams = values.uint("max-concurrent-streams");
+    let count = |name: &str| usize::try_from(values.uint(name)).unwrap_or(usize::MAX);
+    node::Config {
+        name,
+        data_dir,
+        wal_dir: values.is_set("wal-dir").then(|| PathBuf::from(values.text("wal-dir"))),
+        advertise_client_urls: client_urls.iter().map(ToString::to_string).collect(),
+        founding: None,
+        heartbeat: Duration::from_millis(values.uint("heartbeat-interval")),
+        election: Duration::from_millis(values.uint("election-timeout")),
+        pre_vote: values.bool("pre-vote"),
+        initial_election_tick_advance: values.bool("initial-election-tick-advance"),
+        snapshot_count: match values.uint("snapshot-count") {
+            0 => DEFAULT_SNAPSHOT_COUNT,
+            entries => entries,
+        },
+        catchup_entries: values.uint("snapshot-catchup-entries"),
+        unsafe_no_fsync: values.bool("unsafe-no-fsync"),
+        strict_reconfig_check: values.bool("strict-reconfig-check"),
+        max_learners: usize::try_from(values.int("max-learners")).unwrap_or_default(),
+        limits: node::Limits {
+            max_request_bytes: count("max-request-bytes"),
+            max_txn_ops: count("max-txn-ops"),
+            quota_bytes,
+            max_concurrent_streams: u32::try_from(streams).ok().filter(|n| *n != u32::MAX),
+            watch_progress_interval: match values.duration("watch-progress-notify-interval") {
+                Duration::ZERO => DEFAULT_PROGRESS_INTERVAL,
+                interval => interval,
+            },
+        },
+    }
+}
+
+fn logging(values: &Values, notes: &mut Vec<Note>) -> telemetry::Options {
+    let level = match values.text("log-level").as_str() {
+        _ if values.bool("debug") => LevelFilter::DEBUG,
+        "debug" => LevelFilter::DEBUG,
+        "warn" => LevelFilter::WARN,
+        "error" | "dpanic" | "panic" | "fatal" => LevelFilter::ERROR,
+        _ => LevelFilter::INFO,
+    };
+    let text = values.text("log-format") != "json" || values.text("logger") == "capnslog";
+    let mut outputs = Vec::new();
+    for output in values.text("log-outputs").split(',').map(str::trim) {
+        let output = match output {
+            "" => continue,
+            "default" | "stderr" => telemetry::Output::Stderr,
+            "stdout" => telemetry::Output::Stdout,
+            "systemd/journal" => {
+                notes.push(Note::WithoutEffect {
+                    setting: "log-outputs=systemd/journal".to_owned(),
+                    meaning: "the log goes to stderr, which systemd puts into the journal"
+                        .to_owned(),
+                });
+                telemetry::Output::Stderr
+            }
+            file => telemetry::Output::File(PathBuf::from(file)),
+        };
+        if !outputs.contains(&output) {
+            outputs.push(output);
+        }
+    }
+    if outputs.is_empty() {
+        outputs.push(telemetry::Output::Stderr);
+    }
+    let format = if text { telemetry::Format::Text } else { telemetry::Format::Json };
+    telemetry::Options { level, format, outputs }
+}

@@ -1,0 +1,43 @@
+use super::{Flag, flag};
+use crate::config::node::flag::Kind::{Bool, Duration, Text, Urls, Word};
+use crate::config::node::flag::Treatment::{Honoured, Refuse, Silent, Warn};
+
+const V3_DISCOVERY: &str = "v3 discovery comes with a later release; use --discovery URL, --discovery-srv or --initial-cluster";
+
+#[rustfmt::skip] // a table reads by its lines
+pub(super) const FLAGS: &[Flag] = &[
+    flag("initial-advertise-peer-urls", Urls, "http://localhost:2380", Honoured, "Comma-separated URLs under which the other members reach this one."),
+    flag("initial-cluster", Text, "", Honoured, "The founders as name=url,...; 'default=http://localhost:2380' when nothing is set."),
+    flag("initial-cluster-state", Word(&["new", "existing"]), "new", Honoured, "'new' to found a cluster, 'existing' to join a running one."),
+    flag("initial-cluster-token", Text, "etcd-cluster", Honoured, "Goes into the ids, so that clusters with equal URLs stay apart."),
+    flag("advertise-client-urls", Urls, "http://localhost:2379", Honoured, "Comma-separated URLs under which clients reach this member."),
+    flag("strict-reconfig-check", Bool, "true", Honoured, "Refuse membership changes that would lose the quorum."),
+    flag("pre-vote", Bool, "true", Honoured, "Ask before an election, so that a returning member does not disturb."),
+    flag("auto-compaction-retention", Text, "0", Warn("history is not compacted by itself in this release; use `etcdctl compact`"), "Versions or hours of history to keep; 0 keeps all."),
+    flag("auto-compaction-mode", Text, "periodic", Silent, "'periodic' or 'revision'."),
+    flag("enable-v2", Bool, "false", Warn("the v2 keys API is not served in this release"), "Serve the v2 keys API."),
+    flag("v2-deprecation", Word(&["not-yet", "write-only", "write-only-skip-check", "write-only-drop-data", "gone"]), "write-only", Silent, "Phase of the v2 store; this node has none."),
+];
+
+#[rustfmt::skip] // a table reads by its lines
+pub(super) const DISCOVERY: &[Flag] = &[
+    flag("discovery", Text, "", Honoured, "Discovery URL of the token with which the members find each other."),
+    flag("discovery-fallback", Word(&["proxy", "exit"]), "proxy", Honoured, "What to do when the cluster is full."),
+    flag("discovery-proxy", Text, "", Honoured, "HTTP proxy for discovery only."),
+    flag("discovery-srv", Text, "", Honoured, "DNS domain whose SRV records name the founders."),
+    flag("discovery-srv-name", Text, "", Honoured, "Suffix of the SRV service name."),
+    flag("discovery-resolver", Text, "", Honoured, "DNS server as address[:port] for --discovery-srv instead of resolv.conf."),
+    flag("discovery-token", Text, "", Refuse(V3_DISCOVERY), "Token of v3 discovery.").at("discovery-config.token"),
+    flag("discovery-endpoints", Text, "", Refuse(V3_DISCOVERY), "Comma-separated gRPC endpoints of v3 discovery.").at("discovery-config.client.endpoints"),
+    flag("discovery-dial-timeout", Duration, "2s", Silent, "v3 discovery.").at("discovery-config.client.dial-timeout"),
+    flag("discovery-request-timeout", Duration, "5s", Silent, "v3 discovery.").at("discovery-config.client.request-timeout"),
+    flag("discovery-keepalive-time", Duration, "2s", Silent, "v3 discovery.").at("discovery-config.client.keepalive-time"),
+    flag("discovery-keepalive-timeout", Duration, "6s", Silent, "v3 discovery.").at("discovery-config.client.keepalive-timeout"),
+    flag("discovery-insecure-transport", Bool, "true", Silent, "v3 discovery.").at("discovery-config.client.secure.insecure-transport"),
+    flag("discovery-insecure-skip-tls-verify", Bool, "false", Silent, "v3 discovery.").at("discovery-config.client.secure.insecure-skip-tls-verify"),
+    flag("discovery-cert", Text, "", Silent, "v3 discovery.").at("discovery-config.client.secure.cert"),
+    flag("discovery-key", Text, "", Silent, "v3 discovery.").at("discovery-config.client.secure.key"),
+    flag("discovery-cacert", Text, "", Silent, "v3 discovery.").at("discovery-config.client.secure.cacert"),
+    flag("discovery-user", Text, "", Silent, "v3 discovery.").at("discovery-config.client.auth.username"),
+    flag("discovery-password", Text, "", Silent, "v3 discovery.").at("discovery-config.client.auth.password"),
+];

@@ -1,0 +1,55 @@
+use super::{Flag, flag};
+use crate::config::node::flag::Kind::{Bool, Duration, Int, Text, Uint};
+use crate::config::node::flag::Treatment::{Alias, Honoured, Refuse, Silent, Warn};
+
+const CORRUPTION: &str = "log and store are checked against their own checksums; comparing hashes with other members comes with a later release";
+const CHECKPOINT: &str =
+    "the remaining TTL of leases is not replicated; a new leader grants it in full";
+
+#[rustfmt::skip] // a table reads by its lines
+pub(super) const FLAGS: &[Flag] = &[
+    flag("feature-gates", Text, "", Warn("this node has no feature gates"), "Features to turn on or off, as Name=true,..."),
+    flag("corrupt-check-time", Duration, "0s", Warn(CORRUPTION), "Interval of the comparison of hashes between members."),
+    flag("compact-hash-check-time", Duration, "1m", Silent, "Interval of the comparison of compaction hashes."),
+    flag("compaction-batch-limit", Int, "0", Silent, "Revisions that compaction takes at a time."),
+    flag("compaction-sleep-interval", Duration, "0s", Silent, "Pause of compaction between two batches."),
+    flag("watch-progress-notify-interval", Duration, "0s", Honoured, "Interval of progress notifications; 0 means 10 minutes."),
+    flag("warning-apply-duration", Duration, "100ms", Silent, "Entries that take longer to apply are logged."),
+    flag("bootstrap-defrag-threshold-megabytes", Uint, "0", Silent, "Tunes a storage engine this node does not have."),
+    flag("downgrade-check-time", Duration, "5s", Silent, "Interval of the downgrade monitor."),
+];
+
+#[rustfmt::skip] // a table reads by its lines
+pub(super) const EXPERIMENTAL: &[Flag] = &[
+    flag("experimental-initial-corrupt-check", Bool, "false", Warn(CORRUPTION), "Compare hashes with other members before serving."),
+    flag("experimental-corrupt-check-time", Duration, "0s", Alias("corrupt-check-time"), ""),
+    flag("experimental-compact-hash-check-enabled", Bool, "false", Warn(CORRUPTION), "Compare compaction hashes."),
+    flag("experimental-compact-hash-check-time", Duration, "1m", Alias("compact-hash-check-time"), ""),
+    flag("experimental-enable-lease-checkpoint", Bool, "false", Warn(CHECKPOINT), "Replicate the remaining TTL of leases."),
+    flag("experimental-enable-lease-checkpoint-persist", Bool, "false", Warn(CHECKPOINT), "Keep it on disk."),
+    flag("experimental-compaction-batch-limit", Int, "0", Alias("compaction-batch-limit"), ""),
+    flag("experimental-compaction-sleep-interval", Duration, "0s", Alias("compaction-sleep-interval"), ""),
+    flag("experimental-watch-progress-notify-interval", Duration, "0s", Alias("watch-progress-notify-interval"), ""),
+    flag("experimental-warning-apply-duration", Duration, "100ms", Alias("warning-apply-duration"), ""),
+    flag("experimental-warning-unary-request-duration", Duration, "0s", Alias("warning-unary-request-duration"), ""),
+    flag("experimental-txn-mode-write-with-shared-buffer", Bool, "true", Silent, "Tunes a storage engine this node does not have."),
+    flag("experimental-bootstrap-defrag-threshold-megabytes", Uint, "0", Alias("bootstrap-defrag-threshold-megabytes"), ""),
+    flag("experimental-downgrade-check-time", Duration, "5s", Alias("downgrade-check-time"), ""),
+    flag("experimental-stop-grpc-service-on-defrag", Bool, "false", Silent, "Defragmentation does not stop this node."),
+    flag("experimental-snapshot-catchup-entries", Uint, "5000", Alias("snapshot-catchup-entries"), "").at("experimental-snapshot-catch-up-entries"),
+    flag("experimental-memory-mlock", Bool, "false", Alias("memory-mlock"), ""),
+    flag("experimental-peer-skip-client-san-verification", Bool, "false", Alias("peer-skip-client-san-verification"), ""),
+    flag("experimental-enable-distributed-tracing", Bool, "false", Alias("enable-distributed-tracing"), ""),
+    flag("experimental-distributed-tracing-address", Text, "localhost:4317", Alias("distributed-tracing-address"), ""),
+    flag("experimental-distributed-tracing-service-name", Text, "etcd", Alias("distributed-tracing-service-name"), ""),
+    flag("experimental-distributed-tracing-instance-id", Text, "", Alias("distributed-tracing-instance-id"), ""),
+    flag("experimental-distributed-tracing-sampling-rate", Uint, "0", Alias("distributed-tracing-sampling-rate"), ""),
+    flag("experimental-enable-v2v3", Text, "", Warn("the v2 keys API is not served in this release"), "Serve the v2 keys API from v3 keys."),
+    flag("experimental-backend-bbolt-freelist-type", Text, "array", Silent, "Tunes a storage engine this node does not have."),
+];
+
+#[rustfmt::skip] // a table reads by its lines
+pub(super) const UNSAFE: &[Flag] = &[
+    flag("unsafe-no-fsync", Bool, "false", Honoured, "Do not wait for the disk: a crash may lose what was acknowledged."),
+    flag("force-new-cluster", Bool, "false", Refuse("making a cluster of one out of this data directory comes with a later release"), "Make a cluster of one out of this data directory."),
+];

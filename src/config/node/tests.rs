@@ -1,0 +1,289 @@
+use std::ffi::OsString;
+use std::time::Duration;
+
+use super::*;
+use crate::discovery::Way;
+use crate::telemetry::{Format, Output};
+
+/// Splits like a shell would, with single quotes only.
+fn words(line: &str) -> Vec<OsString> {
+    let quoted = line.split('\'').enumerate();
+    quoted
+        .flat_map(|(n, part)| match n % 2 {
+            1 => vec![OsString::from(part)],
+            _ => part.split_whitespace().map(OsString::from).collect(),
+        })
+        .collect()
+}
+
+fn run(line: &str, variables: &[(&str, &str)]) -> Result<Command, Vec<Problem>> {
+    let variables = variables.iter().map(|(name, text)| ((*name).into(), (*text).into()));
+    load(words(line).into_iter(), variables)
+}
+
+fn settings(line: &str, variables: &[(&str, &str)]) -> Settings {
+    match run(line, variables) {
+        Ok(Command::Run(settings)) => *settings,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn problems(line: &str, variables: &[(&str, &str)]) -> Vec<String> {
+    match run(line, variables) {
+        Err(problems) => problems.iter().map(ToString::to_string).collect(),
+        Ok(other) => panic!("{line}: {other:?}"),
+    }
+}
+
+fn static_ids(settings: &Settings) -> Vec<String> {
+    let Way::Static(list) = &settings.bootstrap.way else { panic!("{:?}", settings.bootstrap) };
+    let roster = list.roster(&settings.bootstrap.cluster_token);
+    roster.members.keys().map(ToString::to_string).collect()
+}
+
+const PROCFILE: &str = "--name infra1 --listen-client-urls http://127.0.0.1:12379 \
+    --advertise-client-urls http://127.0.0.1:12379 --listen-peer-urls http://127.0.0.1:12380 \
+    --initial-advertise-peer-urls http://127.0.0.1:12380 --initial-cluster-token etcd-cluster-1 \
+    --initial-cluster 'infra1=http://127.0.0.1:12380,infra2=http://127.0.0.1:22380,infra3=http://127.0.0.1:32380' \
+    --initial-cluster-state new --enable-pprof --logger=zap --log-outputs=stderr";
+
+#[test]
+fn the_procfile_of_the_tutorials() {
+    let settings = settings(PROCFILE, &[]);
+    assert_eq!(settings.node.name, "infra1");
+    assert_eq!(settings.node.data_dir.to_str(), Some("infra1.etcd"));
+    assert_eq!(settings.log.format, Format::Json);
+    assert_eq!(settings.log.outputs, [Output::Stderr]);
+    assert_eq!(static_ids(&settings), ["8211f1d0f64f3269", "91bc3c398fb3c146", "fd422379fda50e48"]);
+    assert_eq!(settings.notes.len(), 1, "{:?}", settings.notes);
+}
+
+#[test]
+fn the_yaml_file_of_the_tutorials() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("etcd.yaml");
+    let yaml = "name: etcd\ndata-dir: /tmp/data\nlisten-client-urls: http://127.0.0.1:2379\n\
+        advertise-client-urls: http://127.0.0.1:2379\nlisten-peer-urls: http://127.0.0.1:2380\n\
+        initial-advertise-peer-urls: http://127.0.0.1:2380\n\
+        initial-cluster: etcd=http://127.0.0.1:2380\ninitial-cluster-token: etcd-cluster\n\
+        initial-cluster-state: new\nzzz: 1\n";
+    std::fs::write(&path, yaml).unwrap();
+    let line = format!("--config-file={}", path.display());
+    let settings = settings(&line, &[("ETCD_NAME", "other"), ("ETCD_NOPE", "1")]);
+    assert_eq!(settings.node.name, "etcd");
+    assert_eq!(settings.node.data_dir.to_str(), Some("/tmp/data"));
+    assert_eq!(static_ids(&settings).len(), 1);
+    let notes = format!("{:?}", settings.notes);
+    for note in ["ignored", "UnknownVariable { variable: \"ETCD_NOPE\" }", "key: \"zzz\""] {
+        assert!(note == "ignored" || notes.contains(note), "{notes}");
+    }
+    let silenced = vec!["name".to_owned()];
+    assert!(
+        settings.notes.iter().any(
+            |note| matches!(note, Note::FileSilences { settings, .. } if *settings == silenced)
+        )
+    );
+    // The variable names the file just as well.
+    let path = path.display().to_string();
+    let same = load(std::iter::empty(), [("ETCD_CONFIG_FILE".into(), path.into())].into_iter());
+    assert!(matches!(same, Ok(Command::Run(settings)) if settings.node.name == "etcd"));
+}
+
+#[test]
+fn the_environment_file_of_the_tutorials() {
+    let settings = settings(
+        "",
+        &[
+            ("ETCD_NAME", "instance01"),
+            ("ETCD_DATA_DIR", "/usr/local/etcd/data"),
+            ("ETCD_LISTEN_CLIENT_URLS", "http://10.143.74.108:2379,http://127.0.0.1:2379"),
+            ("ETCD_ADVERTISE_CLIENT_URLS", "http://10.143.74.108:2379"),
+            ("ETCD_INITIAL_ADVERTISE_PEER_URLS", "http://10.143.74.108:2380"),
+            ("ETCD_LISTEN_PEER_URLS", "http://10.143.74.108:2380"),
+            (
+                "ETCD_INITIAL_CLUSTER",
+                "instance01=http://10.143.74.108:2380,instance02=http://10.202.253.147:2380,\
+                 instance03=http://10.202.254.213:2380",
+            ),
+            ("ETCD_INITIAL_CLUSTER_STATE", "new"),
+        ],
+    );
+    assert_eq!(settings.listen_client_urls.len(), 2);
+    assert_eq!(static_ids(&settings).len(), 3);
+    assert!(settings.notes.is_empty());
+}
+
+#[test]
+fn docker_compose_with_certificates_and_http() {
+    let settings = settings(
+        "--data-dir=/etcd-data --name n --initial-advertise-peer-urls http://10.0.0.1:2380 \
+         --listen-peer-urls http://0.0.0.0:2380 --advertise-client-urls http://10.0.0.1:2379 \
+         --listen-client-urls http://0.0.0.0:2379,http://0.0.0.0:4001 \
+         --initial-cluster n=http://10.0.0.1:2380 --initial-cluster-state new \
+         --initial-cluster-token t",
+        &[
+            ("ETCD_CERT_FILE", "/c.pem"),
+            ("ETCD_KEY_FILE", "/k.pem"),
+            ("ETCD_TRUSTED_CA_FILE", "/ca.pem"),
+            ("ETCD_PEER_CERT_FILE", "/c.pem"),
+            ("ETCD_PEER_KEY_FILE", "/k.pem"),
+            ("ETCD_PEER_TRUSTED_CA_FILE", "/ca.pem"),
+            ("ETCD_CLIENT_CERT_AUTH", "true"),
+            ("ETCD_PEER_CLIENT_CERT_AUTH", "true"),
+        ],
+    );
+    assert_eq!(settings.notes.len(), 2, "{:?}", settings.notes);
+}
+
+#[test]
+fn token_and_srv_command_lines_of_the_tutorials() {
+    let token = settings(
+        "--name etcd1 --initial-advertise-peer-urls http://192.168.202.128:2380 \
+         --listen-peer-urls http://192.168.202.128:2380 --data-dir DIR \
+         --listen-client-urls http://192.168.202.128:2379,http://127.0.0.1:2379 \
+         --advertise-client-urls http://192.168.202.128:2379 \
+         --discovery https://discovery.etcd.io/3e86b59982e49066c5d813af1c2e2579cbf573de",
+        &[],
+    );
+    assert!(matches!(&token.bootstrap.way, Way::Token(token)
+        if token.url == "https://discovery.etcd.io/3e86b59982e49066c5d813af1c2e2579cbf573de"));
+    assert!(token.proxy_when_full);
+    let srv = settings(
+        "--name etcd1 --discovery-srv blueskykong.com \
+         --initial-advertise-peer-urls http://etcd1.blueskykong.com:2380 \
+         --initial-cluster-token etcd-cluster-1 --data-dir DIR --initial-cluster-state new \
+         --advertise-client-urls http://etcd1.blueskykong.com:2379 \
+         --listen-client-urls http://0.0.0.0:2379 --listen-peer-urls http://0.0.0.0:2380 \
+         --discovery-resolver 127.0.0.1:8053",
+        &[],
+    );
+    assert!(matches!(&srv.bootstrap.way, Way::Srv(srv)
+        if srv.domain == "blueskykong.com" && srv.resolver.is_some()));
+    assert_eq!(
+        srv.bootstrap_flags,
+        ["initial-cluster-state", "initial-cluster-token", "discovery-srv"]
+    );
+}
+
+#[test]
+fn nothing_at_all_is_the_default_cluster() {
+    let settings = settings("", &[]);
+    assert_eq!(static_ids(&settings), ["8e9e05c52164694d"]);
+    assert_eq!(settings.node.limits.quota_bytes, 2 << 30);
+    assert_eq!(settings.node.limits.max_concurrent_streams, None);
+    assert_eq!(settings.node.limits.watch_progress_interval, Duration::from_secs(600));
+    assert!(settings.notes.is_empty() && settings.bootstrap_flags.is_empty());
+}
+
+#[test]
+fn flags_follow_the_syntax_of_go() {
+    let settings =
+        settings("-name a --pre-vote=false -heartbeat-interval=200 --snapshot -debug", &[]);
+    assert_eq!(settings.node.name, "a");
+    assert!(!settings.node.pre_vote);
+    assert_eq!(settings.node.heartbeat, Duration::from_millis(200));
+    assert_eq!(settings.notes, [Note::Ignored { setting: "snapshot".to_owned() }]);
+    assert!(matches!(run("--nope --help", &[]), Ok(Command::Help)));
+    assert!(matches!(run("--version", &[]), Ok(Command::Version)));
+}
+
+#[test]
+fn older_names_reach_the_setting() {
+    let settings = settings("--experimental-watch-progress-notify-interval=5s", &[]);
+    assert_eq!(settings.node.limits.watch_progress_interval, Duration::from_secs(5));
+    assert!(matches!(settings.notes[..], [Note::Deprecated { .. }]));
+}
+
+#[test]
+fn problems_have_the_texts_of_etcd() {
+    let two_ways = "multiple discovery or bootstrap flags are set. Choose one of \
+        \"initial-cluster\", \"discovery\", \"discovery-endpoints\" or \"discovery-srv\"";
+    let cases: &[(&str, &str)] = &[
+        ("--nope", "flag provided but not defined: -nope"),
+        ("--name", "flag needs an argument: -name"),
+        (
+            "--heartbeat-interval=abc",
+            "invalid value \"abc\" for flag -heartbeat-interval: parse error",
+        ),
+        ("--pre-vote=maybe", "invalid value \"maybe\" for flag -pre-vote: parse error"),
+        (
+            "--initial-cluster-state=zzz",
+            "invalid value \"zzz\" for flag -initial-cluster-state: invalid value; it is one of `new`, `existing`",
+        ),
+        ("foo", "\"foo\" is not a valid flag"),
+        (
+            "--listen-client-urls http://127.0.0.1:1",
+            "--advertise-client-urls is required when --listen-client-urls is set explicitly",
+        ),
+        (
+            "--listen-peer-urls http://example.com:1",
+            "expected IP in URL for binding (http://example.com:1)",
+        ),
+        (
+            "--heartbeat-interval 300",
+            "--election-timeout[1000ms] should be at least as 5 times as --heartbeat-interval[300ms]",
+        ),
+        (
+            "--election-timeout 60000",
+            "--election-timeout[60000ms] is too long, and should be set less than 50000ms",
+        ),
+        ("--heartbeat-interval 0", "--heartbeat-interval must be >0 (set to 0ms)"),
+        ("--discovery http://h:1/t --discovery-srv d", two_ways),
+        (
+            "--discovery http://h:1/t --initial-cluster-state existing",
+            "discovery URL should not be set when joining existing initial cluster",
+        ),
+        (
+            "--discovery 127.0.0.1:8087/T",
+            "failed to join discovery cluster (parse \"127.0.0.1:8087/T\": first path segment in URL cannot contain colon)",
+        ),
+        (
+            "--initial-cluster default=http://h",
+            "error setting up initial cluster: URL address does not have the form \"host:port\": http://h",
+        ),
+        ("--auto-compaction-mode zz", "unknown auto-compaction-mode \"zz\""),
+        (
+            "--auto-compaction-retention abc",
+            "error parsing CompactionRetention: time: invalid duration \"abc\"",
+        ),
+        ("--logger zzz", "unknown logger option \"zzz\""),
+        ("--auth-token zzz", "auth: invalid auth options"),
+        (
+            "--listen-client-urls https://127.0.0.1:1 --advertise-client-urls https://127.0.0.1:1",
+            "TLS key/cert (--cert-file, --key-file) must be provided for client url https://127.0.0.1:1 with HTTPS scheme",
+        ),
+        (
+            "--listen-client-urls https://127.0.0.1:1 --advertise-client-urls https://h:1 --auto-tls",
+            "--listen-client-urls: `https://127.0.0.1:1` asks for TLS, which this release does not speak yet; use http:// URLs on a network you trust",
+        ),
+        (
+            "--discovery-resolver dns.example --discovery-srv d",
+            "--discovery-resolver: `dns.example` is no address of a DNS server, such as 192.0.2.1 or 127.0.0.1:8053",
+        ),
+    ];
+    for (line, text) in cases {
+        assert_eq!(problems(line, &[]), [*text], "{line}");
+    }
+    assert_eq!(
+        problems("", &[("ETCD_HEARTBEAT_INTERVAL", "abc")]),
+        ["invalid value \"abc\" for ETCD_HEARTBEAT_INTERVAL: parse error"]
+    );
+    assert!(problems("--name a", &[("ETCD_NAME", "a")])[0].starts_with(
+        "conflicting environment variable is shadowed by corresponding command-line flag"
+    ));
+}
+
+#[test]
+fn all_problems_are_reported_at_once() {
+    let line = "--nope 5 --pre-vote=maybe --election-timeout=1 --listen-peer-urls http://a.b:1 \
+        --force-new-cluster --discovery-token t";
+    assert_eq!(problems(line, &[]).len(), 6);
+}
+
+#[test]
+fn help_names_every_flag() {
+    let help = help();
+    for flag in table::all() {
+        assert!(help.contains(&format!("--{}", flag.name)), "{}", flag.name);
+    }
+}

@@ -1,0 +1,152 @@
+use std::time::Duration;
+
+use super::flag::Kind;
+use crate::membership::PeerUrl;
+
+/// A value of the kind its flag asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Value {
+    Bool(bool),
+    Int(i64),
+    Uint(u64),
+    Duration(Duration),
+    Text(String),
+    Urls(Vec<PeerUrl>),
+    Nothing,
+}
+
+impl Value {
+    /// Reads a value as Go's flag package does; the error is the reason alone.
+    pub(super) fn parse(kind: Kind, text: &str) -> Result<Self, String> {
+        let bad = || "parse error".to_owned();
+        match kind {
+            Kind::Bool => parse_bool(text).map(Self::Bool).ok_or_else(bad),
+            Kind::Int => text.parse().map(Self::Int).map_err(|error| number_error(&error)),
+            Kind::Uint => text.parse().map(Self::Uint).map_err(|error| number_error(&error)),
+            Kind::Duration => parse_duration(text).map(Self::Duration).ok_or_else(bad),
+            Kind::Text => Ok(Self::Text(text.to_owned())),
+            Kind::Word(words) if words.contains(&text) => Ok(Self::Text(text.to_owned())),
+            Kind::Word(words) => Err(format!("invalid value; it is one of {}", list(words))),
+            Kind::Urls => parse_urls(text).map(Self::Urls),
+            Kind::Nothing => Ok(Self::Nothing),
+        }
+    }
+}
+
+fn list(words: &[&str]) -> String {
+    let quoted = words.iter().filter(|word| !word.is_empty()).map(|word| format!("`{word}`"));
+    quoted.collect::<Vec<_>>().join(", ")
+}
+
+fn number_error(error: &std::num::ParseIntError) -> String {
+    use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+    match error.kind() {
+        PosOverflow | NegOverflow => "value out of range".to_owned(),
+        _ => "parse error".to_owned(),
+    }
+}
+
+fn parse_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// Reads comma-separated URLs; an empty text is an empty list.
+fn parse_urls(text: &str) -> Result<Vec<PeerUrl>, String> {
+    let parse = |url: &str| {
+        if url.trim().starts_with("unix://") || url.trim().starts_with("unixs://") {
+            return Err(format!("unix sockets are not served by this release: {url}"));
+        }
+        PeerUrl::parse(url).map_err(|error| error.to_string())
+    };
+    text.split(',').filter(|url| !url.trim().is_empty()).map(parse).collect()
+}
+
+/// Reads a duration as Go writes them: `1h2m3.5s`, `100ms`, `0`.
+///
+/// A negative duration is no setting of this node, so the sign is not accepted.
+pub(super) fn parse_duration(text: &str) -> Option<Duration> {
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    let mut rest = text;
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, tail) = rest.split_at(digits);
+        let unit = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(unit);
+        let nanoseconds: f64 = match unit {
+            "ns" => 1.0,
+            "us" | "µs" | "μs" => 1e3,
+            "ms" => 1e6,
+            "s" => 1e9,
+            "m" => 60e9,
+            "h" => 3600e9,
+            _ => return None,
+        };
+        let number: f64 = number.parse().ok()?;
+        total = total.checked_add(Duration::try_from_secs_f64(number * nanoseconds / 1e9).ok()?)?;
+        rest = tail;
+    }
+    (!text.is_empty()).then_some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_go_writes_them() {
+        let cases = [
+            ("5s", Some(Duration::from_secs(5))),
+            ("1h2m3.5s", Some(Duration::from_millis(3_723_500))),
+            ("100ms", Some(Duration::from_millis(100))),
+            ("0", Some(Duration::ZERO)),
+            ("0s", Some(Duration::ZERO)),
+            ("5000000000ns", Some(Duration::from_secs(5))),
+            ("5", None),
+            ("", None),
+            ("abc", None),
+            ("-1s", None),
+            ("1d", None),
+            ("1e99s", None),
+            ("99999999999999999999h", None),
+        ];
+        for (text, duration) in cases {
+            assert_eq!(parse_duration(text), duration, "{text}");
+        }
+    }
+
+    #[test]
+    fn bad_values_have_the_reasons_of_etcd() {
+        let cases = [
+            (Kind::Bool, "maybe", "parse error"),
+            (Kind::Uint, "abc", "parse error"),
+            (Kind::Uint, "-1", "parse error"),
+            (Kind::Uint, "99999999999999999999", "value out of range"),
+            (
+                Kind::Word(&["new", "existing"]),
+                "zzz",
+                "invalid value; it is one of `new`, `existing`",
+            ),
+            (
+                Kind::Urls,
+                "127.0.0.1:1",
+                "parse \"127.0.0.1:1\": first path segment in URL cannot contain colon",
+            ),
+            (
+                Kind::Urls,
+                "http://h:1,unix://x",
+                "unix sockets are not served by this release: unix://x",
+            ),
+        ];
+        for (kind, text, reason) in cases {
+            assert_eq!(Value::parse(kind, text).unwrap_err(), reason, "{text}");
+        }
+        assert_eq!(Value::parse(Kind::Bool, "T"), Ok(Value::Bool(true)));
+    }
+}

@@ -1,0 +1,66 @@
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::sync::{Mutex, PoisonError};
+
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::{Error, Output};
+
+/// Open outputs; a line is written to each in one piece.
+#[derive(Debug)]
+pub(super) struct Outputs(Mutex<Vec<Sink>>);
+
+#[derive(Debug)]
+enum Sink {
+    Stderr,
+    Stdout,
+    File(File),
+}
+
+impl Outputs {
+    pub(super) fn open(outputs: &[Output]) -> Result<Self, Error> {
+        let open = |output: &Output| match output {
+            Output::Stderr => Ok(Sink::Stderr),
+            Output::Stdout => Ok(Sink::Stdout),
+            Output::File(path) => OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(path)
+                .map(Sink::File)
+                .map_err(|source| Error::Open { path: path.clone(), source }),
+        };
+        outputs.iter().map(open).collect::<Result<_, _>>().map(|sinks| Self(Mutex::new(sinks)))
+    }
+}
+
+/// Writes whole lines; the formatter hands each over in one call.
+#[derive(Debug)]
+pub(super) struct Line<'a>(&'a Outputs);
+
+impl Write for Line<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut sinks = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for sink in sinks.iter_mut() {
+            // An output that is gone (a closed pipe, a full disk) must not keep the others from
+            // the line, and there is nowhere left to report it.
+            let _ = match sink {
+                Sink::Stderr => io::stderr().write_all(line),
+                Sink::Stdout => io::stdout().write_all(line),
+                Sink::File(file) => file.write_all(line),
+            };
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Outputs {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        Line(self)
+    }
+}
