@@ -1,0 +1,371 @@
+use std::collections::VecDeque;
+use std::mem;
+
+use bytes::Bytes;
+use prost::Message as _;
+use tracing::{debug, info, warn};
+
+use super::proposals::Proposals;
+use super::reads::Reads;
+use super::{Committed, Config, ConfigError, Effects, Event, Persist, Status, roster};
+use crate::membership::{MemberId, Roster};
+use crate::proto::quorate::replica::MembershipChange;
+use crate::raft::{
+    self, Draw, Entry, Index, Machine, Message, Payload, PeerProgress, Ready, Rejected, Role,
+    SnapshotMeta, kind,
+};
+
+/// Committed entries that may wait to be applied; while there are more, proposals are refused.
+const MAX_COMMIT_LEAD: u64 = 5000;
+/// Election timeouts after which a snapshot that was asked for and did not come is asked for again.
+const SNAPSHOT_PATIENCE: usize = 10;
+
+/// One member's replica.
+#[derive(Debug)]
+pub struct Replica {
+    machine: Machine,
+    /// The members at the last entry handed out as committed.
+    roster: Roster,
+    max_learners: usize,
+    catchup_entries: u64,
+    proposals: Proposals,
+    reads: Reads,
+    /// The last batch handed to the log.
+    batch: u64,
+    /// Batches the log has not acknowledged.
+    unpersisted: VecDeque<Unpersisted>,
+    applied: Index,
+    /// The snapshot that the shell is putting in place; entries behind it wait in `held`.
+    installing: Option<Index>,
+    held: Vec<Entry>,
+    /// Ticks until a snapshot that was asked for is asked for again; zero when none was.
+    snapshot_due_ticks: usize,
+    snapshot_patience_ticks: usize,
+    last_status: Status,
+    rejected: u64,
+    /// Effects that come of events rather than of consensus.
+    pending: Effects,
+}
+
+#[derive(Debug)]
+struct Unpersisted {
+    batch: u64,
+    ready: u64,
+    snapshot: Option<(SnapshotMeta, Bytes)>,
+}
+
+impl Replica {
+    /// Starts from what was recovered.
+    pub fn new(mut config: Config) -> Result<Self, ConfigError> {
+        let machine = Machine::new(config.machine()?)
+            .map_err(|error| ConfigError::Settings(error.to_string()))?;
+        let run = Draw::new(config.seed ^ config.id.0).number();
+        Ok(Self {
+            last_status: status_of(&machine),
+            machine,
+            max_learners: config.max_learners,
+            catchup_entries: config.catchup_entries,
+            proposals: Proposals::new(config.max_queued),
+            reads: Reads::new(config.id, run, 2 * config.heartbeat_ticks),
+            batch: 0,
+            unpersisted: VecDeque::new(),
+            applied: config.applied,
+            roster: config.roster,
+            installing: None,
+            held: Vec::new(),
+            snapshot_due_ticks: 0,
+            snapshot_patience_ticks: SNAPSHOT_PATIENCE * config.election_ticks,
+            rejected: 0,
+            pending: Effects::default(),
+        })
+    }
+
+    /// Takes one event. Several may be taken before [`Replica::effects`] is asked.
+    pub fn step(&mut self, event: Event) {
+        match event {
+            Event::Tick => self.tick(),
+            Event::Propose(request) => self.propose(request),
+            Event::ProposeMembership(change) => {
+                let change = Bytes::from(change.encode_to_vec());
+                if let Err(change) = self.proposals.push_change(change) {
+                    self.pending.refused.push(change);
+                }
+            }
+            Event::Read { context } => {
+                if !self.reads.push(context) {
+                    self.pending.reads_lost.push(context);
+                }
+            }
+            Event::Receive(message) => self.receive(message),
+            Event::Persisted { batch } => self.persisted(batch),
+            Event::Applied { index } => self.applied(index),
+            Event::Installed { index, roster } => self.installed(index, roster),
+            Event::Compact { index } => self.machine.trim(self.keep_after(index), self.applied),
+            Event::SnapshotReady { meta, data } => self.snapshot_ready(&meta, data),
+            Event::SnapshotSent { to, delivered } => self.machine.snapshot_sent(to, delivered),
+            Event::Unreachable(peer) => self.machine.unreachable(peer),
+            Event::TransferLeadership(to) => self.machine.transfer_leadership(to),
+        }
+    }
+
+    /// What is to be done now. To be asked until it is empty.
+    pub fn effects(&mut self) -> Effects {
+        self.reads.notice_leader(self.machine.leader(), &mut self.pending.reads_lost);
+        self.proposals.flush(&mut self.machine);
+        self.reads.flush(&mut self.machine);
+        let mut effects = mem::take(&mut self.pending);
+        let settled = self.machine.all_persisted();
+        if let Some(ready) = self.machine.ready() {
+            self.hand_out(ready, settled, &mut effects);
+        }
+        if self.machine.take_snapshot_wanted() && self.snapshot_due_ticks == 0 {
+            self.snapshot_due_ticks = self.snapshot_patience_ticks;
+            effects.snapshot_wanted = true;
+        }
+        self.note_status(&mut effects);
+        effects
+    }
+
+    pub fn status(&self) -> Status {
+        status_of(&self.machine)
+    }
+
+    /// The members at the last entry handed out as committed.
+    pub fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// The peers as the leader sees them, by id; empty on other members.
+    pub fn progress(&self) -> Vec<PeerProgress> {
+        self.machine.progress()
+    }
+
+    /// Who is about to take over the leadership, on a leader that hands over.
+    pub fn transferee(&self) -> Option<MemberId> {
+        self.machine.transferee()
+    }
+
+    /// The last entry of the log, durable or not.
+    pub fn last_index(&self) -> Index {
+        self.machine.last()
+    }
+
+    /// The oldest entry that a follower could still be sent from memory.
+    pub fn first_index(&self) -> Index {
+        Index(self.machine.base().index.0 + 1)
+    }
+
+    /// How many messages of peers were refused.
+    pub fn rejected(&self) -> u64 {
+        self.rejected
+    }
+
+    fn tick(&mut self) {
+        self.machine.tick();
+        self.reads.tick();
+        self.snapshot_due_ticks = self.snapshot_due_ticks.saturating_sub(1);
+    }
+
+    fn propose(&mut self, request: Bytes) {
+        let lead = self.machine.commit().0.saturating_sub(self.applied.0);
+        let refused = if lead > MAX_COMMIT_LEAD {
+            Err(request)
+        } else {
+            self.proposals.push_request(request)
+        };
+        if let Err(request) = refused {
+            self.pending.refused.push(request);
+        }
+    }
+
+    fn receive(&mut self, message: Message) {
+        let (from, message_kind) = (MemberId(message.from), message.kind);
+        let taken = if message_kind == kind::PROPOSE && self.machine.role() == Role::Leader {
+            self.machine.check(&message).map(|()| self.take_forwarded(message))
+        } else {
+            self.machine.receive(message)
+        };
+        let Err(reason) = taken else { return };
+        self.rejected += 1;
+        let kind = kind::name(message_kind);
+        // A lost log or a broken peer repeats itself with every heartbeat; say it ever more rarely.
+        let grave = matches!(
+            reason,
+            Rejected::CommitBeyondLog { .. } | Rejected::AcknowledgesTooMuch { .. }
+        );
+        if grave && self.rejected.is_power_of_two() {
+            warn!(peer.id = %from, message.kind = kind, error = %reason, "message of a peer refused");
+        } else {
+            debug!(peer.id = %from, message.kind = kind, error = %reason, "message of a peer refused");
+        }
+    }
+
+    /// Forwarded proposals queue with our own. What finds no room is lost, as it may be on the way.
+    fn take_forwarded(&mut self, message: Message) {
+        for payload in raft::proposed(message) {
+            let lost = match payload {
+                Payload::Empty => continue,
+                Payload::Request(request) => self.proposals.push_request(request).is_err(),
+                Payload::Membership(change) => self.proposals.push_change(change).is_err(),
+            };
+            if lost {
+                self.rejected += 1;
+            }
+        }
+    }
+
+    fn persisted(&mut self, batch: u64) {
+        let mut ready = None;
+        while let Some(done) = self.unpersisted.pop_front_if(|held| held.batch <= batch) {
+            ready = Some(done.ready);
+            if let Some((meta, data)) = done.snapshot {
+                // What was held back is part of the new snapshot's state, or comes again behind it.
+                self.held.retain(|entry| entry.index > meta.index);
+                self.installing = Some(meta.index);
+                self.pending.committed.push(Committed::Snapshot { meta, data });
+            }
+        }
+        if let Some(number) = ready {
+            self.machine.persisted(number);
+        }
+    }
+
+    fn applied(&mut self, index: Index) {
+        self.applied = self.applied.max(index);
+        self.machine.trim(self.keep_after(self.applied), self.applied);
+    }
+
+    fn keep_after(&self, index: Index) -> Index {
+        Index(index.0.saturating_sub(self.catchup_entries))
+    }
+
+    fn installed(&mut self, index: Index, roster: Roster) {
+        if self.installing != Some(index) {
+            // A later snapshot has taken its place meanwhile and will be reported itself.
+            return;
+        }
+        self.installing = None;
+        self.roster = roster;
+        self.applied(index);
+        let held = mem::take(&mut self.held);
+        let mut committed = mem::take(&mut self.pending.committed);
+        self.commit(held, &mut committed);
+        self.pending.committed = committed;
+    }
+
+    fn snapshot_ready(&mut self, meta: &SnapshotMeta, data: Bytes) {
+        self.snapshot_due_ticks = 0;
+        // Of a state before the log in memory, or of another log: no follower could go on from there.
+        if self.machine.term_at(meta.index) == Some(meta.term) {
+            self.machine.supply_snapshot(meta, data);
+        }
+    }
+
+    fn hand_out(&mut self, ready: Ready, settled: bool, effects: &mut Effects) {
+        effects.send.extend(ready.send);
+        for (name, index) in ready.reads {
+            self.reads.answered(&name, index, &mut effects.reads);
+        }
+        let mut then_send = ready.then_send;
+        if settled && !ready.must_sync {
+            // Nothing these messages speak of is still on its way to the disk.
+            effects.send.append(&mut then_send);
+            self.machine.persisted(ready.number);
+        } else {
+            let (now, later) = then_send.into_iter().partition(raft::needs_no_disk);
+            effects.send.extend::<Vec<Message>>(now);
+            then_send = later;
+        }
+        if ready.hard_state.is_some() || ready.must_sync || !then_send.is_empty() {
+            self.batch += 1;
+            let (batch, snapshot) = (self.batch, ready.snapshot.clone());
+            self.unpersisted.push_back(Unpersisted { batch, ready: ready.number, snapshot });
+            effects.persist = Some(Persist {
+                batch,
+                hard_state: ready.hard_state,
+                entries: ready.entries,
+                snapshot: ready.snapshot,
+                then_send,
+                sync: ready.must_sync,
+            });
+        }
+        self.commit(ready.committed, &mut effects.committed);
+    }
+
+    /// Carries out the membership changes among committed entries and hands all of them on.
+    fn commit(&mut self, entries: Vec<Entry>, out: &mut Vec<Committed>) {
+        if self.installing.is_some() {
+            self.held.extend(entries);
+            return;
+        }
+        let Some(last) = entries.last().map(|entry| entry.index) else { return };
+        for Entry { term, index, payload } in entries {
+            out.push(match payload {
+                Payload::Empty => Committed::Request { index, term, data: Bytes::new() },
+                Payload::Request(data) => Committed::Request { index, term, data },
+                Payload::Membership(change) => {
+                    let change = MembershipChange::decode(change).unwrap_or_default();
+                    let applied = roster::apply(&mut self.roster, &change, self.max_learners);
+                    let outcome =
+                        applied.map(|op| op.into_iter().for_each(|op| self.machine.apply(op)));
+                    log_change(&change, &outcome);
+                    let roster = self.roster.clone();
+                    Committed::Membership { index, term, change, outcome, roster }
+                }
+            });
+        }
+        self.machine.applied_to(last);
+    }
+
+    fn note_status(&mut self, effects: &mut Effects) {
+        let now = self.status();
+        let before = self.last_status;
+        if (now.leader, now.term, now.role) == (before.leader, before.term, before.role) {
+            return;
+        }
+        let (member, term) = (self.machine.id(), now.term.0);
+        if now.role != before.role {
+            match now.role {
+                Role::Leader => info!(member.id = %member, raft.term = term, "became leader"),
+                Role::Follower => info!(member.id = %member, raft.term = term, "became follower"),
+                Role::Candidate => info!(member.id = %member, raft.term = term, "became candidate"),
+                Role::PreCandidate => {
+                    info!(member.id = %member, raft.term = term, "became pre-candidate");
+                }
+            }
+        }
+        match (before.leader, now.leader) {
+            (_, Some(leader)) if before.leader != now.leader => {
+                info!(member.id = %member, leader.id = %leader, raft.term = term, "found leader");
+            }
+            (Some(leader), None) => {
+                info!(member.id = %member, leader.id = %leader, raft.term = term, "lost leader");
+            }
+            _ => {}
+        }
+        if now.role != Role::Leader {
+            self.snapshot_due_ticks = 0;
+        }
+        self.last_status = now;
+        effects.status = Some(now);
+    }
+}
+
+fn status_of(machine: &Machine) -> Status {
+    Status {
+        leader: machine.leader(),
+        term: machine.term(),
+        role: machine.role(),
+        commit: machine.commit(),
+    }
+}
+
+fn log_change(change: &MembershipChange, outcome: &Result<(), super::MembershipError>) {
+    let member = MemberId(change.member_id);
+    match outcome {
+        Ok(()) => info!(member.id = %member, change.kind = change.kind, "membership changed"),
+        Err(error) => {
+            info!(member.id = %member, change.kind = change.kind, error = %error, "membership change refused");
+        }
+    }
+}
