@@ -1,28 +1,30 @@
 //! The state machine: one committed entry in, a response and watch events out.
+//!
+//! [`State`] ties keys, leases and members together over one storage. Applying takes `&mut self`
+//! and is deterministic: the same entries in the same order give the same answers, events, revisions
+//! and hashes on every replica, whatever storage is below. Reading takes `&self`.
+//!
+//! Two kinds of failure never mix. An [`Error`] is an answer that every replica gives alike; a
+//! [`Fatal`] is this replica's own (its disk, its age) and must stop the process.
+//!
+//! Requests are checked twice: by [`check`] before they are proposed, where etcd checks what can be
+//! seen in the request alone, and here against the state.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
-use crate::proto::etcdserverpb as pb;
+pub mod check;
+mod cluster;
+mod compare;
+mod convert;
+mod error;
+mod overlap;
+mod range;
+mod state;
+mod txn;
+mod write;
 
-/// Everything that is replicated, over a store for the values.
-#[derive(Debug)]
-pub struct State<S> {
-    store: S,
-}
+pub use error::{Error, Fatal};
+pub use range::RangeScan;
+pub use state::{Outcome, Response, State};
 
-/// What a client that waits for a request gets. Headers carry the revision only; the API fills in the rest.
-#[derive(Debug, Clone)]
-pub enum Response {
-    Put(pb::PutResponse),
-    DeleteRange(pb::DeleteRangeResponse),
-    Txn(pb::TxnResponse),
-    Compaction(pb::CompactionResponse),
-    LeaseGrant(pb::LeaseGrantResponse),
-    LeaseRevoke(pb::LeaseRevokeResponse),
-    Published,
-}
-
-/// A refusal that every replica gives alike. The texts are etcd's, without the prefix `etcdserver: `.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    #[error("key is not provided")]
-    EmptyKey,
-}
+#[cfg(test)]
+mod tests;

@@ -1,22 +1,38 @@
 //! Multi-version keys: revisions, key index, compaction.
+//!
+//! Every write makes one revision; the changes inside it are numbered by a sub-revision. Records
+//! (one per change, never altered) go to a [`Storage`] under their [`Revision`]; the [`Keyspace`]
+//! holds the index that says which revisions a key has had. The index is in memory and is rebuilt
+//! by one scan over the records when a store is opened.
+//!
+//! What it deliberately does not know: leases, transactions, watchers, the log. `apply` ties those
+//! together. Nothing here locks, waits or reads a clock.
+//!
+//! Invariants:
+//! 1. `compact_revision <= revision`, and both only grow.
+//! 2. A read at `r >= compact_revision` gives the same answer before, during and after the removal
+//!    of old records (the sweep), on every replica.
+//! 3. A key changes at most once per sub-revision; records of one revision have sub-revisions 0, 1, ...
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
-use bytes::Bytes;
+mod codec;
+mod dump;
+mod event;
+mod history;
+mod index;
+mod key_range;
+mod keyspace;
+mod memory;
+mod revision;
+mod storage;
 
-/// One change of one key, as a watcher sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
-    /// What the key is now; for a deletion only `key` and `mod_revision` are set.
-    pub kv: KeyValue,
-    pub deleted: bool,
-}
+pub use codec::EventRef;
+pub use dump::{Dump, DumpError, DumpReader, DumpWriter};
+pub use event::{Event, KeyValue, Revisions};
+pub use history::Life;
+pub use key_range::KeyRange;
+pub use keyspace::{Error, Keyspace, Write};
+pub use memory::Memory;
+pub use revision::Revision;
+pub use storage::{Applied, Storage, StorageError};
 
-/// A key at some revision (`mvccpb.KeyValue`).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct KeyValue {
-    pub key: Bytes,
-    pub value: Bytes,
-    pub create_revision: i64,
-    pub mod_revision: i64,
-    pub version: i64,
-    pub lease: i64,
-}

@@ -1,0 +1,314 @@
+use bytes::Bytes;
+use prost::Message;
+
+use super::cluster::Cluster;
+use super::convert::header;
+use super::write::Changes;
+use super::{Error, Fatal, RangeScan, check, range, txn};
+use crate::lease::{LeaseId, Leases};
+use crate::membership::{Member, Roster};
+use crate::mvcc::{
+    Applied, DumpError, Event, EventRef, KeyRange, KeyValue, Keyspace, Memory, Revisions, Storage,
+    StorageError,
+};
+use crate::proto::etcdserverpb as pb;
+use crate::proto::quorate::replica::{Request, request::Op};
+use crate::raft::{Index, Term};
+
+const LEASES: &[u8] = b"lease/";
+
+/// Everything that is replicated, over a storage for the values.
+#[derive(Debug)]
+pub struct State<S> {
+    keys: Keyspace<S>,
+    leases: Leases,
+    cluster: Cluster,
+}
+
+/// What applying one request came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The request's id; 0 when nobody waits.
+    pub id: u64,
+    pub response: Result<Response, Error>,
+    /// What watchers must hear of, all of `revision`.
+    pub events: Vec<Event>,
+    /// The store's revision from now on.
+    pub revision: i64,
+}
+
+/// What a client that waits for a request gets. Headers carry the revision only; the API fills in the rest.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Response {
+    Put(pb::PutResponse),
+    DeleteRange(pb::DeleteRangeResponse),
+    Txn(pb::TxnResponse),
+    Compaction(pb::CompactionResponse),
+    LeaseGrant(pb::LeaseGrantResponse),
+    LeaseRevoke(pb::LeaseRevokeResponse),
+    Published,
+}
+
+impl<S: Storage> State<S> {
+    /// The state that a storage holds, fresh or not. Reads all of it once.
+    pub fn open(storage: S) -> Result<Self, StorageError> {
+        let cluster = Cluster::open(&storage)?;
+        let mut leases = Leases::default();
+        for (key, value) in storage.scan_meta(LEASES)? {
+            let lease = decode_lease(&key, &value);
+            let (id, ttl_seconds) = lease.ok_or_else(|| StorageError::Corrupt {
+                file: storage.name(),
+                what: "a lease makes no sense".to_owned(),
+            })?;
+            leases.grant(id, ttl_seconds);
+        }
+        // Records come in order, so what is attached in the end is what is attached now.
+        let keys = Keyspace::open(storage, &mut |record: EventRef<'_>| {
+            leases.attach(record.key, record.lease);
+        })?;
+        Ok(Self { keys, leases, cluster })
+    }
+
+    /// Applies one committed request, an encoded `quorate.replica.Request`.
+    ///
+    /// `None` for what has no effect: an entry that is in the state already, and the empty one
+    /// that opens a term.
+    pub fn apply(
+        &mut self,
+        index: Index,
+        term: Term,
+        data: &Bytes,
+    ) -> Result<Option<Outcome>, Fatal> {
+        if index <= self.applied().0 {
+            return Ok(None);
+        }
+        let outcome = if data.is_empty() { None } else { Some(self.request(index, data)?) };
+        self.set_applied(index, term);
+        Ok(outcome)
+    }
+
+    /// Notes the members that hold after a committed membership change.
+    pub fn apply_membership(&mut self, index: Index, term: Term, roster: &Roster) {
+        if index > self.applied().0 {
+            self.set_roster(roster);
+            self.set_applied(index, term);
+        }
+    }
+
+    /// Sets the members a cluster is founded with.
+    pub fn set_roster(&mut self, roster: &Roster) {
+        self.cluster.set_roster(roster, self.keys.storage_mut());
+    }
+
+    fn set_applied(&mut self, index: Index, term: Term) {
+        self.keys.storage_mut().set_applied(Applied { index: index.0, term: term.0 });
+    }
+
+    fn request(&mut self, index: Index, data: &Bytes) -> Result<Outcome, Fatal> {
+        let unknown = || Fatal::UnknownRequest { index: index.0 };
+        let request = Request::decode(data.clone()).ok().ok_or_else(unknown)?;
+        let op = request.op.ok_or_else(unknown)?;
+        let (response, events) = self.operation(op);
+        let response = match response {
+            Err(Error::Storage(error)) => return Err(Fatal::Storage(error)),
+            other => other,
+        };
+        Ok(Outcome { id: request.id, response, events, revision: self.revision() })
+    }
+
+    fn operation(&mut self, op: Op) -> (Result<Response, Error>, Vec<Event>) {
+        let response = match op {
+            Op::Put(request) => {
+                return self.changes(|changes| {
+                    changes.check_put(&request)?;
+                    Ok(Response::Put(changes.put(request)?))
+                });
+            }
+            Op::DeleteRange(request) => {
+                return self
+                    .changes(|changes| Ok(Response::DeleteRange(changes.delete_range(request)?)));
+            }
+            Op::Txn(request) => {
+                return self.changes(|changes| Ok(Response::Txn(txn::run(changes, request)?)));
+            }
+            Op::LeaseRevoke(request) => return self.lease_revoke(LeaseId(request.id)),
+            Op::LeaseGrant(request) => self.lease_grant(&request),
+            Op::Compaction(request) => self.compact(request.revision),
+            Op::Publish(published) => {
+                self.cluster.publish(&published, self.keys.storage_mut());
+                Ok(Response::Published)
+            }
+        };
+        (response, Vec::new())
+    }
+
+    fn changes(
+        &mut self,
+        make: impl FnOnce(&mut Changes<'_, S>) -> Result<Response, Error>,
+    ) -> (Result<Response, Error>, Vec<Event>) {
+        let mut changes = Changes::begin(&mut self.keys, &mut self.leases);
+        let response = make(&mut changes);
+        (response, changes.finish())
+    }
+
+    fn compact(&mut self, revision: i64) -> Result<Response, Error> {
+        self.keys.compact(revision)?;
+        let header = header(self.revision());
+        Ok(Response::Compaction(pb::CompactionResponse { header }))
+    }
+
+    fn lease_grant(&mut self, request: &pb::LeaseGrantRequest) -> Result<Response, Error> {
+        check::lease_grant(request)?;
+        let id = LeaseId(request.id);
+        if !self.leases.grant(id, request.ttl) {
+            return Err(Error::LeaseExists);
+        }
+        let value = Bytes::copy_from_slice(&request.ttl.to_be_bytes());
+        self.keys.storage_mut().set_meta(&lease_key(id), Some(value));
+        Ok(Response::LeaseGrant(pb::LeaseGrantResponse {
+            header: header(self.revision()),
+            id: request.id,
+            ttl: request.ttl,
+            error: String::new(),
+        }))
+    }
+
+    fn lease_revoke(&mut self, id: LeaseId) -> (Result<Response, Error>, Vec<Event>) {
+        let revoked = self.changes(|changes| {
+            changes.revoke(id)?;
+            let header = header(changes.revision());
+            Ok(Response::LeaseRevoke(pb::LeaseRevokeResponse { header }))
+        });
+        if revoked.0.is_ok() {
+            self.keys.storage_mut().set_meta(&lease_key(id), None);
+        }
+        revoked
+    }
+
+    /// Removes what compaction left behind of up to `limit` keys; whether more is to be done.
+    ///
+    /// Not replicated and not visible: each replica does it when it likes. A thousand keys take
+    /// well under a millisecond.
+    pub fn compaction_step(&mut self, limit: usize) -> bool {
+        self.keys.sweep(limit)
+    }
+
+    /// Whether [`Self::compaction_step`] has work.
+    pub fn compacting(&self) -> bool {
+        self.keys.sweeping()
+    }
+
+    /// Answers a range at once.
+    pub fn range(&self, request: &pb::RangeRequest) -> Result<pb::RangeResponse, Error> {
+        range::read(&self.keys, self.revision(), request)
+    }
+
+    /// Begins a range that is read slice by slice, so that nobody waits long for the state.
+    pub fn range_scan(&self, request: &pb::RangeRequest) -> Result<RangeScan, Error> {
+        RangeScan::begin(&self.keys, self.revision(), request)
+    }
+
+    /// Answers a transaction for which [`check::is_read_only`] holds.
+    pub fn txn_read(&self, request: &pb::TxnRequest) -> Result<pb::TxnResponse, Error> {
+        txn::read(&self.keys, &self.leases, request)
+    }
+
+    /// What changed in a range from a revision on, oldest first, and the revision to go on from.
+    /// Looks at no more than `limit` revisions, whether they touch the range or not.
+    pub fn events(
+        &self,
+        range: &KeyRange,
+        from: i64,
+        limit: usize,
+    ) -> Result<(Revisions, i64), Error> {
+        Ok(self.keys.events(range, from, limit)?)
+    }
+
+    /// A key as it was just before `revision`; `None` when it did not exist or that is compacted.
+    pub fn prev_kv(&self, key: &[u8], revision: i64) -> Result<Option<KeyValue>, StorageError> {
+        if revision - 1 < self.compact_revision() {
+            return Ok(None);
+        }
+        self.keys.get(key, revision - 1)
+    }
+
+    /// The newest revision; 1 when nothing was ever written.
+    pub fn revision(&self) -> i64 {
+        self.keys.revision()
+    }
+
+    /// The oldest revision that can be read; -1 when nothing was ever compacted.
+    pub fn compact_revision(&self) -> i64 {
+        self.keys.compact_revision()
+    }
+
+    /// The last entry of the log that is in the state.
+    pub fn applied(&self) -> (Index, Term) {
+        let applied = self.storage().applied();
+        (Index(applied.index), Term(applied.term))
+    }
+
+    /// The members consensus knows.
+    pub fn roster(&self) -> &Roster {
+        self.cluster.roster()
+    }
+
+    /// The members with what they published, ascending by id.
+    pub fn members(&self) -> Vec<Member> {
+        self.cluster.members()
+    }
+
+    /// The leases and their keys.
+    pub fn leases(&self) -> &Leases {
+        &self.leases
+    }
+
+    /// etcd's `HashKV` at a revision, 0 for the newest.
+    pub fn hash_kv(&self, revision: i64) -> Result<u32, Error> {
+        Ok(self.keys.hash(revision)?)
+    }
+
+    /// Bytes the storage takes: what the quota limits.
+    pub fn db_size(&self) -> i64 {
+        i64::try_from(self.storage().size_on_disk()).unwrap_or(i64::MAX)
+    }
+
+    /// Bytes of [`Self::db_size`] that hold something.
+    pub fn db_size_in_use(&self) -> i64 {
+        i64::try_from(self.storage().size_in_use()).unwrap_or(i64::MAX)
+    }
+
+    pub(super) fn keys(&self) -> &Keyspace<S> {
+        &self.keys
+    }
+
+    pub fn storage(&self) -> &S {
+        self.keys.storage()
+    }
+
+    pub fn storage_mut(&mut self) -> &mut S {
+        self.keys.storage_mut()
+    }
+}
+
+impl State<Memory> {
+    /// The whole state: what a simulated snapshot carries.
+    pub fn to_bytes(&self) -> Bytes {
+        self.storage().to_bytes()
+    }
+
+    /// The reverse of [`Self::to_bytes`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DumpError> {
+        const SENSELESS: DumpError = DumpError::Corrupt("its content makes no sense");
+        Self::open(Memory::from_bytes(bytes)?).ok().ok_or(SENSELESS)
+    }
+}
+
+fn lease_key(id: LeaseId) -> Vec<u8> {
+    [LEASES, &id.0.to_be_bytes()].concat()
+}
+
+fn decode_lease(key: &[u8], value: &[u8]) -> Option<(LeaseId, i64)> {
+    let id = key.strip_prefix(LEASES)?.try_into().ok()?;
+    Some((LeaseId(i64::from_be_bytes(id)), i64::from_be_bytes(value.try_into().ok()?)))
+}

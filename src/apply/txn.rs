@@ -1,0 +1,150 @@
+use std::slice::Iter;
+
+use super::convert::header;
+use super::write::Changes;
+use super::{Error, compare, range};
+use crate::lease::Leases;
+use crate::mvcc::{Keyspace, Storage, StorageError};
+use crate::proto::etcdserverpb as pb;
+use pb::request_op::Request as Op;
+use pb::response_op::Response as Answer;
+
+/// Which way a transaction and the nested ones on its way go, depth first.
+///
+/// All compares, nested ones included, look at the state before the first change.
+type Path = Vec<bool>;
+
+/// Runs a transaction that may write. It either has all its effects or, when refused, none.
+pub(super) fn run<S: Storage>(
+    changes: &mut Changes<'_, S>,
+    request: pb::TxnRequest,
+) -> Result<pb::TxnResponse, Error> {
+    let mut path = Path::new();
+    choose(changes.keys(), changes.leases(), &request, &mut path)?;
+    check_puts(changes, &request, &mut path.iter())?;
+    check_ranges(changes.keys(), &request, &mut path.iter())?;
+    let mut response = execute(changes, request, &mut path.iter())?;
+    response.header = header(changes.revision());
+    Ok(response)
+}
+
+/// Answers a transaction of ranges only.
+pub(super) fn read<S: Storage>(
+    keys: &Keyspace<S>,
+    leases: &Leases,
+    request: &pb::TxnRequest,
+) -> Result<pb::TxnResponse, Error> {
+    let mut path = Path::new();
+    choose(keys, leases, request, &mut path)?;
+    check_ranges(keys, request, &mut path.iter())?;
+    let succeeded = path[0];
+    let mut responses = Vec::new();
+    for op in branch(request, succeeded) {
+        let Some(Op::RequestRange(request)) = &op.request else {
+            unreachable!("a read-only transaction holds ranges only");
+        };
+        let response = range::read(keys, keys.revision(), request)?;
+        responses.push(answer(Answer::ResponseRange(response)));
+    }
+    Ok(pb::TxnResponse { header: header(keys.revision()), succeeded, responses })
+}
+
+fn choose<S: Storage>(
+    keys: &Keyspace<S>,
+    leases: &Leases,
+    request: &pb::TxnRequest,
+    path: &mut Path,
+) -> Result<(), StorageError> {
+    let mut succeeded = true;
+    for compare in &request.compare {
+        if !compare::holds(compare, keys, leases)? {
+            succeeded = false;
+            break;
+        }
+    }
+    path.push(succeeded);
+    for op in branch(request, succeeded) {
+        if let Some(Op::RequestTxn(nested)) = &op.request {
+            choose(keys, leases, nested, path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Per put: its key must exist if it keeps something of it, then its lease (etcd 3.4 to 3.6).
+fn check_puts<S: Storage>(
+    changes: &Changes<'_, S>,
+    request: &pb::TxnRequest,
+    path: &mut Iter<'_, bool>,
+) -> Result<(), Error> {
+    for op in branch(request, next(path)) {
+        match &op.request {
+            Some(Op::RequestTxn(nested)) => check_puts(changes, nested, path)?,
+            Some(Op::RequestPut(put)) => {
+                changes.check_exists(put)?;
+                changes.check_lease(put)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Only after all puts. A revision that this very transaction makes is in the future.
+fn check_ranges<S: Storage>(
+    keys: &Keyspace<S>,
+    request: &pb::TxnRequest,
+    path: &mut Iter<'_, bool>,
+) -> Result<(), Error> {
+    for op in branch(request, next(path)) {
+        match &op.request {
+            Some(Op::RequestTxn(nested)) => check_ranges(keys, nested, path)?,
+            Some(Op::RequestRange(range)) if range.revision != 0 => {
+                if range.revision > keys.revision() {
+                    return Err(Error::FutureRevision);
+                }
+                if range.revision < keys.compact_revision() {
+                    return Err(Error::Compacted);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn execute<S: Storage>(
+    changes: &mut Changes<'_, S>,
+    request: pb::TxnRequest,
+    path: &mut Iter<'_, bool>,
+) -> Result<pb::TxnResponse, Error> {
+    let succeeded = next(path);
+    let ops = if succeeded { request.success } else { request.failure };
+    let mut responses = Vec::with_capacity(ops.len());
+    for op in ops {
+        let response = match op.request {
+            Some(Op::RequestRange(range)) => Answer::ResponseRange(changes.range(&range)?),
+            Some(Op::RequestPut(put)) => Answer::ResponsePut(changes.put(put)?),
+            Some(Op::RequestDeleteRange(delete)) => {
+                Answer::ResponseDeleteRange(changes.delete_range(delete)?)
+            }
+            Some(Op::RequestTxn(nested)) => Answer::ResponseTxn(execute(changes, nested, path)?),
+            None => continue,
+        };
+        responses.push(answer(response));
+    }
+    // A nested answer has a header without anything in it.
+    Ok(pb::TxnResponse { header: header(0), succeeded, responses })
+}
+
+fn branch(request: &pb::TxnRequest, succeeded: bool) -> &[pb::RequestOp] {
+    if succeeded { &request.success } else { &request.failure }
+}
+
+fn next(path: &mut Iter<'_, bool>) -> bool {
+    *path.next().expect("the path was laid over this very transaction")
+}
+
+fn answer(response: Answer) -> pb::ResponseOp {
+    pb::ResponseOp { response: Some(response) }
+}

@@ -1,0 +1,108 @@
+use bytes::Bytes;
+use prost::encoding::{decode_varint, encode_varint};
+
+use super::{Event, KeyValue, Revision};
+
+const TOMBSTONE: u8 = 1;
+const LEASED: u8 = 2;
+
+/// A record where it lies in the storage, without a copy of its bytes.
+///
+/// On disk, under the 12 bytes of its revision (which are its mod revision):
+///
+/// | bytes | content |
+/// | --- | --- |
+/// | 1 | flags: 1 tombstone, 2 has a lease |
+/// | 1-10 | create revision, varint (a tombstone has none of the next three) |
+/// | 1-10 | version, varint |
+/// | 8 | lease id, little-endian, only if flagged |
+/// | 1-5 | length of the key, varint |
+/// | n | key |
+/// | rest | value |
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventRef<'a> {
+    pub key: &'a [u8],
+    pub value: &'a [u8],
+    pub create_revision: i64,
+    pub mod_revision: i64,
+    pub version: i64,
+    pub lease: i64,
+    pub deleted: bool,
+}
+
+impl<'a> EventRef<'a> {
+    /// Reads a record; `None` when the bytes are none.
+    pub fn decode(at: Revision, bytes: &'a [u8]) -> Option<Self> {
+        let (flags, mut rest) = bytes.split_first()?;
+        let deleted = flags & TOMBSTONE != 0;
+        if flags & !(TOMBSTONE | LEASED) != 0 {
+            return None;
+        }
+        let (mut create_revision, mut version, mut lease) = (0, 0, 0);
+        if !deleted {
+            create_revision = number(&mut rest)?;
+            version = number(&mut rest)?;
+            if flags & LEASED != 0 {
+                let (id, after) = rest.split_first_chunk()?;
+                lease = i64::from_le_bytes(*id);
+                rest = after;
+            }
+        }
+        let key_len = usize::try_from(number(&mut rest)?).ok()?;
+        let (key, value) = rest.split_at_checked(key_len)?;
+        let mod_revision = at.main;
+        Some(Self { key, value, create_revision, mod_revision, version, lease, deleted })
+    }
+
+    /// A record that owns its bytes.
+    pub fn to_event(&self) -> Event {
+        Event {
+            kv: KeyValue {
+                key: Bytes::copy_from_slice(self.key),
+                value: Bytes::copy_from_slice(self.value),
+                create_revision: self.create_revision,
+                mod_revision: self.mod_revision,
+                version: self.version,
+                lease: self.lease,
+            },
+            deleted: self.deleted,
+        }
+    }
+
+    /// Appends the form on disk.
+    pub fn encode(&self, to: &mut Vec<u8>) {
+        let leased = if self.lease == 0 { 0 } else { LEASED };
+        if self.deleted {
+            to.push(TOMBSTONE);
+        } else {
+            to.push(leased);
+            encode_varint(self.create_revision.cast_unsigned(), to);
+            encode_varint(self.version.cast_unsigned(), to);
+            if self.lease != 0 {
+                to.extend_from_slice(&self.lease.to_le_bytes());
+            }
+        }
+        encode_varint(self.key.len() as u64, to);
+        to.extend_from_slice(self.key);
+        to.extend_from_slice(self.value);
+    }
+}
+
+impl Event {
+    /// The record without its ownership.
+    pub fn as_ref(&self) -> EventRef<'_> {
+        EventRef {
+            key: &self.kv.key,
+            value: &self.kv.value,
+            create_revision: self.kv.create_revision,
+            mod_revision: self.kv.mod_revision,
+            version: self.kv.version,
+            lease: self.kv.lease,
+            deleted: self.deleted,
+        }
+    }
+}
+
+fn number(bytes: &mut &[u8]) -> Option<i64> {
+    decode_varint(bytes).ok().map(u64::cast_signed)
+}

@@ -1,0 +1,318 @@
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::history::Life;
+use super::index::Index;
+use super::{Event, EventRef, KeyRange, KeyValue, Revision, Revisions, Storage, StorageError};
+use crate::proto::mvccpb;
+
+/// Up to where the history was asked to be dropped, and up to where that is done.
+const COMPACT_SCHEDULED: &[u8] = b"compact/scheduled";
+const COMPACT_FINISHED: &[u8] = b"compact/finished";
+
+/// All keys with all their revisions since the last compaction.
+#[derive(Debug)]
+pub struct Keyspace<S> {
+    storage: S,
+    index: Index,
+    revision: i64,
+    compact_revision: i64,
+    sweep: Sweep,
+}
+
+/// How far the removal of old records has come.
+#[derive(Debug, PartialEq, Eq)]
+enum Sweep {
+    Done,
+    /// Everything up to this key is swept.
+    After(Option<Box<[u8]>>),
+}
+
+/// Why a revision cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error("the revision has been compacted")]
+    Compacted,
+    #[error("the revision is in the future")]
+    Future,
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl<S: Storage> Keyspace<S> {
+    /// Rebuilds the index from the records; each is shown to `visit`, in order.
+    pub fn open(storage: S, visit: &mut dyn FnMut(EventRef<'_>)) -> Result<Self, StorageError> {
+        let number = |key: &[u8]| -> Result<Option<i64>, StorageError> {
+            let bytes = storage.meta(key)?;
+            Ok(bytes.and_then(|bytes| Some(i64::from_be_bytes(*bytes.first_chunk()?))))
+        };
+        // A fresh store has compacted nothing, not even revision 0 (etcd's -1).
+        let compact_revision = number(COMPACT_SCHEDULED)?.unwrap_or(-1);
+        let finished = number(COMPACT_FINISHED)?.unwrap_or(-1);
+        let mut index = Index::default();
+        let mut last = 1;
+        storage.scan(Revision::default(), &mut |at, record| {
+            if record.deleted {
+                index.tombstone(record.key, at);
+            } else {
+                let life = Life { created: record.create_revision, version: record.version };
+                index.restore_put(record.key, at, life);
+            }
+            visit(record);
+            last = at.main;
+            ControlFlow::Continue(())
+        })?;
+        // The newest records may all have been tombstones that compaction removed.
+        let revision = last.max(compact_revision);
+        let sweep = if finished < compact_revision { Sweep::After(None) } else { Sweep::Done };
+        Ok(Self { storage, index, revision, compact_revision, sweep })
+    }
+
+    /// The newest revision; 1 when nothing was ever written.
+    pub fn revision(&self) -> i64 {
+        self.revision
+    }
+
+    /// The oldest revision that can be read; -1 when nothing was ever compacted.
+    pub fn compact_revision(&self) -> i64 {
+        self.compact_revision
+    }
+
+    pub fn storage(&self) -> &S {
+        &self.storage
+    }
+
+    pub fn storage_mut(&mut self) -> &mut S {
+        &mut self.storage
+    }
+
+    /// The storage alone.
+    pub fn into_storage(self) -> S {
+        self.storage
+    }
+
+    /// A key as it was at a revision.
+    pub fn get(&self, key: &[u8], at: i64) -> Result<Option<KeyValue>, StorageError> {
+        match self.find(key, at) {
+            Some(at) => Ok(Some(self.storage.get(at)?.kv)),
+            None => Ok(None),
+        }
+    }
+
+    /// Where a key's record valid at a revision stands.
+    pub fn find(&self, key: &[u8], at: i64) -> Option<Revision> {
+        self.index.history(key)?.at(at)
+    }
+
+    /// When a key was made, last changed, and how often put, without a look at the storage.
+    pub fn life(&self, key: &[u8]) -> Option<(Life, Revision)> {
+        let history = self.index.history(key)?;
+        Some((history.life()?, history.last()))
+    }
+
+    /// The keys of a range that exist at a revision, in order, after `resume` when given.
+    pub fn range<'a>(
+        &'a self,
+        range: &'a KeyRange,
+        at: i64,
+        resume: Option<&'a [u8]>,
+    ) -> impl Iterator<Item = (&'a [u8], Option<Revision>)> {
+        self.index.range(range, resume).map(move |(key, history)| (key, history.at(at)))
+    }
+
+    /// What changed in a range from a revision on, and the revision to go on from.
+    ///
+    /// Looks at no more than `limit` revisions, whether they touch the range or not.
+    pub fn events(
+        &self,
+        range: &KeyRange,
+        from: i64,
+        limit: usize,
+    ) -> Result<(Revisions, i64), Error> {
+        if from < self.compact_revision {
+            return Err(Error::Compacted);
+        }
+        let mut found = Revisions::new();
+        let mut next = from.max(self.revision + 1);
+        let (mut seen, mut last) = (0, 0);
+        self.storage.scan(Revision::start_of(from.max(0)), &mut |at, record| {
+            if at.main != last {
+                if seen == limit {
+                    next = at.main;
+                    return ControlFlow::Break(());
+                }
+                seen += 1;
+                last = at.main;
+            }
+            if range.contains(record.key) {
+                match found.last_mut() {
+                    Some((main, events)) if *main == at.main => events.push(record.to_event()),
+                    _ => found.push((at.main, vec![record.to_event()])),
+                }
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok((found, next))
+    }
+
+    /// Makes everything before `revision` unreadable; [`Self::sweep`] removes it bit by bit.
+    pub fn compact(&mut self, revision: i64) -> Result<(), Error> {
+        if revision <= self.compact_revision {
+            return Err(Error::Compacted);
+        }
+        if revision > self.revision {
+            return Err(Error::Future);
+        }
+        self.compact_revision = revision;
+        self.sweep = Sweep::After(None);
+        self.storage.set_meta(COMPACT_SCHEDULED, Some(number_bytes(revision)));
+        Ok(())
+    }
+
+    /// Removes what compaction left behind of up to `limit` keys; whether more is to be done.
+    ///
+    /// Invisible to every read that is allowed. What a key loses it loses in one step, and so in
+    /// one transaction of the storage.
+    pub fn sweep(&mut self, limit: usize) -> bool {
+        let Sweep::After(resume) = &self.sweep else { return false };
+        let storage = &mut self.storage;
+        let dropped = |at| storage.delete(at);
+        match self.index.compact(self.compact_revision, resume.as_deref(), limit, dropped) {
+            Some(key) => self.sweep = Sweep::After(Some(key)),
+            None => {
+                self.sweep = Sweep::Done;
+                self.storage.set_meta(COMPACT_FINISHED, Some(number_bytes(self.compact_revision)));
+            }
+        }
+        self.sweep != Sweep::Done
+    }
+
+    /// Whether [`Self::sweep`] has work.
+    pub fn sweeping(&self) -> bool {
+        self.sweep != Sweep::Done
+    }
+
+    /// The checksum etcd's `HashKV` gives for a revision; 0 means the newest.
+    ///
+    /// CRC-32C over `key`, then over every record up to the revision that compaction keeps: its
+    /// revision as 17 bytes (18 for a tombstone) and the marshalled pair.
+    pub fn hash(&self, revision: i64) -> Result<u32, Error> {
+        let revision = if revision == 0 { self.revision } else { revision };
+        if revision < self.compact_revision {
+            return Err(Error::Compacted);
+        }
+        if revision > self.revision {
+            return Err(Error::Future);
+        }
+        let mut crc = crc32c::crc32c(b"key");
+        let mut pair = Vec::new();
+        self.storage.scan(Revision::default(), &mut |at, record| {
+            if at.main > revision {
+                return ControlFlow::Break(());
+            }
+            if at.main <= self.compact_revision && !self.keeps(record.key, at) {
+                return ControlFlow::Continue(());
+            }
+            crc = crc32c::crc32c_append(crc, &at.main.to_be_bytes());
+            crc = crc32c::crc32c_append(crc, b"_");
+            crc = crc32c::crc32c_append(crc, &i64::from(at.sub).to_be_bytes());
+            if record.deleted {
+                crc = crc32c::crc32c_append(crc, b"t");
+            }
+            pair.clear();
+            marshal(record, &mut pair);
+            crc = crc32c::crc32c_append(crc, &pair);
+            ControlFlow::Continue(())
+        })?;
+        Ok(crc)
+    }
+
+    /// Whether compaction keeps this record of the records up to its revision.
+    fn keeps(&self, key: &[u8], at: Revision) -> bool {
+        let history = self.index.history(key);
+        history.and_then(|history| history.kept(self.compact_revision)) == Some(at)
+    }
+
+    /// Starts the next revision.
+    pub fn write(&mut self) -> Write<'_, S> {
+        Write { keys: self, events: Vec::new() }
+    }
+}
+
+/// The next revision while it is being made: every change is visible at once, the revision number
+/// moves when it is finished, and only if there were changes.
+#[derive(Debug)]
+pub struct Write<'a, S> {
+    keys: &'a mut Keyspace<S>,
+    events: Vec<Event>,
+}
+
+impl<S: Storage> Write<'_, S> {
+    /// The keys with the changes so far.
+    pub fn keys(&self) -> &Keyspace<S> {
+        self.keys
+    }
+
+    /// The revision that reads see: the next one as soon as there are changes.
+    pub fn revision(&self) -> i64 {
+        self.keys.revision + i64::from(!self.events.is_empty())
+    }
+
+    fn next(&self) -> Revision {
+        let sub = u32::try_from(self.events.len()).expect("a request has far fewer changes");
+        Revision { main: self.keys.revision + 1, sub }
+    }
+
+    fn record(&mut self, at: Revision, event: Event) {
+        self.keys.storage.put(at, &event);
+        self.events.push(event);
+    }
+
+    /// Puts one pair.
+    pub fn put(&mut self, key: Bytes, value: Bytes, lease: i64) {
+        let at = self.next();
+        let life = self.keys.index.put(&key, at);
+        let kv = KeyValue {
+            key,
+            value,
+            create_revision: life.created,
+            mod_revision: at.main,
+            version: life.version,
+            lease,
+        };
+        self.record(at, Event { kv, deleted: false });
+    }
+
+    /// Deletes one key that exists.
+    pub fn delete(&mut self, key: Bytes) {
+        let at = self.next();
+        self.keys.index.tombstone(&key, at);
+        let kv = KeyValue { key, mod_revision: at.main, ..KeyValue::default() };
+        self.record(at, Event { kv, deleted: true });
+    }
+
+    /// Ends the revision.
+    pub fn finish(self) -> Vec<Event> {
+        self.keys.revision = self.revision();
+        self.events
+    }
+}
+
+fn number_bytes(number: i64) -> Bytes {
+    Bytes::copy_from_slice(&number.to_be_bytes())
+}
+
+/// etcd's bytes of a record: a tombstone holds nothing but its key.
+fn marshal(record: EventRef<'_>, to: &mut Vec<u8>) {
+    let mut kv = mvccpb::KeyValue { key: Bytes::copy_from_slice(record.key), ..Default::default() };
+    if !record.deleted {
+        kv.value = Bytes::copy_from_slice(record.value);
+        kv.create_revision = record.create_revision;
+        kv.mod_revision = record.mod_revision;
+        kv.version = record.version;
+        kv.lease = record.lease;
+    }
+    kv.encode_raw(to);
+}

@@ -1,0 +1,80 @@
+use std::fmt::Debug;
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+
+use super::{Event, EventRef, Revision};
+
+/// Where records live: [`super::Memory`] in simulation and tests, `store::Store` on disk.
+///
+/// Writes take effect at once for reads through the same value and cannot fail; that they reach
+/// the disk, all together up to some applied index, is the storage's own business. Reads can fail,
+/// and such a failure is this replica's alone: it must stop the process and never become an answer.
+pub trait Storage: Debug {
+    /// Keeps the record of a change; revisions come in ascending order.
+    fn put(&mut self, at: Revision, record: &Event);
+
+    /// The record at exactly this revision, which was put and not deleted: its absence is corruption.
+    fn get(&self, at: Revision) -> Result<Event, StorageError>;
+
+    /// The records from `from` on in order, until `visit` breaks.
+    fn scan(
+        &self,
+        from: Revision,
+        visit: &mut dyn FnMut(Revision, EventRef<'_>) -> ControlFlow<()>,
+    ) -> Result<(), StorageError>;
+
+    /// Drops a record that compaction has made unreachable.
+    fn delete(&mut self, at: Revision);
+
+    /// What entry of the log the writes so far belong to.
+    fn set_applied(&mut self, applied: Applied);
+
+    /// The last value of [`Self::set_applied`].
+    fn applied(&self) -> Applied;
+
+    /// Keeps or, for `None`, removes a small value beside the records.
+    fn set_meta(&mut self, key: &[u8], value: Option<Bytes>);
+
+    /// One small value.
+    fn meta(&self, key: &[u8]) -> Result<Option<Bytes>, StorageError>;
+
+    /// All small values whose key starts with `prefix`, in key order.
+    fn scan_meta(&self, prefix: &[u8]) -> Result<Vec<(Bytes, Bytes)>, StorageError>;
+
+    /// What errors call it: the file's path.
+    fn name(&self) -> String;
+
+    /// Bytes the storage takes, free room included.
+    fn size_on_disk(&self) -> u64;
+
+    /// Bytes of that which hold records.
+    fn size_in_use(&self) -> u64;
+
+    /// Several records, in the order asked for.
+    fn get_many(&self, at: &[Revision]) -> Result<Vec<Event>, StorageError> {
+        at.iter().map(|at| self.get(*at)).collect()
+    }
+}
+
+/// The last entry of the log that a state contains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Applied {
+    pub index: u64,
+    pub term: u64,
+}
+
+/// A storage that cannot be read or written. Plain text, because every waiter gets a copy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StorageError {
+    #[error("store `{file}`: {op}: {cause}")]
+    Io { file: String, op: &'static str, cause: String },
+    #[error("store `{file}` is corrupt: {what}")]
+    Corrupt { file: String, what: String },
+    #[error("store `{file}` is in use by another process")]
+    InUse { file: String },
+    #[error(
+        "store `{file}` has format version {found}, this program reads up to {known}: it was written by a newer version, start that one"
+    )]
+    Newer { file: String, found: u32, known: u32 },
+}

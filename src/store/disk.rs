@@ -1,0 +1,356 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use redb::{
+    Builder, Database, DatabaseError, ReadOnlyTable, ReadableDatabase, ReadableTable,
+    TableDefinition, TableError,
+};
+
+use super::Durability;
+use super::pending::Pending;
+use crate::mvcc::{Applied, Event, EventRef, Revision, StorageError};
+
+/// Version of what the tables below hold.
+///
+/// | table | key | value |
+/// | --- | --- | --- |
+/// | `records` | 12 bytes: revision, see [`Revision::to_bytes`] | a record, see [`EventRef`] |
+/// | `meta` | text and ids | `format`: 4 bytes, this version; `applied`: 8 bytes index, 8 bytes term; `record-bytes`: 8 bytes, how much `records` holds; what the state machine keeps |
+///
+/// All numbers in `meta` are big-endian.
+const FORMAT: u32 = 1;
+const RECORDS: TableDefinition<'_, [u8; 12], &[u8]> = TableDefinition::new("records");
+const META: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("meta");
+const FORMAT_KEY: &[u8] = b"format";
+const APPLIED_KEY: &[u8] = b"applied";
+const RECORD_BYTES_KEY: &[u8] = b"record-bytes";
+/// The operating system caches the file as well; this one saves it system calls.
+const CACHE_BYTES: usize = 32 * 1024 * 1024;
+
+/// The file.
+pub(super) struct Disk {
+    file: String,
+    database: Database,
+    /// Bytes of all records.
+    record_bytes: AtomicU64,
+}
+
+/// What the file held at some moment; commits after it do not show.
+pub(super) struct View {
+    file: String,
+    records: ReadOnlyTable<[u8; 12], &'static [u8]>,
+    meta: ReadOnlyTable<&'static [u8], &'static [u8]>,
+}
+
+impl Disk {
+    /// Opens the file, makes it if there is none, and refuses one that is newer or not ours.
+    pub(super) fn open(path: &Path) -> Result<Self, StorageError> {
+        let file = path.display().to_string();
+        let opened = Builder::new().set_cache_size(CACHE_BYTES).create(path);
+        let database = opened.map_err(|error| open_error(&file, error))?;
+        let disk = Self { file, database, record_bytes: AtomicU64::new(0) };
+        disk.prepare()?;
+        let bytes = disk.view()?.meta(RECORD_BYTES_KEY)?;
+        let bytes = bytes.and_then(|bytes| Some(u64::from_be_bytes(*bytes.first_chunk()?)));
+        disk.record_bytes.store(bytes.unwrap_or(0), Ordering::Relaxed);
+        Ok(disk)
+    }
+
+    fn prepare(&self) -> Result<(), StorageError> {
+        let transaction = self.database.begin_read().map_err(|error| self.failed("open", error))?;
+        match transaction.open_table(META) {
+            Ok(meta) => self.check_format(&meta),
+            Err(TableError::TableDoesNotExist(_)) => self.make_tables(),
+            Err(error) => Err(self.failed("open", error)),
+        }
+    }
+
+    fn check_format(
+        &self,
+        meta: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    ) -> Result<(), StorageError> {
+        let found = meta.get(FORMAT_KEY).map_err(|error| self.failed("open", error))?;
+        let found =
+            found.and_then(|guard| Some(u32::from_be_bytes(guard.value().try_into().ok()?)));
+        match found {
+            Some(found) if found <= FORMAT => Ok(()),
+            Some(found) => {
+                Err(StorageError::Newer { file: self.file.clone(), found, known: FORMAT })
+            }
+            None => Err(corrupt(&self.file, "it does not say its format")),
+        }
+    }
+
+    fn make_tables(&self) -> Result<(), StorageError> {
+        let make = || -> Result<(), redb::Error> {
+            let transaction = self.database.begin_write()?;
+            transaction.open_table(RECORDS)?;
+            let mut meta = transaction.open_table(META)?;
+            meta.insert(FORMAT_KEY, &FORMAT.to_be_bytes()[..])?;
+            drop(meta);
+            transaction.commit()?;
+            Ok(())
+        };
+        make().map_err(|error| self.failed("create", error))
+    }
+
+    pub(super) fn view(&self) -> Result<View, StorageError> {
+        let open = || -> Result<View, redb::Error> {
+            let transaction = self.database.begin_read()?;
+            Ok(View {
+                file: self.file.clone(),
+                records: transaction.open_table(RECORDS)?,
+                meta: transaction.open_table(META)?,
+            })
+        };
+        open().map_err(|error| self.failed("read", error))
+    }
+
+    /// Commits an overlay, all or nothing.
+    pub(super) fn commit(
+        &self,
+        pending: &Pending,
+        durability: Durability,
+    ) -> Result<(), StorageError> {
+        let mut encoded = Vec::new();
+        let records = pending.records().iter().map(|(at, record)| (*at, record.as_ref()));
+        self.write(pending, durability, &mut |table| {
+            let mut added = 0;
+            for (at, record) in records.clone() {
+                encoded.clear();
+                record.encode(&mut encoded);
+                added += stored_len(&encoded);
+                table.insert(at.to_bytes(), &encoded[..])?;
+            }
+            Ok(added)
+        })
+    }
+
+    /// Commits records as they come from `fill`, which says how many bytes they have, and then
+    /// everything else of the overlay.
+    fn write(
+        &self,
+        pending: &Pending,
+        durability: Durability,
+        fill: &mut dyn FnMut(&mut Table<'_>) -> Result<u64, redb::Error>,
+    ) -> Result<(), StorageError> {
+        let mut transaction =
+            self.database.begin_write().map_err(|error| self.failed("write", error))?;
+        let mut write = || -> Result<u64, redb::Error> {
+            match durability {
+                Durability::Deferred => transaction.set_durability(redb::Durability::None)?,
+                // Keeps the list of free pages as well: after a crash nothing has to be walked.
+                Durability::Immediate => transaction.set_quick_repair(true),
+            }
+            let mut table = transaction.open_table(RECORDS)?;
+            let added = fill(&mut table)?;
+            let mut removed = 0;
+            for at in pending.deleted() {
+                if let Some(old) = table.remove(at.to_bytes())? {
+                    removed += stored_len(old.value());
+                }
+            }
+            drop(table);
+            let mut meta = transaction.open_table(META)?;
+            for (key, value) in pending.all_meta() {
+                match value {
+                    Some(value) => meta.insert(&key[..], &value[..])?,
+                    None => meta.remove(&key[..])?,
+                };
+            }
+            meta.insert(APPLIED_KEY, &applied_bytes(pending.applied())[..])?;
+            let record_bytes = self.record_bytes() + added - removed;
+            meta.insert(RECORD_BYTES_KEY, &record_bytes.to_be_bytes()[..])?;
+            drop(meta);
+            Ok(record_bytes)
+        };
+        let record_bytes = write().map_err(|error| self.failed("write", error))?;
+        transaction.commit().map_err(|error| self.failed("commit", error))?;
+        // Only one transaction writes at a time.
+        self.record_bytes.store(record_bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Commits records that come encoded, from a dump.
+    pub(super) fn load(
+        &self,
+        records: &[(Revision, Bytes)],
+        rest: &Pending,
+    ) -> Result<(), StorageError> {
+        self.write(rest, Durability::Deferred, &mut |table| {
+            let mut added = 0;
+            for (at, encoded) in records {
+                added += stored_len(encoded);
+                table.insert(at.to_bytes(), &encoded[..])?;
+            }
+            Ok(added)
+        })
+    }
+
+    pub(super) fn record_bytes(&self) -> u64 {
+        self.record_bytes.load(Ordering::Relaxed)
+    }
+
+    fn failed(&self, op: &'static str, error: impl Into<redb::Error>) -> StorageError {
+        failed(&self.file, op, error)
+    }
+}
+
+type Table<'txn> = redb::Table<'txn, [u8; 12], &'static [u8]>;
+
+impl View {
+    pub(super) fn applied(&self) -> Result<Applied, StorageError> {
+        match self.meta(APPLIED_KEY)? {
+            None => Ok(Applied::default()),
+            Some(bytes) => applied_from(&bytes)
+                .ok_or_else(|| corrupt(&self.file, "the applied index makes no sense")),
+        }
+    }
+
+    pub(super) fn get(&self, at: Revision) -> Result<Option<Event>, StorageError> {
+        let key = at.to_bytes();
+        let found = self.records.get(key).map_err(|error| failed(&self.file, "read", error))?;
+        let Some(guard) = found else { return Ok(None) };
+        self.decode(at, guard.value()).map(|record| Some(record.to_event()))
+    }
+
+    /// Reads single records, cheaper when they ask for neighbours one after the other.
+    pub(super) fn sequence(&self) -> Sequence<'_> {
+        Sequence { view: self, next: None }
+    }
+
+    fn decode<'a>(&self, at: Revision, bytes: &'a [u8]) -> Result<EventRef<'a>, StorageError> {
+        EventRef::decode(at, bytes).ok_or_else(|| {
+            corrupt(&self.file, &format!("the record of revision {at:?} makes no sense"))
+        })
+    }
+
+    pub(super) fn scan(
+        &self,
+        from: Revision,
+        visit: &mut dyn FnMut(Revision, EventRef<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, StorageError> {
+        let mut damaged = None;
+        let flow = self.scan_encoded(from, &mut |at, encoded| match self.decode(at, encoded) {
+            Ok(record) => visit(at, record),
+            Err(error) => {
+                damaged = Some(error);
+                ControlFlow::Break(())
+            }
+        })?;
+        damaged.map_or(Ok(flow), Err)
+    }
+
+    /// The records from `from` on as they lie on disk.
+    pub(super) fn scan_encoded(
+        &self,
+        from: Revision,
+        visit: &mut dyn FnMut(Revision, &[u8]) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, StorageError> {
+        let unreadable = |error| failed(&self.file, "read", error);
+        for found in self.records.range(from.to_bytes()..).map_err(unreadable)? {
+            let (key, value) = found.map_err(unreadable)?;
+            if visit(Revision::from_bytes(key.value()), value.value()).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    pub(super) fn meta(&self, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
+        let found = self.meta.get(key).map_err(|error| failed(&self.file, "read", error))?;
+        Ok(found.map(|guard| Bytes::copy_from_slice(guard.value())))
+    }
+
+    pub(super) fn scan_meta(&self, prefix: &[u8]) -> Result<BTreeMap<Bytes, Bytes>, StorageError> {
+        let unreadable = |error| failed(&self.file, "read", error);
+        let mut all = BTreeMap::new();
+        for found in self.meta.range(prefix..).map_err(unreadable)? {
+            let (key, value) = found.map_err(unreadable)?;
+            if !key.value().starts_with(prefix) {
+                break;
+            }
+            all.insert(Bytes::copy_from_slice(key.value()), Bytes::copy_from_slice(value.value()));
+        }
+        Ok(all)
+    }
+
+    /// What a dump carries of `meta`: all but what belongs to this file.
+    pub(super) fn meta_for_dump(&self) -> Result<BTreeMap<Bytes, Bytes>, StorageError> {
+        let mut all = self.scan_meta(b"")?;
+        all.remove(FORMAT_KEY);
+        all.remove(APPLIED_KEY);
+        all.remove(RECORD_BYTES_KEY);
+        Ok(all)
+    }
+
+    pub(super) fn file(&self) -> &str {
+        &self.file
+    }
+}
+
+/// Single reads that walk along when the next revision asked for is the next there is.
+pub(super) struct Sequence<'a> {
+    view: &'a View,
+    next: Option<redb::Range<'a, [u8; 12], &'static [u8]>>,
+}
+
+impl Sequence<'_> {
+    pub(super) fn get(&mut self, at: Revision) -> Result<Option<Event>, StorageError> {
+        if let Some(range) = &mut self.next
+            && let Some(found) = range.next()
+        {
+            let (key, value) = found.map_err(|error| failed(&self.view.file, "read", error))?;
+            if key.value() == at.to_bytes() {
+                return self.view.decode(at, value.value()).map(|record| Some(record.to_event()));
+            }
+        }
+        self.next = None;
+        self.view.get(at)
+    }
+}
+
+impl fmt::Debug for Disk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Disk({})", self.file)
+    }
+}
+
+fn stored_len(encoded: &[u8]) -> u64 {
+    (size_of::<[u8; 12]>() + encoded.len()) as u64
+}
+
+fn applied_bytes(applied: Applied) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&applied.index.to_be_bytes());
+    bytes[8..].copy_from_slice(&applied.term.to_be_bytes());
+    bytes
+}
+
+fn applied_from(bytes: &[u8]) -> Option<Applied> {
+    let (index, term) = bytes.split_first_chunk()?;
+    let term = term.try_into().ok()?;
+    Some(Applied { index: u64::from_be_bytes(*index), term: u64::from_be_bytes(term) })
+}
+
+fn corrupt(file: &str, what: &str) -> StorageError {
+    StorageError::Corrupt { file: file.to_owned(), what: what.to_owned() }
+}
+
+fn failed(file: &str, op: &'static str, error: impl Into<redb::Error>) -> StorageError {
+    match error.into() {
+        redb::Error::Corrupted(what) => corrupt(file, &what),
+        error => StorageError::Io { file: file.to_owned(), op, cause: error.to_string() },
+    }
+}
+
+fn open_error(file: &str, error: DatabaseError) -> StorageError {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => StorageError::InUse { file: file.to_owned() },
+        error => failed(file, "open", error),
+    }
+}

@@ -1,0 +1,193 @@
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::mem;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use super::disk::{Disk, View};
+use super::pending::Pending;
+use crate::mvcc::{Applied, Dump, DumpError, DumpReader, DumpWriter, Revision, StorageError};
+
+/// Records read for one chunk of a snapshot, at most.
+const CHUNK_RECORDS: usize = 256;
+/// Bytes of records in one commit while a received dump is loaded.
+const LOAD_BYTES: usize = 8 * 1024 * 1024;
+
+/// The whole state at one applied index as chunks of bytes, to be sent in order. Commits made
+/// meanwhile do not show.
+pub struct SnapshotReader {
+    view: View,
+    applied: Applied,
+    writer: Option<DumpWriter>,
+    next: Revision,
+}
+
+impl SnapshotReader {
+    pub(super) fn over(view: View) -> Result<Self, StorageError> {
+        let applied = view.applied()?;
+        let mut writer = DumpWriter::new(applied);
+        for (key, value) in view.meta_for_dump()? {
+            writer.meta(&key, &value);
+        }
+        Ok(Self { view, applied, writer: Some(writer), next: Revision::default() })
+    }
+
+    /// The last entry of the log that the snapshot contains.
+    pub fn applied(&self) -> Applied {
+        self.applied
+    }
+
+    fn chunk(&mut self) -> Result<Option<Bytes>, StorageError> {
+        let Some(mut writer) = self.writer.take() else { return Ok(None) };
+        loop {
+            if let Some(ready) = writer.take_ready() {
+                self.writer = Some(writer);
+                return Ok(Some(ready));
+            }
+            let mut left = CHUNK_RECORDS;
+            let mut next = None;
+            let flow = self.view.scan_encoded(self.next, &mut |at, encoded| {
+                if left == 0 {
+                    next = Some(at);
+                    return ControlFlow::Break(());
+                }
+                left -= 1;
+                writer.encoded_record(at, encoded);
+                ControlFlow::Continue(())
+            })?;
+            if flow.is_continue() {
+                return Ok(Some(writer.finish()));
+            }
+            self.next = next.expect("the scan broke at a record");
+        }
+    }
+}
+
+impl Iterator for SnapshotReader {
+    type Item = Result<Bytes, StorageError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.chunk().transpose()
+    }
+}
+
+impl std::fmt::Debug for SnapshotReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SnapshotReader({}, {:?})", self.view.file(), self.applied)
+    }
+}
+
+/// Builds a store from a received dump beside `path`, and then gives it that name.
+pub(super) fn build(path: &Path, received: &Path) -> Result<(), StorageError> {
+    remove_leftover(path)?;
+    let aside = aside(path);
+    load(&aside, received)?;
+    // `load` has synced the file. Only after the directory is synced is the new name sure.
+    std::fs::rename(&aside, path).map_err(|error| io_error(path, "rename", &error))?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = directory.unwrap_or_else(|| Path::new("."));
+    let synced = File::open(directory).and_then(|directory| directory.sync_all());
+    synced.map_err(|error| io_error(directory, "sync", &error))
+}
+
+/// Removes what a crash while building has left.
+pub(super) fn remove_leftover(path: &Path) -> Result<(), StorageError> {
+    let aside = aside(path);
+    match std::fs::remove_file(&aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(io_error(&aside, "remove", &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn aside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    name.into()
+}
+
+fn load(aside: &Path, received: &Path) -> Result<(), StorageError> {
+    let file = File::open(received).map_err(|error| io_error(received, "open", &error))?;
+    let wrong = |error| dump_error(received, error);
+    let mut reader = DumpReader::new(BufReader::new(file)).map_err(wrong)?;
+    let disk = Disk::open(aside)?;
+    let applied = reader.applied();
+    let mut loader =
+        Loader { disk: &disk, applied, batch: Vec::new(), bytes: 0, meta: Pending::new(applied) };
+    reader.read(&mut |item| loader.take(item)).map_err(|error| match error {
+        LoadError::Dump(error) => wrong(error),
+        LoadError::Storage(error) => error,
+    })?;
+    loader.commit()?;
+    disk.commit(&Pending::new(applied), super::Durability::Immediate)
+}
+
+struct Loader<'a> {
+    disk: &'a Disk,
+    applied: Applied,
+    batch: Vec<(Revision, Bytes)>,
+    bytes: usize,
+    meta: Pending,
+}
+
+enum LoadError {
+    Dump(DumpError),
+    Storage(StorageError),
+}
+
+impl From<DumpError> for LoadError {
+    fn from(error: DumpError) -> Self {
+        Self::Dump(error)
+    }
+}
+
+impl Loader<'_> {
+    fn take(&mut self, item: Dump<'_>) -> Result<(), LoadError> {
+        match item {
+            Dump::Meta { key, value } => {
+                self.meta.set_meta(key, Some(Bytes::copy_from_slice(value)));
+            }
+            Dump::Record { at, encoded, .. } => {
+                self.bytes += encoded.len();
+                self.batch.push((at, Bytes::copy_from_slice(encoded)));
+                if self.bytes >= LOAD_BYTES {
+                    self.commit().map_err(LoadError::Storage)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), StorageError> {
+        let meta = mem::replace(&mut self.meta, Pending::new(self.applied));
+        self.disk.load(&self.batch, &meta)?;
+        self.batch.clear();
+        self.bytes = 0;
+        Ok(())
+    }
+}
+
+fn io_error(file: &Path, op: &'static str, error: &io::Error) -> StorageError {
+    StorageError::Io { file: file.display().to_string(), op, cause: error.to_string() }
+}
+
+fn dump_error(file: &Path, error: DumpError) -> StorageError {
+    match error {
+        DumpError::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+            io_error(file, "read", &error)
+        }
+        DumpError::Io(_) => StorageError::Corrupt {
+            file: file.display().to_string(),
+            what: "it is cut short".to_owned(),
+        },
+        DumpError::Newer { found } => {
+            StorageError::Newer { file: file.display().to_string(), found, known: 1 }
+        }
+        DumpError::Corrupt(what) => {
+            StorageError::Corrupt { file: file.display().to_string(), what: what.to_owned() }
+        }
+    }
+}
