@@ -1,1 +1,75 @@
-//! zone
+//! Zones: the text of a master file, the records in it, and the answers they give.
+//!
+//! Everything here is pure: bytes and values in, values out. Who reads the file, who asks, and over
+//! which transport is the business of `dns_server`. The steps are
+//!
+//! ```text
+//! master file --parse--> Entry* --check--> findings
+//!                               \-assemble--> Zone --lookup(name, type)--> Answer
+//! ```
+//!
+//! A [`Zone`] never changes: a changed file becomes a new zone that takes the place of the old one.
+//! Its properties:
+//!
+//! 1. The apex has exactly one SOA, and every owner is the apex or below it.
+//! 2. Every name between the apex and an owner has a node, perhaps an empty one, so that "exists"
+//!    is one look into the tree (RFC 4592 §2.2.2).
+//! 3. A set has one TTL and no record twice (RFC 2181 §5).
+//!
+//! Messages, wire format, truncation and EDNS are not known here, nor is DNSSEC: an answer is three
+//! lists of records and a response code.
+
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod check;
+mod fields;
+mod lexer;
+mod lookup;
+mod parse;
+mod rdata;
+mod tree;
+
+pub use check::{Finding, Findings, Flaw, check};
+pub use lexer::{Fault, SyntaxError};
+pub use lookup::Answer;
+pub use parse::{Entry, parse};
+pub use tree::{Key, Node, RecordSet, Zone};
+
+use hickory_proto::rr::Name;
+
+/// A zone read from a master file, and what is odd about it.
+#[derive(Debug)]
+pub struct Loaded {
+    pub zone: Zone,
+    pub warnings: Vec<Finding>,
+}
+
+/// Why a master file is no zone.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Syntax(#[from] SyntaxError),
+    /// The text is well formed, the zone is not; never empty.
+    #[error("{}", list(.0))]
+    Flawed(Vec<Finding>),
+}
+
+/// Reads, checks and assembles a zone in one go.
+///
+/// `origin` stands for relative names before the first `$ORIGIN`; `previous` is the zone that this
+/// one is about to replace.
+pub fn load(text: &[u8], origin: &Name, previous: Option<&Zone>) -> Result<Loaded, Error> {
+    let entries = parse(text, origin)?;
+    let Findings { errors, warnings, zone } = check(entries, previous);
+    match zone {
+        Some(zone) if errors.is_empty() => Ok(Loaded { zone, warnings }),
+        _ => Err(Error::Flawed(errors)),
+    }
+}
+
+fn list(findings: &[Finding]) -> String {
+    findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests;
