@@ -1,1 +1,36 @@
-//! dns_server
+//! The DNS service: zones from files and from registrations, over UDP and TCP.
+//!
+//! ```text
+//! zones dir --reload--> catalog <--publish-- registrations
+//!                          |
+//! socket --listen--> handler: judge the request, find the zone, look up, make it fit, send
+//! ```
+//!
+//! What a zone answers is decided in [`crate::zone`]; here are only the things a message has and a
+//! zone has not: header, class, EDNS, size, transport. Sockets, TCP framing and the wire format are
+//! those of hickory; its catalog, stores and zone reader are not used.
+//!
+//! Properties:
+//! 1. A question sees one state of a zone: zones never change, they are exchanged.
+//! 2. A bad file never takes a good zone out of service.
+//! 3. All records of a published cluster appear at once.
+//! 4. A datagram has at most 1232 bytes and never more than its client offered.
+//!
+//! Deliberately absent: recursion and forwarding, zone transfer, dynamic update, DNSSEC.
+
+mod catalog;
+mod clusters;
+mod files;
+mod fit;
+mod handler;
+mod listen;
+mod metrics;
+
+pub use catalog::{Catalog, DomainError};
+pub use clusters::PublishError;
+pub use files::{FileError, FileFault, Warning};
+pub use listen::{BindError, Bound, serve};
+pub use metrics::Counters;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use arc_swap::ArcSwap;
+use hickory_proto::rr::{Name, Record, RecordType};
+use tracing::{info, warn};
+
+use super::clusters::{Clusters, PublishError};
+use super::files::{FileError, Warning, ZoneFiles, Zones};
+use crate::membership::InitialCluster;
+use crate::zone::{Key, Zone};
+
+/// Every zone that is served: those of the files, and the one of the clusters.
+#[derive(Debug)]
+pub struct Catalog {
+    files: Mutex<ZoneFiles>,
+    zones: ArcSwap<Zones>,
+    clusters: OnceLock<Clusters>,
+}
+
+/// Why a name cannot be the domain of the clusters.
+#[derive(Debug, thiserror::Error)]
+pub enum DomainError {
+    #[error("zone `{0}` comes from a zone file already; choose a name below it")]
+    HasFile(Name),
+    #[error("the domain of the clusters is `{0}` already")]
+    SetBefore(Name),
+    #[error("`{0}` is too long or no domain: names of members have to fit below it")]
+    Unfit(Name),
+}
+
+impl Catalog {
+    /// Reads all zone files of a directory; a directory that does not exist holds none.
+    ///
+    /// One file that makes no zone is enough to fail, and all such files are reported.
+    pub fn load(directory: &Path) -> Result<(Self, Vec<Warning>), Vec<FileError>> {
+        let mut files = ZoneFiles::new(directory);
+        let changes = files.look(false);
+        if !changes.errors.is_empty() {
+            return Err(changes.errors);
+        }
+        let zones = ArcSwap::from_pointee(files.zones());
+        let catalog = Self { files: Mutex::new(files), zones, clusters: OnceLock::new() };
+        Ok((catalog, changes.warnings))
+    }
+
+    /// The zones of the files, as they are now.
+    pub fn zones(&self) -> Vec<Arc<Zone>> {
+        self.zones.load().values().cloned().collect()
+    }
+
+    /// Opens the zone that clusters are published in. `addresses` are those of this server.
+    pub fn set_cluster_domain(
+        &self,
+        domain: &Name,
+        addresses: &[IpAddr],
+    ) -> Result<(), DomainError> {
+        if self.zones.load().contains_key(&Key::of(domain)) {
+            return Err(DomainError::HasFile(domain.clone()));
+        }
+        let clusters =
+            Clusters::new(domain, addresses).ok_or_else(|| DomainError::Unfit(domain.clone()))?;
+        self.clusters.set(clusters).map_err(|clusters| {
+            DomainError::SetBefore(self.clusters.get().unwrap_or(&clusters).domain().clone())
+        })
+    }
+
+    /// Makes the names of a cluster to come exist: they answer "no such data" for a short time,
+    /// not "no such name" or a refusal.
+    pub fn expect(&self, label: &str) -> Result<(), PublishError> {
+        self.clusters()?.expect(label)
+    }
+
+    /// Publishes a complete cluster under `label`, in one step; what was there before goes.
+    pub fn publish(&self, label: &str, cluster: &InitialCluster) -> Result<(), PublishError> {
+        self.clusters()?.publish(label, cluster)
+    }
+
+    /// Takes the records of a cluster away; without such a cluster nothing happens.
+    pub fn unpublish(&self, label: &str) {
+        if let Some(clusters) = self.clusters.get() {
+            clusters.unpublish(label);
+        }
+    }
+
+    /// The zone with the longest apex that `name` is within.
+    pub fn find(&self, name: &Name) -> Option<Arc<Zone>> {
+        let key = Key::of(name);
+        let zones = self.zones.load();
+        let file = key.prefixes().filter_map(|prefix| zones.get(prefix)).last();
+        let file = file.or_else(|| zones.get(&[][..]));
+        let clusters = self.clusters.get().filter(|clusters| key.is_within(clusters.apex()));
+        match (file, clusters) {
+            (Some(zone), Some(clusters))
+                if zone.origin().iter().count() > clusters.domain().iter().count() =>
+            {
+                Some(Arc::clone(zone))
+            }
+            (_, Some(clusters)) => Some(clusters.zone(&key)),
+            (file, None) => file.cloned(),
+        }
+    }
+
+    /// The names that published clusters give to the address in a reverse name.
+    pub fn reverse(&self, name: &Name, kind: RecordType) -> Vec<Record> {
+        match self.clusters.get() {
+            Some(clusters) if matches!(kind, RecordType::PTR | RecordType::ANY) => {
+                clusters.reverse(name)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Looks for changed zone files and exchanges their zones; logs what it did.
+    ///
+    /// Reads files, so keep it off the threads that answer.
+    pub fn refresh(&self) {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let changes = files.look(true);
+        if changes.directory_lost {
+            let directory = files.directory().display();
+            warn!(dns.zones_dir = %directory, "zones directory is not readable, zones stay as they are");
+        }
+        for warning in &changes.warnings {
+            warn!(warning = %warning, "zone is odd");
+        }
+        for error in &changes.errors {
+            warn!(error = %error, "zone file cannot be loaded, what was served stays");
+        }
+        if !changes.loaded.is_empty() || !changes.removed.is_empty() {
+            self.zones.store(Arc::new(files.zones()));
+        }
+        for zone in &changes.loaded {
+            info!(zone.origin = %zone.origin(), zone.serial = zone.serial(), "zone loaded");
+        }
+        for zone in &changes.removed {
+            info!(zone.origin = %zone.origin(), "zone removed");
+        }
+    }
+
+    fn clusters(&self) -> Result<&Clusters, PublishError> {
+        self.clusters.get().ok_or(PublishError::NoDomain)
+    }
+}

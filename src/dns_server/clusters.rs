@@ -1,0 +1,317 @@
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use arc_swap::ArcSwap;
+use hickory_proto::rr::rdata::{A, AAAA, NS, PTR, SOA, SRV};
+use hickory_proto::rr::{Name, RData, Record};
+
+use crate::membership::{InitialCluster, PeerUrl};
+use crate::zone::{Key, Zone};
+
+/// How long resolvers may keep what is published.
+const TTL: u32 = 300;
+/// How long they may keep that something is not there. A member that asks too early asks again
+/// soon, so this is short.
+const NEGATIVE_TTL: u32 = 5;
+/// A change rebuilds one shard, not the records of ten thousand clusters.
+const SHARDS: usize = 256;
+/// On a machine with many members an address has many names; a reverse answer need not have all.
+const NAMES_PER_ADDRESS: usize = 16;
+/// The label of this server itself.
+const NAME_SERVER: &str = "ns";
+/// What etcd asks for when it looks for a cluster.
+const SERVICES: [&str; 4] =
+    ["_etcd-server-ssl", "_etcd-server", "_etcd-client-ssl", "_etcd-client"];
+
+/// The zone that registered clusters are published in, each below a label of its own.
+///
+/// All records of a cluster are in one shard, which is a zone of its own under the same apex, so
+/// one exchange of one pointer publishes a cluster.
+#[derive(Debug)]
+pub(super) struct Clusters {
+    domain: Name,
+    apex: Key,
+    addresses: Vec<IpAddr>,
+    serial: Mutex<u32>,
+    /// Only the apex and this server: what every shard has too, with the latest serial.
+    head: ArcSwap<Zone>,
+    shards: Vec<Shard>,
+    /// For each reverse name the labels and names that have the address.
+    reverse: RwLock<BTreeMap<Key, Vec<(String, Name)>>>,
+}
+
+#[derive(Debug)]
+struct Shard {
+    /// Records by label; none for a cluster that is only expected.
+    labels: Mutex<BTreeMap<String, Vec<Record>>>,
+    zone: ArcSwap<Zone>,
+}
+
+/// Why a cluster cannot be published.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    #[error("no domain for clusters is set")]
+    NoDomain,
+    #[error("`{label}` is no label: 1 to 63 letters, digits and inner hyphens, and not `ns`")]
+    Label { label: String },
+    #[error("the cluster has no members")]
+    Empty,
+    #[error("some peer URLs are http and some https; members would find only a part of them")]
+    MixedSchemes,
+    #[error("peer URL `{url}` has a host that cannot be an SRV target")]
+    Host { url: PeerUrl },
+}
+
+impl Clusters {
+    /// None if there is no room for the names of members below `domain`.
+    pub(super) fn new(domain: &Name, addresses: &[IpAddr]) -> Option<Self> {
+        // The longest name below it: member, label, and the dots and lengths between.
+        const ROOM: usize = 64 + 64 + 8;
+        if domain.is_root() || domain.len() + ROOM > Name::MAX_LENGTH {
+            return None;
+        }
+        let addresses: Vec<IpAddr> =
+            addresses.iter().copied().filter(|address| !address.is_unspecified()).collect();
+        let mut domain = domain.clone();
+        domain.set_fqdn(true);
+        let head = Arc::new(Zone::assemble(head(&domain, &addresses, 1))?);
+        let shard =
+            || Shard { labels: Mutex::new(BTreeMap::new()), zone: ArcSwap::new(Arc::clone(&head)) };
+        Some(Self {
+            apex: Key::of(&domain),
+            domain,
+            addresses,
+            serial: Mutex::new(1),
+            shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
+            head: ArcSwap::new(head),
+            reverse: RwLock::new(BTreeMap::new()),
+        })
+    }
+
+    pub(super) fn domain(&self) -> &Name {
+        &self.domain
+    }
+
+    pub(super) fn apex(&self) -> &Key {
+        &self.apex
+    }
+
+    /// The zone that knows about this name of the domain.
+    pub(super) fn zone(&self, name: &Key) -> Arc<Zone> {
+        let below = &name.as_bytes()[self.apex.as_bytes().len()..];
+        match below.split_first() {
+            Some((&length, rest)) if rest[..usize::from(length)] != *NAME_SERVER.as_bytes() => {
+                self.shard(&rest[..usize::from(length)]).zone.load_full()
+            }
+            _ => self.head.load_full(),
+        }
+    }
+
+    pub(super) fn expect(&self, label: &str) -> Result<(), PublishError> {
+        let label = legal(label)?;
+        self.change(&label, |labels| {
+            labels.entry(label.clone()).or_default();
+        });
+        Ok(())
+    }
+
+    pub(super) fn publish(
+        &self,
+        label: &str,
+        cluster: &InitialCluster,
+    ) -> Result<(), PublishError> {
+        let label = legal(label)?;
+        let records = records(&self.domain, &label, cluster)?;
+        self.forget_addresses(&label);
+        self.remember_addresses(&label, &records);
+        self.change(&label, |labels| {
+            labels.insert(label.clone(), records);
+        });
+        Ok(())
+    }
+
+    pub(super) fn unpublish(&self, label: &str) {
+        let label = label.to_ascii_lowercase();
+        self.forget_addresses(&label);
+        self.change(&label, |labels| {
+            labels.remove(&label);
+        });
+    }
+
+    pub(super) fn reverse(&self, name: &Name) -> Vec<Record> {
+        let reverse = self.reverse.read().unwrap_or_else(PoisonError::into_inner);
+        let holders = reverse.get(&Key::of(name)).map(Vec::as_slice).unwrap_or_default();
+        let pointer = |(_, holder): &(String, Name)| {
+            Record::from_rdata(name.clone(), TTL, RData::PTR(PTR(holder.clone())))
+        };
+        holders.iter().take(NAMES_PER_ADDRESS).map(pointer).collect()
+    }
+
+    /// Changes the labels of one shard and puts the zone that follows from them into service.
+    fn change(&self, label: &str, edit: impl FnOnce(&mut BTreeMap<String, Vec<Record>>)) {
+        let shard = self.shard(label.as_bytes());
+        let mut labels = shard.labels.lock().unwrap_or_else(PoisonError::into_inner);
+        edit(&mut labels);
+        let mut serial = self.serial.lock().unwrap_or_else(PoisonError::into_inner);
+        *serial = serial.wrapping_add(1);
+        let head = head(&self.domain, &self.addresses, *serial);
+        let records = labels.values().flatten().cloned();
+        let zone = Zone::assemble(head.iter().cloned().chain(records).collect());
+        let mut zone = zone.expect("the head has an SOA");
+        for label in labels.keys() {
+            for service in SERVICES {
+                let name = self.below([service, "_tcp", label]);
+                zone.reserve(&name).expect("the name is below the domain");
+            }
+        }
+        shard.zone.store(Arc::new(zone));
+        self.head.store(Arc::new(Zone::assemble(head).expect("the head has an SOA")));
+    }
+
+    fn below<const N: usize>(&self, labels: [&str; N]) -> Name {
+        let name = Name::from_labels(labels).and_then(|name| name.append_domain(&self.domain));
+        name.expect("the domain was chosen short enough, the labels are legal")
+    }
+
+    fn shard(&self, label: &[u8]) -> &Shard {
+        let fold = |hash: usize, byte: &u8| {
+            hash.wrapping_mul(31).wrapping_add(usize::from(byte.to_ascii_lowercase()))
+        };
+        &self.shards[label.iter().fold(0, fold) % SHARDS]
+    }
+
+    fn remember_addresses(&self, label: &str, records: &[Record]) {
+        let mut reverse = self.reverse.write().unwrap_or_else(PoisonError::into_inner);
+        for record in records {
+            if let Some(address) = record.data.ip_addr() {
+                let holders = reverse.entry(Key::of(&Name::from(address))).or_default();
+                holders.push((label.to_owned(), record.name.clone()));
+            }
+        }
+    }
+
+    fn forget_addresses(&self, label: &str) {
+        let mut reverse = self.reverse.write().unwrap_or_else(PoisonError::into_inner);
+        reverse.retain(|_, holders| {
+            holders.retain(|(held, _)| held != label);
+            !holders.is_empty()
+        });
+    }
+}
+
+/// The label in lower case.
+fn legal(label: &str) -> Result<String, PublishError> {
+    let lower = label.to_ascii_lowercase();
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    let hyphens = lower.starts_with('-') || lower.ends_with('-');
+    let fits = (1..=63).contains(&lower.len()) && lower.bytes().all(inner) && !hyphens;
+    if !fits || lower == NAME_SERVER {
+        return Err(PublishError::Label { label: label.to_owned() });
+    }
+    Ok(lower)
+}
+
+/// SOA and NS of the domain, and the addresses of this server.
+fn head(domain: &Name, addresses: &[IpAddr], serial: u32) -> Vec<Record> {
+    let named = |label: &str| {
+        let name = Name::from_labels([label]).and_then(|name| name.append_domain(domain));
+        name.expect("the domain was chosen short enough")
+    };
+    let server = named(NAME_SERVER);
+    let soa =
+        SOA::new(server.clone(), named("hostmaster"), serial, 3_600, 600, 604_800, NEGATIVE_TTL);
+    let mut records = vec![
+        Record::from_rdata(domain.clone(), TTL, RData::SOA(soa)),
+        Record::from_rdata(domain.clone(), TTL, RData::NS(NS(server.clone()))),
+    ];
+    records.extend(addresses.iter().map(|address| host(server.clone(), *address)));
+    records
+}
+
+/// What a cluster looks like in DNS.
+///
+/// An SRV record for each peer URL. A URL with a host name has that name as its target; one with an
+/// address gets a name made of the member's, since targets have to be names.
+fn records(
+    domain: &Name,
+    label: &str,
+    cluster: &InitialCluster,
+) -> Result<Vec<Record>, PublishError> {
+    let mut urls = cluster.members().flat_map(|(_, urls)| urls);
+    let Some(first) = urls.next() else {
+        return Err(PublishError::Empty);
+    };
+    if urls.any(|url| url.is_https() != first.is_https()) {
+        return Err(PublishError::MixedSchemes);
+    }
+    let service = if first.is_https() { "_etcd-server-ssl" } else { "_etcd-server" };
+    let below = |labels: &[&str]| {
+        let name = Name::from_labels(labels.iter().map(|label| label.as_bytes()));
+        name.and_then(|name| name.append_domain(domain))
+            .expect("the domain was chosen short enough, the labels are legal")
+    };
+    let owner = below(&[service, "_tcp", label]);
+    let mut hosts: Vec<(String, IpAddr)> = Vec::new();
+    let mut services = Vec::new();
+    for (member, urls) in cluster.members() {
+        let mut own: Vec<(IpAddr, Name)> = Vec::new();
+        for url in urls {
+            let target = match url.host().parse::<IpAddr>() {
+                Err(_no_address) => host_name(url)?,
+                // One name for each address: which of two addresses of a name a resolver
+                // puts first is nobody's promise.
+                Ok(address) => match own.iter().find(|(held, _)| *held == address) {
+                    Some((_, name)) => name.clone(),
+                    None => {
+                        let host = unused(member, &hosts);
+                        let name = below(&[&host, label]);
+                        hosts.push((host, address));
+                        own.push((address, name.clone()));
+                        name
+                    }
+                },
+            };
+            let srv = RData::SRV(SRV::new(0, 100, url.port(), target));
+            services.push(Record::from_rdata(owner.clone(), TTL, srv));
+        }
+    }
+    let hosts = hosts.iter().map(|(name, address)| host(below(&[name, label]), *address));
+    Ok(services.into_iter().chain(hosts).collect())
+}
+
+fn host(name: Name, address: IpAddr) -> Record {
+    let data = match address {
+        IpAddr::V4(address) => RData::A(A(address)),
+        IpAddr::V6(address) => RData::AAAA(AAAA(address)),
+    };
+    Record::from_rdata(name, TTL, data)
+}
+
+fn host_name(url: &PeerUrl) -> Result<Name, PublishError> {
+    let host = url.host().trim_end_matches('.');
+    let Ok(mut name) = Name::from_ascii(host) else {
+        return Err(PublishError::Host { url: url.clone() });
+    };
+    if name.iter().next().is_none() {
+        return Err(PublishError::Host { url: url.clone() });
+    }
+    name.set_fqdn(true);
+    Ok(name)
+}
+
+/// A host label made of a member's name that no other host of the cluster has.
+fn unused(member: &str, hosts: &[(String, IpAddr)]) -> String {
+    let legal = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let text: String = member.chars().map(legal).take(50).collect();
+    let base = match text.trim_matches('-') {
+        "" => "member",
+        trimmed => trimmed,
+    };
+    let taken = |name: &str| hosts.iter().any(|(held, _)| held == name);
+    let mut numbered = (2..).map(|n| format!("{base}-{n}"));
+    if !taken(base) {
+        return base.to_owned();
+    }
+    numbered.find(|name| !taken(name)).expect("there are more numbers than hosts")
+}

@@ -1,0 +1,216 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use hickory_proto::rr::Name;
+
+use crate::zone::{self, Finding, Key, Zone};
+
+/// Zones by their apex.
+pub(super) type Zones = BTreeMap<Key, Arc<Zone>>;
+
+/// The zone files of one directory: every `NAME.zone`, where `NAME` is the first origin.
+///
+/// Changes are noticed by length and modification time, which works on every file system.
+#[derive(Debug)]
+pub(super) struct ZoneFiles {
+    directory: PathBuf,
+    files: BTreeMap<PathBuf, File>,
+    directory_missing: bool,
+}
+
+#[derive(Debug)]
+struct File {
+    seen: Stamp,
+    /// The state that was last read, whether it made a zone or not.
+    read: Option<Stamp>,
+    zone: Option<Arc<Zone>>,
+    missing: bool,
+}
+
+/// Two equal stamps mean the same contents, as far as the file system tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    modified: Option<SystemTime>,
+    length: u64,
+}
+
+/// Something odd in a zone file; its zone is served all the same.
+#[derive(Debug)]
+pub struct Warning {
+    pub file: PathBuf,
+    pub finding: Finding,
+}
+
+/// A zone file that makes no zone.
+#[derive(Debug, thiserror::Error)]
+#[error("zone file `{}`{}{fault}", file.display(), if fault.has_line() { ", " } else { ": " })]
+pub struct FileError {
+    pub file: PathBuf,
+    pub fault: FileFault,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum FileFault {
+    #[error("cannot be read: {0}")]
+    Read(std::io::Error),
+    #[error("the name of the file is no domain name followed by `.zone`")]
+    Name,
+    #[error(transparent)]
+    Zone(#[from] zone::Error),
+    #[error("zone `{origin}` is in `{}` already", other.display())]
+    Twice { origin: Name, other: PathBuf },
+}
+
+/// What one look at the directory brought.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// Apex and serial of zones that are new or read again.
+    pub(super) loaded: Vec<Arc<Zone>>,
+    pub(super) removed: Vec<Arc<Zone>>,
+    pub(super) warnings: Vec<Warning>,
+    pub(super) errors: Vec<FileError>,
+    /// The directory was there before and is not any more.
+    pub(super) directory_lost: bool,
+}
+
+impl ZoneFiles {
+    pub(super) fn new(directory: &Path) -> Self {
+        let directory = directory.to_owned();
+        Self { directory, files: BTreeMap::new(), directory_missing: false }
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Reads what is new or has changed.
+    ///
+    /// With `settle` a file is read only when two looks in a row saw the same, so that a file
+    /// that is being written is left alone, and one that is being replaced is not taken for gone.
+    pub(super) fn look(&mut self, settle: bool) -> Changes {
+        let mut changes = Changes::default();
+        let Ok(stamps) = self.stamps() else {
+            changes.directory_lost = !self.directory_missing;
+            self.directory_missing = true;
+            return changes;
+        };
+        self.directory_missing = false;
+        self.drop_missing(&stamps, settle, &mut changes);
+        for (path, stamp) in stamps {
+            let file = self.files.entry(path.clone()).or_insert(File {
+                seen: stamp,
+                read: None,
+                zone: None,
+                missing: false,
+            });
+            file.missing = false;
+            let settled = std::mem::replace(&mut file.seen, stamp) == stamp;
+            if file.read == Some(stamp) || (settle && !settled) {
+                continue;
+            }
+            file.read = Some(stamp);
+            let previous = file.zone.clone();
+            match self.read(&path, previous.as_deref()) {
+                Ok((zone, warnings)) => {
+                    changes.warnings.extend(warnings);
+                    changes.loaded.push(Arc::clone(&zone));
+                    if let Some(file) = self.files.get_mut(&path) {
+                        file.zone = Some(zone);
+                    }
+                }
+                Err(fault) => changes.errors.push(FileError { file: path, fault }),
+            }
+        }
+        changes
+    }
+
+    /// The zones of all files that ever made one and are still there.
+    pub(super) fn zones(&self) -> Zones {
+        let zones = self.files.values().filter_map(|file| file.zone.clone());
+        zones.map(|zone| (Key::of(zone.origin()), zone)).collect()
+    }
+
+    fn stamps(&self) -> std::io::Result<Vec<(PathBuf, Stamp)>> {
+        let mut stamps = Vec::new();
+        for entry in std::fs::read_dir(&self.directory)? {
+            let path = entry?.path();
+            let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes()[0] == b'.');
+            if hidden || path.extension().is_none_or(|extension| extension != "zone") {
+                continue;
+            }
+            // A file that vanishes between the two calls was not there.
+            let Ok(metadata) = std::fs::metadata(&path) else { continue };
+            if metadata.is_file() {
+                let modified = metadata.modified().ok();
+                stamps.push((path, Stamp { modified, length: metadata.len() }));
+            }
+        }
+        stamps.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        Ok(stamps)
+    }
+
+    fn drop_missing(&mut self, stamps: &[(PathBuf, Stamp)], settle: bool, changes: &mut Changes) {
+        self.files.retain(|path, file| {
+            if stamps.iter().any(|(present, _)| present == path) {
+                return true;
+            }
+            let again = std::mem::replace(&mut file.missing, true);
+            if settle && !again {
+                return true;
+            }
+            changes.removed.extend(file.zone.take());
+            false
+        });
+    }
+
+    fn read(
+        &self,
+        path: &Path,
+        previous: Option<&Zone>,
+    ) -> Result<(Arc<Zone>, Vec<Warning>), FileFault> {
+        let origin = path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .and_then(|stem| Name::from_ascii(stem).ok())
+            .map(|mut name| {
+                name.set_fqdn(true);
+                name
+            })
+            .ok_or(FileFault::Name)?;
+        let text = std::fs::read(path).map_err(FileFault::Read)?;
+        let loaded = zone::load(&text, &origin, previous)?;
+        let apex = Key::of(loaded.zone.origin());
+        let holds = |(other, file): &(&PathBuf, &File)| {
+            *other != path && file.zone.as_ref().is_some_and(|zone| Key::of(zone.origin()) == apex)
+        };
+        if let Some((other, _)) = self.files.iter().find(holds) {
+            let origin = loaded.zone.origin().clone();
+            return Err(FileFault::Twice { origin, other: other.clone() });
+        }
+        let warn = |finding| Warning { file: path.to_owned(), finding };
+        Ok((Arc::new(loaded.zone), loaded.warnings.into_iter().map(warn).collect()))
+    }
+}
+
+impl FileFault {
+    /// Whether the text begins with a line number.
+    fn has_line(&self) -> bool {
+        match self {
+            Self::Zone(zone::Error::Syntax(_)) => true,
+            Self::Zone(zone::Error::Flawed(findings)) => {
+                findings.first().is_some_and(|finding| finding.line.is_some())
+            }
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let separator = if self.finding.line.is_some() { ", " } else { ": " };
+        write!(f, "zone file `{}`{separator}{}", self.file.display(), self.finding)
+    }
+}
