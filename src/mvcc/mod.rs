@@ -35,4 +35,3 @@ pub use keyspace::{Error, Keyspace, Write};
 pub use memory::Memory;
 pub use revision::Revision;
 pub use storage::{Applied, Storage, StorageError};
-

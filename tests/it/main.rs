@@ -4,6 +4,7 @@
 //! are missing; with `CI=true` nothing is skipped.
 
 #![expect(unreachable_pub, reason = "a test program has no outside")]
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a panic is how a test fails")]
 
 mod bootstrap;
 mod cli;
