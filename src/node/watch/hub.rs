@@ -46,13 +46,16 @@ impl Hub {
     /// never waits: a watcher whose queue is full falls behind and catches up from the store.
     pub fn publish(&self, revision: i64, events: &[Event]) {
         let mut registry = self.lock();
-        let before = std::mem::replace(&mut registry.published, revision);
-        if registry.in_step.is_empty() {
-            return;
+        let before = registry.published;
+        if revision <= before {
+            return; // the state was replaced by a later one meanwhile, and everybody reads that
         }
+        registry.published = revision;
         // A revision that was never published must not be lost: let everybody read it from the store.
         if before != 0 && revision > before + 1 {
             registry.drop_all(before + 1);
+        }
+        if registry.in_step.is_empty() {
             return;
         }
         registry.offer(revision, events);

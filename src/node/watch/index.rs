@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, HashMap};
 use bytes::Bytes;
 
 use super::interest::Span;
+use crate::mvcc::KeyRange;
 
 /// Which watchers may care about a key.
 ///
@@ -15,7 +16,7 @@ pub(super) struct Index<W> {
     prefixes: HashMap<Bytes, Vec<W>>,
     /// How many different prefixes have this length.
     lengths: BTreeMap<usize, usize>,
-    ranges: BTreeMap<(Bytes, Bytes), Vec<W>>,
+    ranges: BTreeMap<KeyRange, Vec<W>>,
 }
 
 impl<W: Copy + PartialEq> Index<W> {
@@ -30,7 +31,7 @@ impl<W: Copy + PartialEq> Index<W> {
                 }
                 watchers.push(watcher);
             }
-            Span::Range(key, end) => self.ranges.entry((key, end)).or_default().push(watcher),
+            Span::Range(range) => self.ranges.entry(range).or_default().push(watcher),
         }
     }
 
@@ -55,12 +56,11 @@ impl<W: Copy + PartialEq> Index<W> {
                     self.lengths.retain(|_, count| *count > 0);
                 }
             }
-            Span::Range(key, end) => {
-                let range = (key.clone(), end.clone());
-                if let Some(watchers) = self.ranges.get_mut(&range) {
+            Span::Range(range) => {
+                if let Some(watchers) = self.ranges.get_mut(range) {
                     watchers.retain(|other| *other != watcher);
                     if watchers.is_empty() {
-                        self.ranges.remove(&range);
+                        self.ranges.remove(range);
                     }
                 }
             }
@@ -79,11 +79,8 @@ impl<W: Copy + PartialEq> Index<W> {
                 all(watchers);
             }
         }
-        for ((start, end), watchers) in &self.ranges {
-            if **start > *key {
-                break;
-            }
-            if **end == [0] || *key < **end {
+        for (range, watchers) in &self.ranges {
+            if range.contains(key) {
                 all(watchers);
             }
         }
