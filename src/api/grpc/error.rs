@@ -1,0 +1,199 @@
+//! etcd's words for every refusal: clients match code and text byte for byte.
+
+use tonic::{Code, Status};
+
+use crate::apply;
+use crate::node::Error;
+use crate::replica::MembershipError;
+
+/// A gRPC code and the text beside it.
+pub(super) type Words = (Code, &'static str);
+
+/// A member that is to be added or moved has unusable URLs.
+pub(super) const BAD_MEMBER_URLS: Words =
+    (Code::InvalidArgument, "etcdserver: given member URLs are invalid");
+
+/// etcd hands out the client's form of this one, which has no code.
+const NOT_ENOUGH_STARTED: Words =
+    (Code::Unknown, "etcdserver: re-configuration failed due to not enough started members");
+
+/// The text of a refusal.
+pub(in crate::api) fn text(error: &Error) -> &'static str {
+    words(error).1
+}
+
+pub(super) fn refuse((code, text): Words) -> Status {
+    Status::new(code, text)
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        refuse(words(&error))
+    }
+}
+
+impl From<apply::Error> for Status {
+    fn from(error: apply::Error) -> Self {
+        Error::Apply(error).into()
+    }
+}
+
+fn words(error: &Error) -> Words {
+    use Code::{FailedPrecondition, InvalidArgument, Unavailable, Unknown};
+    match error {
+        Error::Apply(error) => apply_words(error),
+        Error::Membership(error) => membership_words(error),
+        Error::Timeout => (Unavailable, "etcdserver: request timed out"),
+        Error::TimeoutLeaderLost => {
+            (Unavailable, "etcdserver: request timed out, possibly due to previous leader failure")
+        }
+        Error::NoLeader => (Unavailable, "etcdserver: no leader"),
+        Error::LeaderChanged => (Unavailable, "etcdserver: leader changed"),
+        Error::NotLeader => (FailedPrecondition, "etcdserver: not leader"),
+        // As with `NOT_ENOUGH_STARTED`.
+        Error::TooManyRequests => (Unknown, "etcdserver: too many requests"),
+        Error::NotEnoughStarted => {
+            (Unknown, "etcdserver: re-configuration failed due to not enough started members")
+        }
+        Error::RequestTooLarge { .. } => (InvalidArgument, "etcdserver: request is too large"),
+        Error::Unhealthy => (Unavailable, "etcdserver: unhealthy cluster"),
+        Error::Learner => (FailedPrecondition, "etcdserver: rpc not supported for learner"),
+        Error::BadTransferee => (FailedPrecondition, "etcdserver: bad leader transferee"),
+        Error::Stopped => (Unavailable, "etcdserver: server stopped"),
+    }
+}
+
+fn membership_words(error: &MembershipError) -> Words {
+    use Code::{FailedPrecondition, NotFound};
+    match error {
+        MembershipError::IdExists(_) => (FailedPrecondition, "etcdserver: member ID already exist"),
+        MembershipError::PeerUrlExists(_) => {
+            (FailedPrecondition, "etcdserver: Peer URLs already exists")
+        }
+        MembershipError::NotFound(_) => (NotFound, "etcdserver: member not found"),
+        MembershipError::NotLearner(_) => {
+            (FailedPrecondition, "etcdserver: can only promote a learner member")
+        }
+        MembershipError::TooManyLearners => {
+            (FailedPrecondition, "etcdserver: too many learner members in cluster")
+        }
+        MembershipError::LastVoter(_) => NOT_ENOUGH_STARTED,
+        MembershipError::Malformed => BAD_MEMBER_URLS,
+    }
+}
+
+fn apply_words(error: &apply::Error) -> Words {
+    use Code::{
+        FailedPrecondition, InvalidArgument, NotFound, OutOfRange, ResourceExhausted, Unavailable,
+    };
+    use apply::Error as E;
+    match error {
+        E::EmptyKey => (InvalidArgument, "etcdserver: key is not provided"),
+        E::KeyNotFound => (InvalidArgument, "etcdserver: key not found"),
+        E::ValueProvided => (InvalidArgument, "etcdserver: value is provided"),
+        E::LeaseProvided => (InvalidArgument, "etcdserver: lease is provided"),
+        E::TooManyOps => (InvalidArgument, "etcdserver: too many operations in txn request"),
+        E::DuplicateKey => (InvalidArgument, "etcdserver: duplicate key given in txn request"),
+        E::InvalidSortOption => (InvalidArgument, "etcdserver: invalid sort option"),
+        E::Compacted => (OutOfRange, "etcdserver: mvcc: required revision has been compacted"),
+        E::FutureRevision => {
+            (OutOfRange, "etcdserver: mvcc: required revision is a future revision")
+        }
+        E::NoSpace => (ResourceExhausted, "etcdserver: mvcc: database space exceeded"),
+        E::LeaseNotFound => (NotFound, "etcdserver: requested lease not found"),
+        E::LeaseExists => (FailedPrecondition, "etcdserver: lease already exists"),
+        E::LeaseTtlTooLarge => (OutOfRange, "etcdserver: too large lease TTL"),
+        // Not an answer: this member alone cannot read its disk, and stops.
+        E::Storage(_) => (Unavailable, "etcdserver: server stopped"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::membership::MemberId;
+    use crate::mvcc::StorageError;
+
+    /// What clients see, as measured on etcd: without the prefix that all share.
+    fn table() -> Vec<(Error, i32, &'static str)> {
+        use MembershipError as M;
+        use apply::Error as A;
+        let id = MemberId(7);
+        let io = StorageError::Corrupt { file: "f".into(), what: "w".into() };
+        let mut table = vec![
+            (Error::Timeout, 14, "request timed out"),
+            (
+                Error::TimeoutLeaderLost,
+                14,
+                "request timed out, possibly due to previous leader failure",
+            ),
+            (Error::NoLeader, 14, "no leader"),
+            (Error::LeaderChanged, 14, "leader changed"),
+            (Error::NotLeader, 9, "not leader"),
+            (Error::TooManyRequests, 2, "too many requests"),
+            (Error::RequestTooLarge { size: 2, limit: 1 }, 3, "request is too large"),
+            (
+                Error::NotEnoughStarted,
+                2,
+                "re-configuration failed due to not enough started members",
+            ),
+            (Error::Unhealthy, 14, "unhealthy cluster"),
+            (Error::Learner, 9, "rpc not supported for learner"),
+            (Error::BadTransferee, 9, "bad leader transferee"),
+            (Error::Stopped, 14, "server stopped"),
+        ];
+        table.extend(
+            [
+                (M::IdExists(id), 9, "member ID already exist"),
+                (M::PeerUrlExists("u".into()), 9, "Peer URLs already exists"),
+                (M::NotFound(id), 5, "member not found"),
+                (M::NotLearner(id), 9, "can only promote a learner member"),
+                (M::TooManyLearners, 9, "too many learner members in cluster"),
+                (M::Malformed, 3, "given member URLs are invalid"),
+                (M::LastVoter(id), 2, "re-configuration failed due to not enough started members"),
+            ]
+            .map(|(error, code, text)| (Error::Membership(error), code, text)),
+        );
+        table.extend(
+            [
+                (A::EmptyKey, 3, "key is not provided"),
+                (A::KeyNotFound, 3, "key not found"),
+                (A::ValueProvided, 3, "value is provided"),
+                (A::LeaseProvided, 3, "lease is provided"),
+                (A::TooManyOps, 3, "too many operations in txn request"),
+                (A::DuplicateKey, 3, "duplicate key given in txn request"),
+                (A::InvalidSortOption, 3, "invalid sort option"),
+                (A::Compacted, 11, "mvcc: required revision has been compacted"),
+                (A::FutureRevision, 11, "mvcc: required revision is a future revision"),
+                (A::NoSpace, 8, "mvcc: database space exceeded"),
+                (A::LeaseNotFound, 5, "requested lease not found"),
+                (A::LeaseExists, 9, "lease already exists"),
+                (A::LeaseTtlTooLarge, 11, "too large lease TTL"),
+                (A::Storage(io), 14, "server stopped"),
+            ]
+            .map(|(error, code, text)| (Error::Apply(error), code, text)),
+        );
+        table
+    }
+
+    #[test]
+    fn every_refusal_has_the_code_and_text_of_etcd() {
+        for (error, code, text) in table() {
+            let status = Status::from(error.clone());
+            assert_eq!(i32::from(status.code()), code, "{error:?}");
+            assert_eq!(status.message(), format!("etcdserver: {text}"), "{error:?}");
+        }
+    }
+
+    /// The state machine spells its refusals for the log; the two must not drift apart.
+    #[test]
+    fn the_state_machine_has_the_same_words() {
+        for (error, _, text) in table() {
+            if let Error::Apply(error) = error
+                && !matches!(error, apply::Error::Storage(_))
+            {
+                assert_eq!(error.to_string(), format!("etcdserver: {text}"));
+            }
+        }
+    }
+}

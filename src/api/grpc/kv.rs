@@ -1,0 +1,148 @@
+use std::time::Duration;
+
+use tonic::{Request, Response, Status};
+
+use super::{On, admit, no_such_method};
+use crate::apply::{self, check};
+use crate::node::{Error, Handle};
+use crate::proto::etcdserverpb as pb;
+use crate::proto::quorate::replica::request::Op;
+
+/// How often a client that waits for the sweep after a compaction is looked after.
+const SWEEP_LOOK: Duration = Duration::from_millis(10);
+
+/// Keys and values.
+#[derive(Debug)]
+pub(super) struct Kv(pub(super) Handle);
+
+impl Kv {
+    /// Reads a range. The state is let go between slices, so a large one delays nobody.
+    fn begin(&self, request: &pb::RangeRequest) -> Result<Scan, apply::Error> {
+        let state = self.0.state();
+        let mut scan = state.range_scan(request)?;
+        let done = scan.step(&state)?;
+        Ok(if done { Scan::Done(scan.finish()) } else { Scan::More(Box::new(scan)) })
+    }
+
+    async fn read(&self, request: &pb::RangeRequest) -> Result<pb::RangeResponse, Error> {
+        let mut scan = match self.begin(request)? {
+            Scan::Done(response) => return Ok(response),
+            Scan::More(scan) => scan,
+        };
+        loop {
+            // Others on this thread get their turn, and the state may move on.
+            tokio::task::yield_now().await;
+            if scan.step(&self.0.state())? {
+                return Ok(scan.finish());
+            }
+        }
+    }
+}
+
+/// How far a range has come after its first slice.
+enum Scan {
+    Done(pb::RangeResponse),
+    More(Box<apply::RangeScan>),
+}
+
+#[tonic::async_trait]
+impl pb::kv_server::Kv for Kv {
+    async fn range(
+        &self,
+        request: Request<pb::RangeRequest>,
+    ) -> Result<Response<pb::RangeResponse>, Status> {
+        let serializable = request.get_ref().serializable;
+        admit(&self.0, request.metadata(), if serializable { On::Everyone } else { On::Voters })?;
+        let request = request.into_inner();
+        check::range(&request)?;
+        if !serializable {
+            self.0.linearize().await?;
+        }
+        let mut response = self.read(&request).await?;
+        response.header = super::header(&self.0, response.header.as_ref());
+        Ok(Response::new(response))
+    }
+
+    async fn put(
+        &self,
+        request: Request<pb::PutRequest>,
+    ) -> Result<Response<pb::PutResponse>, Status> {
+        admit(&self.0, request.metadata(), On::Voters)?;
+        let request = request.into_inner();
+        check::put(&request)?;
+        let apply::Response::Put(mut response) = self.0.propose(Op::Put(request)).await? else {
+            unreachable!("a request is answered in its own kind")
+        };
+        response.header = super::header(&self.0, response.header.as_ref());
+        Ok(Response::new(response))
+    }
+
+    async fn delete_range(
+        &self,
+        request: Request<pb::DeleteRangeRequest>,
+    ) -> Result<Response<pb::DeleteRangeResponse>, Status> {
+        admit(&self.0, request.metadata(), On::Voters)?;
+        let request = request.into_inner();
+        check::delete_range(&request)?;
+        let apply::Response::DeleteRange(mut response) =
+            self.0.propose(Op::DeleteRange(request)).await?
+        else {
+            unreachable!("a request is answered in its own kind")
+        };
+        response.header = super::header(&self.0, response.header.as_ref());
+        Ok(Response::new(response))
+    }
+
+    async fn txn(
+        &self,
+        request: Request<pb::TxnRequest>,
+    ) -> Result<Response<pb::TxnResponse>, Status> {
+        admit(&self.0, request.metadata(), On::Voters)?;
+        let request = request.into_inner();
+        check::txn(&request, self.0.limits().max_txn_ops)?;
+        let mut response = if check::is_read_only(&request) {
+            if !check::is_serializable(&request) {
+                self.0.linearize().await?;
+            }
+            self.0.state().txn_read(&request)?
+        } else {
+            match self.0.propose(Op::Txn(request)).await? {
+                apply::Response::Txn(response) => response,
+                _ => unreachable!("a request is answered in its own kind"),
+            }
+        };
+        response.header = super::header(&self.0, response.header.as_ref());
+        Ok(Response::new(response))
+    }
+
+    async fn compact(
+        &self,
+        request: Request<pb::CompactionRequest>,
+    ) -> Result<Response<pb::CompactionResponse>, Status> {
+        admit(&self.0, request.metadata(), On::Voters)?;
+        let request = request.into_inner();
+        let physical = request.physical;
+        let apply::Response::Compaction(mut response) =
+            self.0.propose(Op::Compaction(request)).await?
+        else {
+            unreachable!("a request is answered in its own kind")
+        };
+        if physical {
+            let mut look = tokio::time::interval(SWEEP_LOOK);
+            while self.0.state().compacting() {
+                look.tick().await;
+            }
+        }
+        response.header = super::header(&self.0, response.header.as_ref());
+        Ok(Response::new(response))
+    }
+
+    type RangeStreamStream = tokio_stream::Empty<Result<pb::RangeStreamResponse, Status>>;
+
+    async fn range_stream(
+        &self,
+        _: Request<pb::RangeRequest>,
+    ) -> Result<Response<Self::RangeStreamStream>, Status> {
+        Err(no_such_method("etcdserverpb.KV", "RangeStream"))
+    }
+}

@@ -1,0 +1,129 @@
+use std::pin::Pin;
+
+use bytes::Bytes;
+use futures_util::stream::unfold;
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{On, admit, header};
+use crate::apply;
+use crate::lease::LeaseId;
+use crate::node::{Error, Handle};
+use crate::proto::etcdserverpb as pb;
+use crate::proto::quorate::replica::request::Op;
+
+/// Leases: keys that live as long as somebody says so.
+#[derive(Debug)]
+pub(super) struct Lease(pub(super) Handle);
+
+/// A positive id that nobody has chosen; the state machine refuses one that is taken.
+fn random_id() -> i64 {
+    loop {
+        let id = rand::random::<i64>() & i64::MAX;
+        if id != 0 {
+            return id;
+        }
+    }
+}
+
+fn attached(handle: &Handle, id: LeaseId) -> Vec<Bytes> {
+    let state = handle.state();
+    let keys = state.leases().keys(id).into_iter().flatten();
+    keys.map(Bytes::copy_from_slice).collect()
+}
+
+impl Lease {
+    async fn renew(handle: &Handle, id: i64) -> Result<pb::LeaseKeepAliveResponse, Error> {
+        // An unknown lease has no time left, which tells the client to give it up.
+        let ttl = handle.lease_renew(LeaseId(id)).await?.unwrap_or(0);
+        Ok(pb::LeaseKeepAliveResponse { header: Some(handle.header()), id, ttl })
+    }
+}
+
+#[tonic::async_trait]
+impl pb::lease_server::Lease for Lease {
+    async fn lease_grant(
+        &self,
+        request: Request<pb::LeaseGrantRequest>,
+    ) -> Result<Response<pb::LeaseGrantResponse>, Status> {
+        admit(&self.0, request.metadata(), On::Voters)?;
+        let mut request = request.into_inner();
+        if request.id == 0 {
+            request.id = random_id();
+        }
+        // The log holds the raised value: a later change of timeouts does not change what it means.
+        request.ttl = request.ttl.max(self.0.min_lease_ttl());
+        let apply::Response::LeaseGrant(mut response) =
+            self.0.propose(Op::LeaseGrant(request)).await?
+        else {
+            unreachable!("a request is answered in its own kind")
+        };
+        response.header = header(&self.0, response.header.as_ref());
+        Ok(Response::new(response))
+    }
+
+    async fn lease_revoke(
+        &self,
+        request: Request<pb::LeaseRevokeRequest>,
+    ) -> Result<Response<pb::LeaseRevokeResponse>, Status> {
+        admit(&self.0, request.metadata(), On::Voters)?;
+        let apply::Response::LeaseRevoke(mut response) =
+            self.0.propose(Op::LeaseRevoke(request.into_inner())).await?
+        else {
+            unreachable!("a request is answered in its own kind")
+        };
+        response.header = header(&self.0, response.header.as_ref());
+        Ok(Response::new(response))
+    }
+
+    type LeaseKeepAliveStream =
+        Pin<Box<dyn Stream<Item = Result<pb::LeaseKeepAliveResponse, Status>> + Send>>;
+
+    /// One answer per request, in order. The stream ends cleanly when the client closes its side.
+    async fn lease_keep_alive(
+        &self,
+        request: Request<Streaming<pb::LeaseKeepAliveRequest>>,
+    ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
+        admit(&self.0, request.metadata(), On::Voters)?;
+        let open = Some((self.0.clone(), request.into_inner()));
+        let answers = unfold(open, async |open| {
+            let (handle, mut requests) = open?;
+            let request = match requests.message().await {
+                Ok(Some(request)) => request,
+                Ok(None) => return None,
+                Err(status) => return Some((Err(status), None)),
+            };
+            match Self::renew(&handle, request.id).await {
+                Ok(answer) => Some((Ok(answer), Some((handle, requests)))),
+                Err(error) => Some((Err(error.into()), None)),
+            }
+        });
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn lease_time_to_live(
+        &self,
+        request: Request<pb::LeaseTimeToLiveRequest>,
+    ) -> Result<Response<pb::LeaseTimeToLiveResponse>, Status> {
+        admit(&self.0, request.metadata(), On::Voters)?;
+        let pb::LeaseTimeToLiveRequest { id, keys } = request.into_inner();
+        let remaining = self.0.lease_remaining(LeaseId(id)).await?;
+        let (ttl, granted_ttl) = remaining.unwrap_or((-1, 0));
+        let keys = match remaining {
+            Some(_) if keys => attached(&self.0, LeaseId(id)),
+            _ => Vec::new(),
+        };
+        let header = Some(self.0.header());
+        Ok(Response::new(pb::LeaseTimeToLiveResponse { header, id, ttl, granted_ttl, keys }))
+    }
+
+    async fn lease_leases(
+        &self,
+        request: Request<pb::LeaseLeasesRequest>,
+    ) -> Result<Response<pb::LeaseLeasesResponse>, Status> {
+        admit(&self.0, request.metadata(), On::Voters)?;
+        let leases: Vec<(LeaseId, i64)> = self.0.state().leases().iter().collect();
+        let leases = leases.into_iter().map(|(id, _)| pb::LeaseStatus { id: id.0 }).collect();
+        Ok(Response::new(pb::LeaseLeasesResponse { header: Some(self.0.header()), leases }))
+    }
+}

@@ -1,0 +1,227 @@
+//! The gRPC services.
+//!
+//! Only methods that exist have a route; everything else falls through to [`unknown`], which answers
+//! as grpc-go does, because clients recognize older servers by that text.
+
+mod cluster;
+mod error;
+mod kv;
+mod lease;
+mod maintenance;
+mod watch;
+
+use std::convert::Infallible;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderMap, header};
+use axum::response::Response;
+use tonic::codegen::Service;
+use tonic::metadata::MetadataMap;
+use tonic::server::NamedService;
+use tonic::{Code, Status};
+use tonic_health::pb::health_server::HealthServer;
+use tonic_health::server::{HealthReporter, HealthService};
+use tower::ServiceExt as _;
+
+pub(super) use error::text;
+
+use super::http::not_found;
+use crate::node::Handle;
+use crate::proto::etcdserverpb::ResponseHeader;
+use crate::proto::etcdserverpb::cluster_server::ClusterServer;
+use crate::proto::etcdserverpb::kv_server::KvServer;
+use crate::proto::etcdserverpb::lease_server::LeaseServer;
+use crate::proto::etcdserverpb::maintenance_server::MaintenanceServer;
+use crate::proto::etcdserverpb::watch_server::WatchServer;
+
+type GrpcResponse = http::Response<tonic::body::Body>;
+
+/// What a gRPC message may be larger than the request that goes into the log.
+const MESSAGE_OVERHEAD: usize = 512 << 10;
+
+const KV: [&str; 5] = ["Range", "Put", "DeleteRange", "Txn", "Compact"];
+const WATCH: [&str; 1] = ["Watch"];
+const LEASE: [&str; 5] =
+    ["LeaseGrant", "LeaseRevoke", "LeaseKeepAlive", "LeaseTimeToLive", "LeaseLeases"];
+const CLUSTER: [&str; 5] =
+    ["MemberAdd", "MemberRemove", "MemberUpdate", "MemberList", "MemberPromote"];
+const HEALTH: [&str; 2] = ["Check", "Watch"];
+const MAINTENANCE: [&str; 4] = ["Alarm", "Status", "HashKV", "MoveLeader"];
+
+/// The services there are; a missing method of theirs is named as such.
+const SERVICES: [&str; 6] = [
+    "grpc.health.v1.Health",
+    "etcdserverpb.KV",
+    "etcdserverpb.Watch",
+    "etcdserverpb.Lease",
+    "etcdserverpb.Cluster",
+    "etcdserverpb.Maintenance",
+];
+
+/// A route for every method that exists.
+pub(super) fn routes(handle: Handle) -> Router {
+    let largest = handle.limits().max_request_bytes.saturating_add(MESSAGE_OVERHEAD);
+    macro_rules! limited {
+        ($server:ident, $service:expr) => {
+            &$server::new($service)
+                .max_decoding_message_size(largest)
+                .max_encoding_message_size(usize::MAX)
+        };
+    }
+    let health = HealthService::from_health_reporter(HealthReporter::new());
+    let mut router = Router::new();
+    router = add(router, &HEALTH, &HealthServer::new(health));
+    router = add(router, &KV, limited!(KvServer, kv::Kv(handle.clone())));
+    router = add(router, &WATCH, limited!(WatchServer, watch::Watch(handle.clone())));
+    router = add(router, &LEASE, limited!(LeaseServer, lease::Lease(handle.clone())));
+    router = add(router, &CLUSTER, limited!(ClusterServer, cluster::Cluster(handle.clone())));
+    router =
+        add(router, &MAINTENANCE, limited!(MaintenanceServer, maintenance::Maintenance(handle)));
+    router
+}
+
+fn add<S>(mut router: Router, methods: &[&str], service: &S) -> Router
+where
+    S: Service<Request, Response = GrpcResponse, Error = Infallible>,
+    S: NamedService + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+{
+    for method in methods {
+        let service = service.clone().map_response(library_words);
+        router = router.route_service(&format!("/{}/{method}", S::NAME), service);
+    }
+    router
+}
+
+/// Whatever has no route: a gRPC call is refused in grpc-go's words, the rest is a missing page.
+pub(super) async fn unknown(request: Request) -> Response {
+    if !is_grpc(request.headers()) {
+        return not_found().await;
+    }
+    let path = request.uri().path().trim_start_matches('/');
+    let text = match path.rsplit_once('/') {
+        Some((service, method)) if SERVICES.contains(&service) => missing(service, method),
+        Some((service, _)) => format!("unknown service {service}"),
+        None => format!("malformed method name: {:?}", request.uri().path()),
+    };
+    Status::unimplemented(text).into_http::<Body>()
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+fn missing(service: &str, method: &str) -> String {
+    format!("unknown method {method} for service {service}")
+}
+
+/// The refusal by a method that the generated code asks for and that has no route.
+fn no_such_method(service: &str, method: &str) -> Status {
+    Status::unimplemented(missing(service, method))
+}
+
+/// Puts the refusals of the gRPC library into the words that clients know from grpc-go.
+fn library_words(response: GrpcResponse) -> GrpcResponse {
+    match response.extensions().get::<Status>().and_then(in_library_words) {
+        Some(status) => status.into_http(),
+        None => response,
+    }
+}
+
+/// The same status as grpc-go has it, if that differs.
+fn in_library_words(status: &Status) -> Option<Status> {
+    if status.code() != Code::OutOfRange {
+        return None;
+    }
+    let sizes = status.message().strip_prefix("Error, decoded message length too large: found ")?;
+    let (size, limit) = sizes.split_once(" bytes, the limit is: ")?;
+    let limit = limit.strip_suffix(" bytes")?;
+    let text = format!("grpc: received message larger than max ({size} vs. {limit})");
+    Some(Status::resource_exhausted(text))
+}
+
+/// Which members may answer a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum On {
+    /// Any member.
+    Everyone,
+    /// Voting members; learners refuse.
+    Voters,
+}
+
+/// What every call is checked for before its handler looks at it, in etcd's order.
+fn admit(handle: &Handle, metadata: &MetadataMap, on: On) -> Result<(), Status> {
+    if on == On::Voters && handle.status().learner {
+        return Err(crate::node::Error::Learner.into());
+    }
+    if needs_leader(metadata) && handle.status().leader.is_none() {
+        return Err(crate::node::Error::NoLeader.into());
+    }
+    Ok(())
+}
+
+/// Whether the client would rather have an error than wait for a leader.
+fn needs_leader(metadata: &MetadataMap) -> bool {
+    metadata.get("hasleader").is_some_and(|value| value.as_encoded_bytes() == b"true")
+}
+
+/// A header with what only the node knows, and the revision of the response.
+fn header(handle: &Handle, from: Option<&ResponseHeader>) -> Option<ResponseHeader> {
+    Some(ResponseHeader { revision: from.map_or(0, |header| header.revision), ..handle.header() })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn a_message_too_large_is_refused_in_the_words_of_grpc_go() {
+        let library = Status::out_of_range(
+            "Error, decoded message length too large: found 3000000 bytes, the limit is: 2097152 bytes",
+        );
+        let status = in_library_words(&library).unwrap();
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert_eq!(
+            status.message(),
+            "grpc: received message larger than max (3000000 vs. 2097152)"
+        );
+        let ours = Status::out_of_range("etcdserver: mvcc: required revision has been compacted");
+        assert!(in_library_words(&ours).is_none());
+    }
+
+    async fn refusal(path: &str) -> Status {
+        let request = Request::post(path)
+            .header(header::CONTENT_TYPE, "application/grpc+proto")
+            .body(Body::empty())
+            .unwrap();
+        let response = unknown(request).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        response.extensions().get::<Status>().unwrap().clone()
+    }
+
+    #[tokio::test]
+    async fn unknown_calls_are_refused_in_the_words_of_grpc_go() {
+        for (path, text) in [
+            (
+                "/etcdserverpb.KV/RangeStream",
+                "unknown method RangeStream for service etcdserverpb.KV",
+            ),
+            (
+                "/etcdserverpb.Maintenance/X",
+                "unknown method X for service etcdserverpb.Maintenance",
+            ),
+            ("/etcdserverpb.Auth/AuthStatus", "unknown service etcdserverpb.Auth"),
+            ("/foo.Bar/Baz", "unknown service foo.Bar"),
+        ] {
+            let status = refusal(path).await;
+            assert_eq!((status.code(), status.message()), (Code::Unimplemented, text));
+        }
+        let request = Request::get("/nothing").body(Body::empty()).unwrap();
+        assert_eq!(unknown(request).await.status(), StatusCode::NOT_FOUND);
+    }
+}

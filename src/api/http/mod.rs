@@ -1,0 +1,73 @@
+//! The HTTP paths beside gRPC: who this is, how it is, and its numbers.
+
+mod checks;
+mod health;
+mod peer;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+
+use super::version::{CLUSTER, SERVER, STORAGE};
+use crate::node::Handle;
+
+pub(super) use peer::router as peer;
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+
+/// `/health`, `/livez`, `/readyz` and `/metrics`.
+pub(super) fn probes(handle: Handle) -> Router {
+    Router::new()
+        .route("/health", any(health::answer))
+        .route("/livez", any(checks::live))
+        .route("/livez/{check}", any(checks::live_one))
+        .route("/readyz", any(checks::ready))
+        .route("/readyz/{check}", any(checks::ready_one))
+        .route("/metrics", any(metrics))
+        .with_state(handle)
+}
+
+/// `/version`.
+pub(super) fn version() -> Router {
+    Router::new().route("/version", any(version_answer))
+}
+
+/// The answer for a path that nobody serves.
+pub(super) async fn not_found() -> Response {
+    failure(StatusCode::NOT_FOUND, "404 page not found\n")
+}
+
+async fn version_answer(method: Method) -> Response {
+    if let Some(refused) = only_get(&method) {
+        return refused;
+    }
+    let body =
+        format!(r#"{{"etcdserver":"{SERVER}","etcdcluster":"{CLUSTER}","storage":"{STORAGE}"}}"#);
+    ([(header::CONTENT_TYPE, JSON)], body).into_response()
+}
+
+async fn metrics(State(handle): State<Handle>, method: Method) -> Response {
+    if let Some(refused) = only_get(&method) {
+        return refused;
+    }
+    ([(header::CONTENT_TYPE, METRICS)], handle.metrics()).into_response()
+}
+
+/// The refusal of every other method, HEAD included.
+fn only_get(method: &Method) -> Option<Response> {
+    (method != Method::GET).then(|| {
+        let mut response = failure(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
+        response
+    })
+}
+
+fn failure(status: StatusCode, body: impl Into<String>) -> Response {
+    let headers = [(header::CONTENT_TYPE, TEXT), (header::X_CONTENT_TYPE_OPTIONS, NOSNIFF)];
+    (status, headers, body.into()).into_response()
+}
