@@ -31,6 +31,12 @@ enum Command {
     /// Try a whole cluster on this machine
     #[command(subcommand)]
     Lab(lab::Command),
+    /// Run a node with etcd's flags, as quorate-node does
+    #[command(hide = true, disable_help_flag = true)]
+    Node {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        flags: Vec<OsString>,
+    },
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -56,9 +62,19 @@ pub fn quorate(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let outcome = match parsed.command {
         Command::Serve(flags) => serve::run(&flags),
-        Command::Lab(command) => run(async { command.run().await.map_err(running) }),
+        Command::Lab(command) => run(async { command.run().await.map_err(lab_failure) }),
+        Command::Node { flags } => return node::main(flags.into_iter()),
     };
     report("quorate", outcome)
+}
+
+fn lab_failure(error: lab::Error) -> Failure {
+    match error {
+        lab::Error::NoResolverFlag | lab::Error::KeepNotEmpty(_) => {
+            Failure::Configuration(error.into())
+        }
+        error => running(error),
+    }
 }
 
 /// Runs a command on a runtime of its own.

@@ -1,1 +1,18 @@
-fn main() {}
+//! End-to-end tests: the real programs, as processes, on loopback.
+//!
+//! Tests that need a real etcd, `dig` or network namespaces print why they are skipped where those
+//! are missing; with `CI=true` nothing is skipped.
+
+#![expect(unreachable_pub, reason = "a test program has no outside")]
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a panic is how a test fails")]
+
+mod bootstrap;
+mod cli;
+mod cluster;
+mod differential;
+mod dns;
+mod harness;
+mod service;
+mod srv;
+mod token;
+mod tutorials;

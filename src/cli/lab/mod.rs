@@ -119,7 +119,7 @@ impl Up {
         let mut lab = Lab::prepare(self)?;
         let result = lab.show(&mut screen, &stop).await;
         if let Err(error) = &result {
-            lab.explain(&mut screen, error);
+            lab.explain(error);
         }
         lab.tear_down(&mut screen).await;
         signals.abort();

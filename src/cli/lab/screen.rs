@@ -24,10 +24,10 @@ impl Screen {
         // Nobody reads any more; see above.
         let _ = writeln!(std::io::stdout(), "{seconds:7.3} s  {text}");
     }
+}
 
-    /// A line without time: headings, and lines to paste.
-    pub(super) fn line(&self, text: impl fmt::Display) {
-        // Nobody reads any more; see above.
-        let _ = writeln!(std::io::stdout(), "{text}");
-    }
+/// A line without time: headings, and lines to paste.
+pub(super) fn line(text: impl fmt::Display) {
+    // Nobody reads any more; see [`Screen`].
+    let _ = writeln!(std::io::stdout(), "{text}");
 }

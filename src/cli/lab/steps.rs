@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ports::Ports;
 use super::process::Process;
-use super::screen::Screen;
+use super::screen::{Screen, line};
 use super::sketch::{CLUSTER_DOMAIN, DOMAIN, Node, Sketch};
 use super::{Error, Mode, Up, check};
 
@@ -71,11 +71,11 @@ impl Lab {
         let sketch = self.sketch.clone();
         self.watched("the check", stop, check::cluster(&sketch, screen)).await??;
         screen.step("ready          every node wrote and every node read it");
-        self.print_lines(screen, &discovery);
+        self.print_lines(&discovery);
         if self.up.once {
             return Ok(());
         }
-        screen.line("\nCtrl-C stops everything and leaves nothing behind.");
+        line("\nCtrl-C stops everything and leaves nothing behind.");
         let mut children = self.children();
         tokio::select! {
             () = stop.cancelled() => Ok(()),
@@ -194,7 +194,7 @@ impl Lab {
             () = stop.cancelled() => Err(Error::Interrupted),
             (error, _, _) = select_all(children.iter_mut().map(|c| Box::pin(c.ended()))) => Err(error),
             met = tokio::time::timeout(STEP, condition) => {
-                met.map_err(|_| Error::TooLong { what: what.to_owned(), seconds: STEP.as_secs() })
+                met.map_err(|_elapsed| Error::TooLong { what: what.to_owned(), seconds: STEP.as_secs() })
             }
         }
     }
@@ -203,24 +203,24 @@ impl Lab {
         self.service.iter_mut().chain(&mut self.nodes).collect()
     }
 
-    fn print_lines(&self, screen: &Screen, discovery: &str) {
+    fn print_lines(&self, discovery: &str) {
         let (service, dns) = (self.sketch.service_url(), self.sketch.dns_port);
         let endpoints = self.sketch.endpoints();
-        screen.line("\nPaste into another terminal:");
-        screen.line(format_args!("  export ETCDCTL_API=3 ETCDCTL_ENDPOINTS={endpoints}"));
-        screen.line("  etcdctl member list -w table");
-        screen.line("  etcdctl put greeting hello && etcdctl get greeting");
-        screen.line("  etcdctl endpoint status -w table");
-        screen.line(format_args!("  curl '{service}/new?size=3'"));
+        line("\nPaste into another terminal:");
+        line(format_args!("  export ETCDCTL_API=3 ETCDCTL_ENDPOINTS={endpoints}"));
+        line("  etcdctl member list -w table");
+        line("  etcdctl put greeting hello && etcdctl get greeting");
+        line("  etcdctl endpoint status -w table");
+        line(format_args!("  curl '{service}/new?size=3'"));
         if !discovery.is_empty() {
-            screen.line(format_args!("  curl {discovery}"));
-            screen.line(format_args!("  dig @127.0.0.1 -p {dns} SOA {CLUSTER_DOMAIN}"));
+            line(format_args!("  curl {discovery}"));
+            line(format_args!("  dig @127.0.0.1 -p {dns} SOA {CLUSTER_DOMAIN}"));
         }
-        screen.line(format_args!("  dig @127.0.0.1 -p {dns} SRV _etcd-server._tcp.{DOMAIN}"));
+        line(format_args!("  dig @127.0.0.1 -p {dns} SRV _etcd-server._tcp.{DOMAIN}"));
     }
 
     /// Shows the logs that belong to an error, and a way on.
-    pub(super) fn explain(&mut self, screen: &mut Screen, error: &Error) {
+    pub(super) fn explain(&mut self, error: &Error) {
         if matches!(error, Error::Interrupted) {
             return;
         }
@@ -230,13 +230,13 @@ impl Lab {
             if ended_only && child.status().is_none() {
                 continue;
             }
-            screen.line(format_args!("\nThe last lines of {}:", child.name));
-            for line in child.last_lines(LOG_LINES) {
-                screen.line(format_args!("  | {line}"));
-                shown.push_str(&line);
+            line(format_args!("\nThe last lines of {}:", child.name));
+            for text in child.last_lines(LOG_LINES) {
+                line(format_args!("  | {text}"));
+                shown.push_str(&text);
             }
         }
-        screen.line(format_args!("\nHint: {}.", hint(&shown, self.up.keep.as_deref())));
+        line(format_args!("\nHint: {}.", hint(&shown, self.up.keep.as_deref())));
     }
 
     /// Stops the children, nodes first, and removes what was not asked to be kept.

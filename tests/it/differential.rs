@@ -1,0 +1,314 @@
+//! The same `etcdctl` scripts against our node and a real etcd: see `tests/differential/README.md`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use crate::harness::{Flavor, Node, scratch, tools};
+
+/// How long a watch may take to show the lines it is expected to show.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[test]
+fn put() {
+    check("put");
+}
+
+#[test]
+fn range() {
+    check("range");
+}
+
+#[test]
+fn delete() {
+    check("delete");
+}
+
+#[test]
+fn txn() {
+    check("txn");
+}
+
+#[test]
+fn watch() {
+    check("watch");
+}
+
+#[test]
+fn lease() {
+    check("lease");
+}
+
+#[test]
+fn compaction() {
+    check("compaction");
+}
+
+#[test]
+fn concurrency() {
+    check("concurrency");
+}
+
+/// Runs one script on a fresh node and compares, or records with `UPDATE_GOLDENFILES`.
+fn check(name: &str) {
+    let Some(etcdctl) = tools::etcdctl() else { return };
+    let flavor = match std::env::var("SUBJECT").as_deref() {
+        Ok("etcd") => Flavor::Etcd34,
+        Ok("ours") | Err(_) => Flavor::Ours,
+        Ok(other) => panic!("SUBJECT is `etcd` or `ours`, not `{other}`"),
+    };
+    let dir = scratch();
+    let Some(mut node) = Node::new(flavor, "n1", dir.path()) else { return };
+    node.bootstrap = vec![format!("--initial-cluster=n1={}", node.peer_url())];
+    node.start();
+    node.wait_until_healthy();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/differential/{name}.txt"));
+    let recorded = fs::read_to_string(&file).unwrap();
+    let mut session = Session { etcdctl, node: &node, leases: Vec::new(), seen: BTreeMap::new() };
+    let answered = session.run(&recorded);
+    if std::env::var_os("UPDATE_GOLDENFILES").is_some() {
+        assert_eq!(flavor, Flavor::Etcd34, "only SUBJECT=etcd says what is right");
+        fs::write(&file, answered).unwrap();
+        return;
+    }
+    let differences = compare(&recorded, &answered);
+    assert!(
+        differences.is_empty(),
+        "{}: recorded (-), {flavor:?} (+)\n{differences}",
+        file.display()
+    );
+}
+
+/// A run of a script: the commands again, with the answers of this node.
+struct Session<'a> {
+    etcdctl: PathBuf,
+    node: &'a Node,
+    /// In the order they were granted.
+    leases: Vec<String>,
+    /// Ids and what stands for them.
+    seen: BTreeMap<String, String>,
+}
+
+impl Session<'_> {
+    fn run(&mut self, script: &str) -> String {
+        let mut lines = script.lines().peekable();
+        let mut answered = String::new();
+        while let Some(line) = lines.next() {
+            let Some(command) = line.strip_prefix("> ") else { continue };
+            answered += &format!("> {command}\n");
+            let mut input = String::new();
+            while let Some(text) = lines.next_if(|line| line.starts_with('<')) {
+                answered += &format!("{text}\n");
+                input += &format!("{}\n", text.trim_start_matches('<').trim_start());
+            }
+            let output = self.call(command, &input);
+            answered += &self.show(&output, command.starts_with('('));
+        }
+        answered
+    }
+
+    fn call(&self, command: &str, input: &str) -> Output {
+        let mut command = command.to_owned();
+        for (lease, number) in self.leases.iter().zip(1..) {
+            command = command.replace(&format!("${number}"), lease);
+        }
+        let (limit, command) = match command.strip_prefix('(') {
+            Some(rest) => {
+                let (count, command) = rest.split_once(" lines) ").unwrap();
+                (Some(count.parse().unwrap()), command.to_owned())
+            }
+            None => (None, command),
+        };
+        let mut child = Command::new(&self.etcdctl)
+            .env("ETCDCTL_API", "3")
+            .arg(format!("--endpoints={}", self.node.client_url()))
+            .args(words(&command))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A command that takes no input may have ended already.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        match limit {
+            None => child.wait_with_output().unwrap(),
+            Some(limit) => first_lines(child, limit),
+        }
+    }
+
+    /// Output, errors and exit code, without what differs from run to run.
+    fn show(&mut self, output: &Output, was_stopped: bool) -> String {
+        let mut text = String::new();
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            text += &format!("{}\n", self.normalize(line));
+        }
+        for line in String::from_utf8_lossy(&output.stderr).lines() {
+            // Log lines of the client library; the error itself follows.
+            if !line.starts_with("{\"level\"") && !line.is_empty() {
+                text += &format!("! {}\n", self.normalize(line));
+            }
+        }
+        match output.status.code() {
+            Some(0) => {}
+            _ if was_stopped => {}
+            code => text += &format!("[exit {}]\n", code.map_or(-1, |code| code)),
+        }
+        text
+    }
+
+    fn normalize(&mut self, line: &str) -> String {
+        if let Some(rest) = line.strip_prefix("lease ")
+            && let Some((id, _)) = rest.split_once(" granted with TTL(")
+            && !self.leases.iter().any(|lease| lease == id)
+            && !line.contains("remaining(")
+        {
+            self.leases.push(id.to_owned());
+            self.seen.insert(id.to_owned(), format!("LEASE{}", self.leases.len()));
+        }
+        let mut line = line
+            .replace(&self.node.client_url(), "http://CLIENT")
+            .replace(&self.node.peer_url(), "http://PEER")
+            .replace(&format!("127.0.0.1:{}", self.node.client_port), "CLIENT");
+        for (id, name) in &self.seen {
+            line = line.replace(id.as_str(), name);
+        }
+        let numbers = [
+            "\"cluster_id\":",
+            "\"member_id\":",
+            "\"raft_term\":",
+            "\"ID\":",
+            "\"id\":",
+            "\"ttl\":",
+            "\"lease\":",
+            "\"ClusterID\" : ",
+            "\"MemberID\" : ",
+            "\"RaftTerm\" : ",
+            "\"ID\" : ",
+            "\"Lease\" : ",
+            "remaining(",
+        ];
+        for before in numbers {
+            line = replace_after(&line, before, |c| c.is_ascii_digit(), "N");
+        }
+        line = replace_after(&line, "took = ", |c| !c.is_whitespace(), "T");
+        sort_attached_keys(&hide_ids(&line))
+    }
+}
+
+/// The keys of a lease come in no particular order.
+fn sort_attached_keys(line: &str) -> String {
+    let mark = "attached keys([";
+    let Some((head, keys)) = line.split_once(mark) else { return line.to_owned() };
+    let mut keys: Vec<&str> = keys.trim_end_matches("])").split(' ').collect();
+    keys.sort_unstable();
+    format!("{head}{mark}{}])", keys.join(" "))
+}
+
+/// Reads lines until there are enough of them, then ends the child.
+fn first_lines(mut child: Child, limit: usize) -> Output {
+    let stdout = child.stdout.take().unwrap();
+    let (send, receive) = mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            if send.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    let mut text = String::new();
+    for _ in 0..limit {
+        match receive.recv_timeout(PATIENCE) {
+            Ok(line) => text += &format!("{line}\n"),
+            Err(_) => {
+                text += "(no more lines)\n";
+                break;
+            }
+        }
+    }
+    drop(receive);
+    // An interrupt, so that locks and elections are given up as a person gives them up.
+    let id = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    // It may have ended by itself.
+    let _ = rustix::process::kill_process(id, rustix::process::Signal::INT);
+    let mut errors = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    let status = child.wait().unwrap();
+    reader.join().unwrap();
+    Output { status, stdout: text.into_bytes(), stderr: errors.into_bytes() }
+}
+
+/// Splits as a shell does, with single and double quotes.
+fn words(command: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    for c in command.chars() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (None, '\'' | '"') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None, ' ') => words.extend(word.take()),
+            (_, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+/// Replaces the run of characters that follows `before`, everywhere.
+fn replace_after(line: &str, before: &str, is_part: impl Fn(char) -> bool, with: &str) -> String {
+    let mut result = String::new();
+    let mut rest = line;
+    while let Some(at) = rest.find(before) {
+        let (head, tail) = rest.split_at(at + before.len());
+        result += head;
+        let after = tail.trim_start_matches(&is_part);
+        if after.len() < tail.len() {
+            result += with;
+        }
+        rest = after;
+    }
+    result + rest
+}
+
+/// Words of 12 to 16 hexadecimal digits with at least one letter are ids that the run made up.
+fn hide_ids(line: &str) -> String {
+    let mut result = String::new();
+    let mut rest = line;
+    while !rest.is_empty() {
+        let word: String = rest.chars().take_while(char::is_ascii_alphanumeric).collect();
+        let is_id = (12..=16).contains(&word.len())
+            && word.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'))
+            && word.chars().any(|c| c.is_ascii_digit());
+        result += if is_id { "ID" } else { &word };
+        rest = &rest[word.len()..];
+        if let Some(c) = rest.chars().next() {
+            result.push(c);
+            rest = &rest[c.len_utf8()..];
+        }
+    }
+    result
+}
+
+/// The commands whose answers differ.
+fn compare(recorded: &str, answered: &str) -> String {
+    let blocks = |text: &str| -> Vec<String> {
+        format!("\n{text}").split("\n> ").skip(1).map(|block| block.trim_end().to_owned()).collect()
+    };
+    let mut differences = String::new();
+    for (wanted, seen) in blocks(recorded).iter().zip(&blocks(answered)) {
+        if wanted != seen {
+            let prefixed = |sign: &str, text: &str| {
+                text.lines().map(|line| format!("{sign}{line}\n")).collect::<String>()
+            };
+            differences += &format!("{}{}\n", prefixed("-", wanted), prefixed("+", seen));
+        }
+    }
+    differences
+}

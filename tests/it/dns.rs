@@ -1,0 +1,140 @@
+//! DNS over UDP and TCP, asked by `dig`.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use sha2::{Digest as _, Sha256};
+
+use quorate::membership::MemberId;
+
+use crate::harness::{Service, http, scratch, tools, wait};
+
+/// What `dig` prints for these arguments; `None` without dig.
+fn dig(service: &Service, arguments: &[&str]) -> Option<String> {
+    let program = tools::dig()?;
+    let port = service.dns_port.to_string();
+    let output = Command::new(program)
+        .args(["@127.0.0.1", "-p", &port, "+time=5", "+tries=2"])
+        .args(arguments)
+        .output()
+        .unwrap();
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+fn sorted(text: &str) -> Vec<String> {
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut lines: Vec<String> = text.lines().map(words).filter(|line| !line.is_empty()).collect();
+    lines.sort();
+    lines
+}
+
+/// A service with the zones that this repository ships.
+fn shipped_zones(dir: &Path) -> Service {
+    fs::create_dir_all(dir.join("zones")).unwrap();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("dns-zones");
+    for file in fs::read_dir(shipped).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), dir.join("zones").join(file.file_name())).unwrap();
+    }
+    Service::start(dir)
+}
+
+/// The two commands of the tutorial.
+#[test]
+fn the_tutorial_zone_answers_as_the_tutorial_prints() {
+    let dir = scratch();
+    let service = shipped_zones(dir.path());
+    let srv = ["+noall", "+answer", "SRV", "_etcd-server._tcp.blueskykong.com"];
+    let Some(answer) = dig(&service, &srv) else { return };
+    let answer = sorted(&answer);
+    assert_eq!(answer.len(), 3, "{answer:?}");
+    for (line, n) in answer.iter().zip(1..) {
+        let words: Vec<&str> = line.split(' ').collect();
+        let target = format!("etcd{n}.blueskykong.com.");
+        assert_eq!(words[0], "_etcd-server._tcp.blueskykong.com.");
+        assert_eq!(words[2..], ["IN", "SRV", "0", "100", "2380", &target]);
+    }
+    let hosts = ["etcd1.blueskykong.com", "etcd2.blueskykong.com", "etcd3.blueskykong.com"];
+    for (host, n) in hosts.iter().zip(128..) {
+        let short = dig(&service, &["+short", host]).unwrap();
+        assert_eq!(short.trim(), format!("192.168.202.{n}"));
+    }
+    let tcp = dig(&service, &["+tcp", "+noall", "+answer", "SRV", srv[3]]).unwrap();
+    assert_eq!(sorted(&tcp), answer, "TCP says what UDP says");
+    let glue = dig(&service, &["+noall", "+additional", "SRV", srv[3]]).unwrap();
+    assert_eq!(sorted(&glue).iter().filter(|line| line.contains(" A ")).count(), 3, "{glue}");
+}
+
+#[test]
+fn names_that_are_not_there() {
+    let dir = scratch();
+    let service = shipped_zones(dir.path());
+    let Some(none) = dig(&service, &["nothing.blueskykong.com"]) else { return };
+    assert!(none.contains("status: NXDOMAIN") && none.contains("SOA"), "{none}");
+    let nodata = dig(&service, &["AAAA", "etcd1.blueskykong.com"]).unwrap();
+    assert!(nodata.contains("status: NOERROR") && nodata.contains("ANSWER: 0"), "{nodata}");
+    assert!(nodata.contains("SOA"), "{nodata}");
+    let foreign = dig(&service, &["+norecurse", "example.com"]).unwrap();
+    assert!(foreign.contains("status: REFUSED"), "{foreign}");
+}
+
+fn zone(serial: u32, address: &str) -> String {
+    format!(
+        "$ORIGIN reload.test.\n$TTL 60\n@ IN SOA ns hostmaster {serial} 3600 600 86400 60\n\
+         @ IN NS ns\nns IN A 127.0.0.1\nhost IN A {address}\n"
+    )
+}
+
+#[test]
+fn a_changed_zone_is_served_and_a_broken_one_is_not() {
+    let dir = scratch();
+    let file = dir.path().join("zones/reload.test.zone");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, zone(1, "10.0.0.1")).unwrap();
+    let mut service = Service::start(dir.path());
+    let host = |service: &Service| dig(service, &["+short", "host.reload.test"]);
+    let Some(first) = host(&service) else { return };
+    assert_eq!(first.trim(), "10.0.0.1");
+    fs::write(&file, zone(2, "10.0.0.2")).unwrap();
+    wait("the new address", || (host(&service)?.trim() == "10.0.0.2").then_some(()));
+    fs::write(&file, format!("{}host IN A not-an-address\n", zone(3, "10.0.0.3"))).unwrap();
+    service.process.wait_for_log("reload.test.zone");
+    wait("the warning", || service.process.log().contains("7").then_some(()));
+    assert_eq!(host(&service).unwrap().trim(), "10.0.0.2", "the old zone keeps serving");
+    fs::write(&file, zone(4, "10.0.0.4")).unwrap();
+    wait("the mended zone", || (host(&service)?.trim() == "10.0.0.4").then_some(()));
+}
+
+/// Nothing while the token is open; all three at once when it is full.
+#[test]
+fn a_full_token_is_published_below_the_cluster_domain() {
+    let dir = scratch();
+    let service = Service::start_with(dir.path(), &["--cluster-domain=clusters.test"]);
+    let url = service.new_token(3);
+    let token = url.rsplit('/').next().unwrap();
+    let digest = Sha256::digest(token.as_bytes());
+    let label: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let name = format!("_etcd-server._tcp.{label}.clusters.test");
+    let srv = |service: &Service| dig(service, &["+short", "SRV", &name]);
+    for n in 1..=3u16 {
+        let Some(before) = srv(&service) else { return };
+        assert_eq!(before, "", "published with {} of 3 members", n - 1);
+        let peer = format!("http://10.1.0.{n}:2380");
+        let id = MemberId::derive([peer.as_str()], &url);
+        let value = format!("value=n{n}%3Dhttp%3A%2F%2F10.1.0.{n}%3A2380");
+        let put = http("PUT", &format!("{url}/{id}?prevExist=false"), Some(&value)).unwrap();
+        assert_eq!(put.status, 201, "{}", put.body);
+    }
+    let records = wait("the cluster in DNS", || srv(&service).filter(|text| !text.is_empty()));
+    let records = sorted(&records);
+    assert_eq!(records.len(), 3, "{records:?}");
+    for record in records {
+        let words: Vec<&str> = record.split(' ').collect();
+        assert_eq!(words[2], "2380");
+        let address = dig(&service, &["+short", words[3]]).unwrap();
+        assert!(address.starts_with("10.1.0."), "{record}: {address}");
+        let name = dig(&service, &["+short", "-x", address.trim()]).unwrap();
+        assert_eq!(name.trim(), words[3], "PTR of {address}");
+    }
+}

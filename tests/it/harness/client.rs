@@ -1,0 +1,90 @@
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use quorate::proto::etcdserverpb::cluster_client::ClusterClient;
+use quorate::proto::etcdserverpb::kv_client::KvClient;
+use quorate::proto::etcdserverpb::maintenance_client::MaintenanceClient;
+use quorate::proto::etcdserverpb::{
+    Member, MemberListRequest, PutRequest, RangeRequest, RangeResponse, StatusRequest,
+    StatusResponse,
+};
+use tokio::runtime::Runtime;
+use tonic::Status;
+use tonic::transport::{Channel, Endpoint};
+
+use super::tools;
+
+/// No single call takes longer; a node without a majority must say so sooner.
+const CALL: Duration = Duration::from_secs(10);
+
+/// A gRPC client of one node, for tests that do not await.
+#[derive(Debug)]
+pub struct Client {
+    runtime: Runtime,
+    channel: Channel,
+}
+
+/// A write that was acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Put {
+    pub key: String,
+    pub value: String,
+    pub revision: i64,
+}
+
+impl Client {
+    pub fn connect(url: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let endpoint = Endpoint::from_shared(url.to_owned()).unwrap().timeout(CALL);
+        let channel = {
+            let _inside = runtime.enter();
+            endpoint.connect_timeout(CALL).connect_lazy()
+        };
+        Self { runtime, channel }
+    }
+
+    pub fn put(&self, key: &str, value: &str) -> Result<Put, Status> {
+        let request = PutRequest {
+            key: key.to_owned().into(),
+            value: value.to_owned().into(),
+            ..PutRequest::default()
+        };
+        let mut kv = KvClient::new(self.channel.clone());
+        let answer = self.runtime.block_on(kv.put(request))?.into_inner();
+        let revision = answer.header.expect("every answer has a header").revision;
+        Ok(Put { key: key.to_owned(), value: value.to_owned(), revision })
+    }
+
+    /// The value of a key, linearizable.
+    pub fn get(&self, key: &str) -> Result<Option<String>, Status> {
+        let request = RangeRequest { key: key.to_owned().into(), ..RangeRequest::default() };
+        let answer = self.range(request)?;
+        Ok(answer.kvs.first().map(|kv| String::from_utf8_lossy(&kv.value).into_owned()))
+    }
+
+    pub fn range(&self, request: RangeRequest) -> Result<RangeResponse, Status> {
+        let mut kv = KvClient::new(self.channel.clone()).max_decoding_message_size(64 << 20);
+        Ok(self.runtime.block_on(kv.range(request))?.into_inner())
+    }
+
+    pub fn status(&self) -> Result<StatusResponse, Status> {
+        let mut maintenance = MaintenanceClient::new(self.channel.clone());
+        Ok(self.runtime.block_on(maintenance.status(StatusRequest {}))?.into_inner())
+    }
+
+    /// The cluster's id and its members, as this node sees them.
+    pub fn members(&self) -> Result<(u64, Vec<Member>), Status> {
+        let mut cluster = ClusterClient::new(self.channel.clone());
+        let request = MemberListRequest { linearizable: false };
+        let answer = self.runtime.block_on(cluster.member_list(request))?.into_inner();
+        Ok((answer.header.expect("every answer has a header").cluster_id, answer.members))
+    }
+}
+
+/// Runs `etcdctl` (v3); `None` when it is not installed.
+pub fn etcdctl(endpoints: &str, arguments: &[&str]) -> Option<Output> {
+    let program = tools::etcdctl()?;
+    let mut command = Command::new(program);
+    command.env("ETCDCTL_API", "3").arg(format!("--endpoints={endpoints}")).args(arguments);
+    Some(command.output().unwrap())
+}

