@@ -1,8 +1,31 @@
 //! Three ways into a cluster: a static list, a discovery token, DNS SRV records.
 //!
-//! Each ends in one [`InitialCluster`], from which ids follow by arithmetic.
+//! Each ends in one [`InitialCluster`], from which ids follow by arithmetic; a node that joins a
+//! running cluster adopts the ids that its members have. Who is in is decided by pure functions of
+//! what was read (`token::roll`, `srv::assemble`, `static_list::compare`); around them are the HTTP
+//! and DNS clients. The refusals have etcd's texts, because people search for them.
+//!
+//! What this module does not do: decide whether to look at all. A node that has a log never does;
+//! that is `node::bootstrap`.
 
-use crate::membership::{InitialCluster, PeerUrl};
+mod existing;
+mod http;
+mod memo;
+mod pace;
+mod peers;
+mod srv;
+mod static_list;
+mod token;
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+pub use memo::Memo;
+pub use pace::Pace;
+pub use peers::{PeerMember, client_urls};
+pub use token::redact;
+
+use crate::membership::{ClusterId, DuplicateUrl, InitialCluster, PeerUrl};
 
 /// How this node finds the cluster it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,5 +65,111 @@ pub struct SrvRequest {
     /// Suffix of the service name; empty for none.
     pub suffix: String,
     /// A DNS server instead of those of the system.
-    pub resolver: Option<std::net::SocketAddr>,
+    pub resolver: Option<SocketAddr>,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// The founders of a new cluster, and the token that goes into their ids.
+    New { founders: InitialCluster, token: String },
+    /// The members of a running cluster, this one among them.
+    Running { cluster: ClusterId, members: Vec<PeerMember>, own: PeerMember },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Static(#[from] static_list::Error),
+    #[error(transparent)]
+    Existing(#[from] existing::Error),
+    #[error("failed to join discovery cluster ({0})")]
+    Token(token::Error),
+    #[error("error setting up initial cluster: {0}")]
+    Srv(srv::Error),
+    #[error(transparent)]
+    DuplicateUrl(#[from] DuplicateUrl),
+    #[error("discovery cluster {list} has duplicate url")]
+    DuplicateTokenUrl { list: String },
+    /// The token's cluster is complete without this node; these are the peer URLs of its members.
+    #[error("failed to join discovery cluster (discovery: cluster is full)")]
+    Full { peer_urls: Vec<PeerUrl> },
+    #[error(
+        "member `{name}` has the peer URL `{url}`, which asks for TLS; this release does not speak it yet"
+    )]
+    NeedsTls { name: String, url: PeerUrl },
+    #[error("the HTTP client cannot be set up")]
+    Client(#[from] reqwest::Error),
+}
+
+impl Error {
+    /// What a person can do about it, when the text alone does not say.
+    pub fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Token(error) => error.advice(),
+            Self::Full { .. } => Some(
+                "add this node to the running cluster with `etcdctl member add` and start it with \
+                 --initial-cluster-state existing, or ask for a token with a larger size",
+            ),
+            _ => None,
+        }
+    }
+
+    /// Which of etcd's explanations of a failed token fits.
+    pub fn token_trouble(&self) -> Option<TokenTrouble> {
+        match self {
+            Self::Token(token::Error::DuplicateId) => Some(TokenTrouble::DuplicateId),
+            Self::Token(token::Error::DuplicateName) => Some(TokenTrouble::DuplicateName),
+            Self::Token(_) | Self::Full { .. } => Some(TokenTrouble::Other),
+            _ => None,
+        }
+    }
+}
+
+/// The explanations that etcd gives after a token failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenTrouble {
+    DuplicateId,
+    DuplicateName,
+    Other,
+}
+
+/// Finds the cluster. `data_dir` keeps the memo of a token registration.
+pub async fn discover(request: &Request, data_dir: &Path) -> Result<Found, Error> {
+    let http = http::client(None)?;
+    let found = match &request.way {
+        Way::Token(way) => {
+            let founders = token::join(request, way, &Memo::new(data_dir), Pace::default()).await?;
+            Found::New { founders, token: way.url.clone() }
+        }
+        Way::Static(list) => named(request, list.clone(), &http).await?,
+        Way::Srv(way) => {
+            let list = srv::look_up(request, way).await.map_err(Error::Srv)?;
+            named(request, list, &http).await?
+        }
+    };
+    if let Found::New { founders, .. } = &found {
+        let mut urls =
+            founders.members().flat_map(|(name, urls)| urls.iter().map(move |url| (name, url)));
+        if let Some((name, url)) = urls.find(|(_, url)| url.is_https()) {
+            return Err(Error::NeedsTls { name: name.to_owned(), url: url.clone() });
+        }
+    }
+    Ok(found)
+}
+
+/// Checks a list that names its members, and asks them whether the cluster runs already.
+async fn named(
+    request: &Request,
+    list: InitialCluster,
+    http: &reqwest::Client,
+) -> Result<Found, Error> {
+    static_list::check_name(request, &list)?;
+    list.check_unique_urls()?;
+    if request.existing {
+        return Ok(existing::join(request, &list, http).await?);
+    }
+    static_list::check_urls(request, &list, static_list::resolve_patiently).await?;
+    static_list::check_not_bootstrapped(request, &list, http).await?;
+    Ok(Found::New { founders: list, token: request.cluster_token.clone() })
 }

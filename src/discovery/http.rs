@@ -1,0 +1,60 @@
+use std::io;
+use std::time::Duration;
+
+/// Limit of a connection attempt.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Notices a peer that vanished while a long poll waits.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// A client that follows no redirect by itself and ignores `HTTP_PROXY`, as etcd's does.
+pub(super) fn client(proxy: Option<&str>) -> reqwest::Result<reqwest::Client> {
+    // Someone else in this process may have chosen already; any provider will do.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = reqwest::Client::builder()
+        .no_proxy()
+        .http1_only()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT)
+        .tcp_keepalive(KEEPALIVE)
+        .user_agent(concat!("quorate-node/", env!("CARGO_PKG_VERSION")));
+    match proxy {
+        Some(proxy) => builder.proxy(reqwest::Proxy::all(proxy)?).build(),
+        None => builder.build(),
+    }
+}
+
+/// Reads a body of at most `limit` bytes; `None` when it has more.
+pub(super) async fn body(
+    mut response: reqwest::Response,
+    limit: usize,
+) -> reqwest::Result<Option<Vec<u8>>> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > limit {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
+}
+
+/// Why a request failed, in the words of etcd's client where it has some.
+pub(super) fn reason(error: &reqwest::Error, address: &str) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+    match io {
+        Some(io::ErrorKind::ConnectionRefused) => {
+            format!("dial tcp {address}: connect: connection refused")
+        }
+        Some(io::ErrorKind::ConnectionReset) => "connection reset by peer".to_owned(),
+        Some(io::ErrorKind::UnexpectedEof) => "unexpected EOF".to_owned(),
+        _ if error.is_timeout() => "context deadline exceeded".to_owned(),
+        _ if error.is_connect() => format!("dial tcp {address}: {cause}"),
+        _ if error.is_body() || error.is_decode() => "unexpected EOF".to_owned(),
+        _ if cause.to_string().contains("connection closed") => "EOF".to_owned(),
+        _ => cause.to_string(),
+    }
+}

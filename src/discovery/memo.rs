@@ -1,0 +1,85 @@
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::membership::MemberId;
+
+/// `<data-dir>/discovery.json`: the registration that this data directory made.
+///
+/// It is on disk before the registration is sent and goes away once the node has a log. Between the
+/// two it tells a node that crashed from a founder that lost its disk: the first may go on with its
+/// registration even if the cluster is full by now, because it never voted; the second may not.
+#[derive(Debug, Clone)]
+pub struct Memo {
+    path: PathBuf,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Content {
+    url: String,
+    member: String,
+}
+
+impl Memo {
+    /// The memo of that data directory.
+    pub fn new(data_dir: &Path) -> Self {
+        Self { path: data_dir.join("discovery.json") }
+    }
+
+    /// Whether this data directory registered that member with that URL.
+    ///
+    /// A memo that cannot be read says nothing; the registration is then judged as a stranger's.
+    pub fn is_of(&self, url: &str, member: MemberId) -> bool {
+        let read = fs::read(&self.path).ok();
+        let content = read.and_then(|bytes| serde_json::from_slice::<Content>(&bytes).ok());
+        content == Some(Content { url: url.to_owned(), member: member.to_string() })
+    }
+
+    /// Writes the memo durably.
+    pub fn write(&self, url: &str, member: MemberId) -> io::Result<()> {
+        let content = Content { url: url.to_owned(), member: member.to_string() };
+        let aside = self.path.with_extension("json.tmp");
+        // The URL is the secret of the cluster that forms.
+        let mut file =
+            File::options().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+        file.write_all(&serde_json::to_vec(&content)?)?;
+        // The file before the rename, the directory after it: the name must not stand for nothing.
+        file.sync_all()?;
+        fs::rename(&aside, &self.path)?;
+        self.sync_directory()
+    }
+
+    /// Forgets the registration, because the node has a log now.
+    pub fn remove(&self) -> io::Result<()> {
+        match fs::remove_file(&self.path) {
+            Ok(()) => self.sync_directory(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        self.path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_memo_is_of_one_registration_until_it_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let memo = Memo::new(dir.path());
+        assert!(!memo.is_of("http://h/t", MemberId(1)));
+        memo.write("http://h/t", MemberId(1)).unwrap();
+        assert!(memo.is_of("http://h/t", MemberId(1)));
+        assert!(!memo.is_of("http://h/t/", MemberId(1)) && !memo.is_of("http://h/t", MemberId(2)));
+        memo.remove().unwrap();
+        memo.remove().unwrap();
+        assert!(!memo.is_of("http://h/t", MemberId(1)));
+    }
+}

@@ -1,0 +1,121 @@
+use std::net::{IpAddr, SocketAddr};
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
+
+use super::Error;
+
+/// A resolver that follows resolv.conf, or asks one server.
+#[derive(Debug)]
+pub(super) struct Names {
+    resolver: Resolver,
+    /// Who is asked, for the texts.
+    server: String,
+}
+
+/// Keeps `Debug` where the resolver has none.
+struct Resolver(TokioResolver);
+
+impl std::fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Resolver")
+    }
+}
+
+/// An SRV record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) priority: u16,
+}
+
+impl Names {
+    pub(super) fn new(server: Option<SocketAddr>) -> Result<Self, Error> {
+        let setup = |error: NetError| Error::Setup { reason: error.to_string() };
+        let builder = match server {
+            Some(address) => {
+                let connection = |mut config: ConnectionConfig| {
+                    config.port = address.port();
+                    config
+                };
+                let connections =
+                    vec![connection(ConnectionConfig::udp()), connection(ConnectionConfig::tcp())];
+                let config = NameServerConfig::new(address.ip(), true, connections);
+                TokioResolver::builder_with_config(
+                    ResolverConfig::from_parts(None, Vec::new(), vec![config]),
+                    TokioRuntimeProvider::default(),
+                )
+            }
+            None => TokioResolver::builder_tokio().map_err(setup)?,
+        };
+        let resolver = Resolver(builder.build().map_err(setup)?);
+        let server = match server {
+            Some(address) => address.to_string(),
+            None => system_server().unwrap_or_else(|| "resolv.conf".to_owned()),
+        };
+        Ok(Self { resolver, server })
+    }
+
+    /// The SRV records of a name, by priority. Targets come without the trailing dot.
+    pub(super) async fn services(&self, name: &str) -> Result<Vec<Record>, String> {
+        let lookup = self.resolver.0.lookup(self.name(name)?, RecordType::SRV).await;
+        let lookup = lookup.map_err(|error| self.failed(name, &error))?;
+        let record = |data: &RData| match data {
+            RData::SRV(srv) => Some(Record {
+                host: srv.target.to_utf8().trim_end_matches('.').to_owned(),
+                port: srv.port,
+                priority: srv.priority,
+            }),
+            _ => None,
+        };
+        let mut records: Vec<Record> =
+            lookup.answers().iter().filter_map(|answer| record(&answer.data)).collect();
+        if records.is_empty() {
+            return Err(format!("lookup {name} on {}: no such host", self.server));
+        }
+        // Equal priority: by name, so that every node numbers alike.
+        records.sort_by(|a, b| (a.priority, &a.host, a.port).cmp(&(b.priority, &b.host, b.port)));
+        Ok(records)
+    }
+
+    /// The addresses of a host; an address is its own.
+    pub(super) async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, String> {
+        if let Ok(address) = host.parse() {
+            return Ok(vec![address]);
+        }
+        let lookup = self.resolver.0.lookup_ip(self.name(host)?).await;
+        let addresses: Vec<IpAddr> =
+            lookup.map_err(|error| self.failed(host, &error))?.iter().collect();
+        if addresses.is_empty() {
+            return Err(format!("lookup {host} on {}: no such host", self.server));
+        }
+        Ok(addresses)
+    }
+
+    fn name(&self, text: &str) -> Result<Name, String> {
+        Name::from_utf8(text).map_err(|error| format!("lookup {text}: {error}"))
+    }
+
+    /// The words that Go's resolver has for it.
+    fn failed(&self, name: &str, error: &NetError) -> String {
+        let reason = match error {
+            NetError::Dns(DnsError::NoRecordsFound(_)) => "no such host".to_owned(),
+            NetError::Dns(DnsError::ResponseCode(_)) => "server misbehaving".to_owned(),
+            NetError::Timeout => "i/o timeout".to_owned(),
+            error => error.to_string(),
+        };
+        format!("lookup {name} on {}: {reason}", self.server)
+    }
+}
+
+/// The first server of resolv.conf.
+fn system_server() -> Option<String> {
+    let text = std::fs::read_to_string("/etc/resolv.conf").ok()?;
+    let server = text.lines().find_map(|line| line.trim().strip_prefix("nameserver"))?;
+    let server: IpAddr = server.trim().parse().ok()?;
+    Some(SocketAddr::new(server, 53).to_string())
+}

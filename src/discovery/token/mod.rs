@@ -1,0 +1,368 @@
+//! The way by discovery token, over the v2 keys API of a discovery service or of any etcd.
+//!
+//! In etcd's order: read size and directory, register under the own id, see the own registration,
+//! read again, wait until as many as the size are registered. The first `size` by created index are
+//! the cluster, so that everybody who reads cuts the list at the same place. Where etcd gives up on
+//! a lost answer this client asks again, and where etcd refuses its own registration it resumes, as
+//! long as that cannot let a member vote twice.
+
+mod answer;
+mod client;
+mod roll;
+
+use std::io;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::{Memo, Pace, Request, TokenRequest};
+use crate::membership::{InitialCluster, MemberId, ParseError, PeerUrl};
+use client::{Client, Failure};
+use roll::{Entry, Roll, Standing};
+
+/// A code that says the history between two readings is gone.
+const EVENT_INDEX_CLEARED: u64 = 401;
+/// A code that says all watchers were sent away.
+const WATCHER_CLEARED: u64 = 400;
+/// A code that says the key exists.
+const KEY_EXISTS: u64 = 105;
+/// A service that ends polls at once, without an event, is not asked more often than this.
+const POLL_PAUSE: Duration = Duration::from_millis(500);
+/// While nothing happens, a line says so at this interval.
+const REMINDER: Duration = Duration::from_secs(30);
+
+/// Why a token did not lead into a cluster. The texts are etcd's.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("parse \"{text}\": {source}")]
+    Url { text: String, source: url::ParseError },
+    #[error("discovery: bad discovery endpoint")]
+    BadEndpoint,
+    #[error("discovery: size key is bad")]
+    BadSize,
+    #[error("client: response body is empty")]
+    EmptyBody,
+    #[error(
+        "client: response is invalid json. The endpoint is probably not valid etcd cluster endpoint"
+    )]
+    InvalidJson,
+    #[error("strconv.ParseUint: parsing {text:?}: invalid syntax")]
+    BadIndex { text: String },
+    #[error("{code}: {message} ({cause}) [{index}]")]
+    Refused { code: u64, message: String, cause: String, index: u64 },
+    #[error("discovery: found duplicate id")]
+    DuplicateId,
+    #[error("discovery: found duplicate name")]
+    DuplicateName,
+    #[error("discovery: invalid URL")]
+    InvalidUrl { source: ParseError },
+    #[error("the service lists this member with other URLs than it registered")]
+    Strange,
+    #[error("discovery.json cannot be written")]
+    Memo { source: io::Error },
+    #[error("the HTTP client cannot be set up")]
+    Client { source: reqwest::Error },
+}
+
+impl Error {
+    pub(super) fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::BadEndpoint | Self::EmptyBody | Self::InvalidJson | Self::BadIndex { .. } => {
+                Some(
+                    "check the discovery URL; an etcd used as discovery service needs --enable-v2 and \
+                 a URL with /v2/keys/",
+                )
+            }
+            Self::Refused { code: 100, .. } => Some(
+                "the token is unknown or its size was not set; ask the service for one at /new?size=3",
+            ),
+            Self::BadSize => Some("the size of a token is a number from 1 on, set when it is made"),
+            Self::DuplicateId => Some(
+                "this member was registered before and its data directory is gone; remove it with \
+                 `etcdctl member remove`, add it with `etcdctl member add` and start it with \
+                 --initial-cluster-state existing; if no cluster has formed, take a new token",
+            ),
+            Self::DuplicateName => {
+                Some("two nodes registered with one --name; give each its own and take a new token")
+            }
+            Self::InvalidUrl { .. } => {
+                Some("somebody registered what is no name=url list; take a new token")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Cuts the token in a discovery URL to its first eight characters: whoever knows it can join.
+pub fn redact(url: &str) -> String {
+    let trimmed = url.trim_end_matches('/');
+    match trimmed.rsplit_once('/') {
+        Some((head, token)) if token.chars().count() > 8 => {
+            format!("{head}/{}...", token.chars().take(8).collect::<String>())
+        }
+        _ => trimmed.to_owned(),
+    }
+}
+
+/// Finds the founders, this node among them, or says why that cannot be.
+pub(super) async fn join(
+    request: &Request,
+    way: &TokenRequest,
+    memo: &Memo,
+    pace: Pace,
+) -> Result<InitialCluster, super::Error> {
+    let mut own = InitialCluster::new();
+    for url in &request.peer_urls {
+        own.add(&request.name, url.clone());
+    }
+    let id = MemberId::derive(request.peer_urls.iter().map(PeerUrl::as_str), &way.url);
+    if let Some(proxy) = &way.proxy {
+        info!(proxy_url = proxy, "running proxy with discovery");
+    }
+    let client = Client::new(&way.url, way.proxy.as_deref(), pace).map_err(super::Error::Token)?;
+    let value = own.to_string();
+    let mut join = Join { client, pace, url: &way.url, id, value, failures: 0, announced: 0 };
+    let roll = join.run(memo).await?;
+    let founders = roll.founders().map_err(super::Error::Token)?;
+    founders
+        .check_unique_urls()
+        .map_err(|error| super::Error::DuplicateTokenUrl { list: error.list })?;
+    if founders.urls(&request.name) != own.urls(&request.name) {
+        return Err(super::Error::Token(Error::Strange));
+    }
+    for name in roll.misspelled(&way.url) {
+        warn!(
+            member.name = name,
+            "member registered with another spelling of the discovery URL; give all members the very same URL"
+        );
+    }
+    info!(cluster = %founders, "discovery joined cluster successfully");
+    Ok(founders)
+}
+
+/// One attempt to join, from the first reading to the full list.
+#[derive(Debug)]
+struct Join<'a> {
+    client: Client,
+    pace: Pace,
+    url: &'a str,
+    id: MemberId,
+    /// What is registered: the own `name=url,...`.
+    value: String,
+    /// Failures in a row.
+    failures: u32,
+    /// Entries that were logged already.
+    announced: usize,
+}
+
+impl Join<'_> {
+    async fn run(&mut self, memo: &Memo) -> Result<Roll, super::Error> {
+        let token = super::Error::Token;
+        let (roll, _) = self.read().await.map_err(token)?;
+        self.refuse_if_full(&roll)?;
+        let resumed = memo.is_of(self.url, self.id);
+        if resumed && self.is_registered(&roll) {
+            info!(member.id = %self.id, "resuming the registration that this data directory made");
+        } else {
+            // The memo must be there before the registration is. When the registration is there
+            // before the memo it may be that of a founder who lost its disk, and must not become ours.
+            let known = roll.entry(self.id).is_some();
+            if !known {
+                memo.write(self.url, self.id).map_err(|source| token(Error::Memo { source }))?;
+            }
+            let registered = self.register(resumed || !known).await;
+            if registered.is_err() {
+                // What was refused must not look like ours at the next start.
+                memo.remove().map_err(|source| token(Error::Memo { source }))?;
+            }
+            let created = registered?;
+            memo.write(self.url, self.id).map_err(|source| token(Error::Memo { source }))?;
+            self.read_own(created).await.map_err(token)?;
+        }
+        loop {
+            let (mut roll, mut index) = self.read().await.map_err(token)?;
+            self.refuse_if_full(&roll)?;
+            if self.wait(&mut roll, &mut index).await.map_err(token)? {
+                self.refuse_if_full(&roll)?;
+                info!("found all needed peers from discovery server");
+                return Ok(roll);
+            }
+        }
+    }
+
+    fn refuse_if_full(&self, roll: &Roll) -> Result<(), super::Error> {
+        match roll.standing(self.id) {
+            Standing::Full => Err(super::Error::Full { peer_urls: roll.peer_urls() }),
+            Standing::In | Standing::Open => Ok(()),
+        }
+    }
+
+    fn is_registered(&self, roll: &Roll) -> bool {
+        roll.entry(self.id).is_some_and(|entry| entry.value == self.value)
+    }
+
+    /// Reads size and registrations, with the index of the reading, until it works.
+    async fn read(&mut self) -> Result<(Roll, u64), Error> {
+        loop {
+            let failure = match self.client.size().await {
+                Ok(size) => match self.client.entries().await {
+                    Ok((entries, index)) => {
+                        self.failures = 0;
+                        return Ok((Roll::new(size, entries), index));
+                    }
+                    Err(failure) => failure,
+                },
+                Err(failure) => failure,
+            };
+            self.back_off(failure, "cluster status check").await?;
+        }
+    }
+
+    /// Registers; the created index of the registration, if it is known.
+    ///
+    /// When the key exists with the own value, it is resumed in two cases: the list is not full, so
+    /// nobody has voted yet; or it was not there a moment ago (`fresh`) and an answer to this
+    /// process was lost since.
+    async fn register(&mut self, fresh: bool) -> Result<Option<u64>, super::Error> {
+        let mut lost = false;
+        loop {
+            match self.client.register(self.id, &self.value).await {
+                Ok(created) => return Ok(created),
+                Err(Failure::Final(Error::Refused { code: KEY_EXISTS, .. })) => {
+                    let (roll, _) = self.read().await.map_err(super::Error::Token)?;
+                    self.refuse_if_full(&roll)?;
+                    if self.is_registered(&roll) && (fresh && lost || !roll.is_complete()) {
+                        warn!(
+                            member.id = %self.id,
+                            "this member is registered already with the same URLs; resuming"
+                        );
+                        return Ok(None);
+                    }
+                    return Err(super::Error::Token(Error::DuplicateId));
+                }
+                Err(failure) => {
+                    lost = true;
+                    self.back_off(failure, "registration").await.map_err(super::Error::Token)?;
+                }
+            }
+        }
+    }
+
+    /// Sees the own registration come back, as etcd does before it reads on. The reading that
+    /// follows tells the same, so a failure that may pass is no reason to stop here.
+    async fn read_own(&mut self, created: Option<u64>) -> Result<(), Error> {
+        let Some(created) = created else { return Ok(()) };
+        match self.client.own(self.id, created).await {
+            Err(Failure::Final(error)) if !is_history_gone(&error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until the list is full; false when the list should be read anew.
+    async fn wait(&mut self, roll: &mut Roll, index: &mut u64) -> Result<bool, Error> {
+        self.announce(roll);
+        let mut reminder = Instant::now() + REMINDER;
+        while !roll.is_complete() {
+            let asked = Instant::now();
+            match self.client.next_event(*index + 1).await {
+                Ok(Some(event)) => {
+                    self.failures = 0;
+                    let Some(at) = event.modified_index else { return Ok(false) };
+                    *index = (*index).max(at);
+                    if let Some(entry) = event.entry {
+                        roll.add(entry);
+                    }
+                    self.announce(roll);
+                    reminder = Instant::now() + REMINDER;
+                }
+                Ok(None) => {
+                    if asked.elapsed() < POLL_PAUSE {
+                        tokio::time::sleep(POLL_PAUSE.min(self.pace.first)).await;
+                    }
+                }
+                Err(Failure::Silent) => return Ok(false),
+                Err(Failure::Final(error)) if is_history_gone(&error) => {
+                    info!(error = %error, "reading the discovery server anew");
+                    tokio::time::sleep(POLL_PAUSE.min(self.pace.first)).await;
+                    return Ok(false);
+                }
+                Err(failure) => {
+                    self.back_off(failure, "waiting for other nodes").await?;
+                    return Ok(false);
+                }
+            }
+            if Instant::now() >= reminder {
+                self.remind(roll);
+                reminder = Instant::now() + REMINDER;
+            }
+        }
+        Ok(true)
+    }
+
+    fn announce(&mut self, roll: &Roll) {
+        let found: Vec<&Entry> = roll.entries().collect();
+        if found.len() <= self.announced {
+            return;
+        }
+        for entry in &found[self.announced..] {
+            if entry.id == self.id.to_string() {
+                info!(peer = entry.id, "found self from discovery server");
+            } else {
+                info!(peer = entry.id, value = entry.value, "found peer from discovery server");
+            }
+        }
+        self.announced = found.len();
+        if !roll.is_complete() {
+            info!(
+                found_peers = found.len(),
+                needed_peers = roll.missing(),
+                "found peers from discovery server; waiting for more"
+            );
+            self.remind(roll);
+        }
+    }
+
+    fn remind(&self, roll: &Roll) {
+        let here: Vec<&str> = roll.entries().map(|entry| entry.value.as_str()).collect();
+        info!(
+            discovery_token = redact(self.url),
+            registered = here.join(","),
+            "waiting for {} of {} members",
+            roll.missing(),
+            roll.size()
+        );
+    }
+
+    /// Passes a final failure on, and waits after one that may pass.
+    async fn back_off(&mut self, failure: Failure, reason: &'static str) -> Result<(), Error> {
+        let detail = match failure {
+            Failure::Final(error) => return Err(error),
+            Failure::Silent => "context deadline exceeded".to_owned(),
+            Failure::Passing(detail) => detail,
+        };
+        self.failures = self.failures.saturating_add(1);
+        let pause = self.pace.jittered(self.failures);
+        warn!(
+            path = redact(self.url),
+            error =
+                format!("client: etcd cluster is unavailable or misconfigured; error #0: {detail}"),
+            "failed to get from discovery server"
+        );
+        info!(
+            url = redact(self.url),
+            reason,
+            backoff = format!("{:.1}s", pause.as_secs_f64()),
+            "retry connecting to discovery service"
+        );
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+}
+
+fn is_history_gone(error: &Error) -> bool {
+    matches!(error, Error::Refused { code: EVENT_INDEX_CLEARED | WATCHER_CLEARED, .. })
+}
+
+#[cfg(test)]
+mod tests;
