@@ -33,7 +33,7 @@ differential:
     SUBJECT=etcd cargo test --test it differential
 
 bench *ARGS:
-    cargo bench --bench cluster -- {{ARGS}}
+    cargo bench --bench quorate -- {{ARGS}}
 
 lab *ARGS:
     cargo run --release -- lab up {{ARGS}}

@@ -1,0 +1,43 @@
+use std::fs;
+
+/// What the numbers were measured on.
+pub(crate) fn describe() -> String {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name"));
+    let model = model.and_then(|rest| rest.split(": ").nth(1)).unwrap_or("unknown processor");
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let memory = memory.lines().next().unwrap_or_default().split_whitespace().nth(1);
+    let gib = memory.and_then(|kb| kb.parse::<u64>().ok()).unwrap_or_default() >> 20;
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!(
+        "machine: {model}, {cores} cores, {gib} GiB, Linux {}, scratch in {}",
+        kernel.trim(),
+        std::env::temp_dir().display()
+    )
+}
+
+/// Clock ticks of processor time in `/proc/PID/stat`; Linux fixes them at 100 per second.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Processor seconds that a process has used, and its resident set in MiB.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Usage {
+    pub(crate) cpu_seconds: f64,
+    pub(crate) rss_mib: f64,
+}
+
+pub(crate) fn usage(process: u32) -> Usage {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // The name in parentheses may contain blanks; fields are counted after it.
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    let ticks =
+        |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let rss = rss.and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok());
+    Usage {
+        cpu_seconds: (ticks(11) + ticks(12)) / TICKS_PER_SECOND,
+        rss_mib: rss.unwrap_or(0.0) / 1024.0,
+    }
+}

@@ -1,0 +1,80 @@
+//! Named questions, answered against a real etcd in the same run with the same client.
+//!
+//! ```text
+//! cargo bench --bench quorate                         everything, a few minutes
+//! cargo bench --bench quorate -- put range            some questions: put range memory registry herd
+//! cargo bench --bench quorate -- --seconds 1 put      shorter measurements
+//! cargo bench --bench quorate -- --keys 1000000 memory
+//! ```
+//!
+//! Etcd is looked for in `PATH` (or `ETCD34`) and in `ETCD35` or `target/ci-venv`; without one the
+//! numbers stand alone. Subjects take turns in every round, so that a disturbance meets all of them.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program for people who measure")]
+
+mod cluster;
+mod load;
+mod machine;
+mod memory;
+mod registry;
+mod subject;
+
+use std::time::Duration;
+
+/// What the command line asks for.
+#[derive(Debug, Clone)]
+struct Plan {
+    questions: Vec<String>,
+    /// One measurement.
+    span: Duration,
+    rounds: u32,
+    /// Keys stored before memory and start time are measured.
+    keys: u64,
+}
+
+impl Plan {
+    fn from_arguments() -> Self {
+        let mut plan =
+            Self { questions: Vec::new(), span: Duration::from_secs(3), rounds: 3, keys: 100_000 };
+        let mut arguments = std::env::args().skip(1);
+        while let Some(argument) = arguments.next() {
+            let mut number = || arguments.next().and_then(|text| text.parse::<u64>().ok());
+            match argument.as_str() {
+                "--seconds" => plan.span = Duration::from_secs(number().expect("--seconds N")),
+                "--rounds" => {
+                    plan.rounds = number().and_then(|n| n.try_into().ok()).expect("--rounds N");
+                }
+                "--keys" => plan.keys = number().expect("--keys N"),
+                // What `cargo bench` adds by itself.
+                "--bench" => {}
+                question => plan.questions.push(question.to_owned()),
+            }
+        }
+        plan
+    }
+
+    fn asks(&self, question: &str) -> bool {
+        self.questions.is_empty() || self.questions.iter().any(|asked| asked == question)
+    }
+}
+
+fn main() {
+    let plan = Plan::from_arguments();
+    println!("{}", machine::describe());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        for size in [1, 3] {
+            if plan.asks("put") || plan.asks("range") {
+                cluster::measure(&plan, size).await;
+            }
+        }
+        if plan.asks("memory") {
+            memory::measure(&plan).await;
+        }
+        if plan.asks("registry") {
+            registry::rates(&plan).await;
+        }
+        if plan.asks("herd") {
+            registry::herd().await;
+        }
+    });
+}

