@@ -68,7 +68,7 @@ fn check_key(
 ) -> Result<MemberId, Refusal> {
     // The printed form is the only one that nodes recognise as their own.
     let no_id = || Refusal::Key { key: shorten(key) };
-    let parsed: MemberId = key.parse().map_err(|_| no_id())?;
+    let parsed: MemberId = key.parse().map_err(|_not_hexadecimal| no_id())?;
     if parsed.to_string() != key || parsed.0 == 0 {
         return Err(no_id());
     }

@@ -42,6 +42,11 @@ impl ClusterSize {
         }
     }
 
+    /// The default, or the largest that is granted if that is smaller.
+    pub fn default_within(max: u32) -> Self {
+        Self(Self::DEFAULT.0.min(max.max(1)))
+    }
+
     /// A size that came back from storage.
     pub fn stored(size: u32) -> Option<Self> {
         (size > 0).then_some(Self(size))
@@ -147,7 +152,7 @@ impl FromStr for Ttl {
             if digits == 0 {
                 return Err(syntax());
             }
-            let number: u64 = number.parse().map_err(|_| out_of_range())?;
+            let number: u64 = number.parse().map_err(|_overflow| out_of_range())?;
             let span = number.checked_mul(unit).ok_or_else(out_of_range)?;
             seconds = seconds.checked_add(span).ok_or_else(out_of_range)?;
             rest = tail.as_str();

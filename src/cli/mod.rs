@@ -27,7 +27,7 @@ struct Quorate {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Hand out discovery tokens over HTTP and answer DNS
-    Serve(config::serve::Flags),
+    Serve(Box<config::serve::Flags>),
     /// Try a whole cluster on this machine
     #[command(subcommand)]
     Lab(lab::Command),

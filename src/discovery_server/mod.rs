@@ -1,1 +1,107 @@
-//! discovery_server
+//! The discovery service over HTTP: decode, ask the registry, encode.
+//!
+//! Two spellings of one protocol lead to a token: `/<token>/...` as the public service had it, and
+//! `/v2/keys/<any path>/...` as a real etcd v2 store has it. A node reads the size, reads the
+//! directory, registers itself, reads its own key, and then waits for the others with long polls.
+//! What it does with each answer is in the constants and comments here, because etcd's client is
+//! merciless: any 4xx is final, a 200 without a node crashes it, five seconds of silence end it.
+//!
+//! Therefore:
+//!
+//! 1. A 4xx means that the asker has to change something. Our own trouble is 503.
+//! 2. A 200 or 201 carries a node, or is the empty end of a long poll.
+//! 3. Headers of a long poll are sent at once; it ends before proxies lose patience.
+//! 4. `X-Etcd-Index` is the index of the very state the body shows. The next poll starts behind it,
+//!    so an index newer than the body would lose an event and an older one would repeat it.
+//!
+//! What is deliberately absent: overwriting and deleting. Nodes that wait count every event as one
+//! more member, and a size that changes splits a cluster.
+
+mod answer;
+mod cluster;
+mod keys;
+mod listen;
+mod metrics;
+mod new;
+mod page;
+mod parameters;
+mod poll;
+mod router;
+mod target;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::admission::Door;
+use crate::registry::Registry;
+use metrics::Metrics;
+
+/// The longest a long poll is held. Front proxies cut at 60 s, and a node counts their 504 as a
+/// failure that slows down all its later attempts; an empty 200 costs it nothing.
+const POLL_LIMIT: Duration = Duration::from_secs(45);
+
+/// The longest a write may take. A node gives up after 5 s, for good.
+const WRITE_LIMIT: Duration = Duration::from_secs(4);
+
+/// The most bytes of a request body.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// What the service needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The prefix of every discovery URL, without a slash at the end.
+    pub public_url: String,
+    /// The largest cluster size to grant.
+    pub max_size: u32,
+}
+
+/// Serves HTTP on these listeners until `stop`, then lets waiters go with an empty answer and ends.
+pub async fn serve(
+    listeners: Vec<TcpListener>,
+    config: Config,
+    registry: Registry,
+    stop: CancellationToken,
+) {
+    let service = Service::new(config, registry, stop.clone());
+    listen::run(listeners, router::router(service), stop).await;
+}
+
+/// What every handler holds.
+#[derive(Debug, Clone)]
+struct Service(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    config: Config,
+    registry: Registry,
+    metrics: Metrics,
+    stop: CancellationToken,
+}
+
+impl Service {
+    fn new(config: Config, registry: Registry, stop: CancellationToken) -> Self {
+        Self(Arc::new(Inner { config, registry, metrics: Metrics::new(), stop }))
+    }
+
+    fn registry(&self) -> &Registry {
+        &self.0.registry
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    fn door(&self, host: Option<String>, query: Option<String>) -> Door {
+        Door { public_url: self.0.config.public_url.clone(), host, query }
+    }
+}
+
+#[cfg(test)]
+mod tests;

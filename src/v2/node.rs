@@ -41,7 +41,7 @@ pub struct Node {
     #[serde(skip_serializing_if = "is_zero_i64")]
     pub ttl: i64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<Self>,
     #[serde(rename = "modifiedIndex", skip_serializing_if = "is_zero_u64")]
     pub modified_index: u64,
     #[serde(rename = "createdIndex", skip_serializing_if = "is_zero_u64")]

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use url::Url;
 
@@ -36,7 +36,15 @@ impl PublicUrl {
     }
 
     /// The URL of a service that is known by nothing but its address.
-    pub fn of_address(address: SocketAddr) -> Self {
+    ///
+    /// Nobody can connect to a wildcard, so that becomes the loopback address.
+    pub fn of_address(mut address: SocketAddr) -> Self {
+        if address.ip().is_unspecified() {
+            address.set_ip(match address {
+                SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            });
+        }
         Self(format!("http://{address}"))
     }
 

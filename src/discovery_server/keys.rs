@@ -1,0 +1,287 @@
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{Method, Response, StatusCode};
+use tracing::info;
+
+use super::parameters::foreign_query;
+use super::router::{Asked, not_allowed, options};
+use super::target::{Leaf, Target};
+use super::{Service, WRITE_LIMIT, answer, poll};
+use crate::admission::{Application, ClusterSize, Founding, Label, Refusal, State};
+use crate::registry::{self, NewToken, Outcome};
+use crate::token::TokenPath;
+use crate::v2::{Action, Error, ErrorCode, Node};
+
+const ALLOW: &str = "GET, HEAD, PUT, OPTIONS";
+
+/// Parameters of a v2 write that ask for something a registry does not do.
+const UNSUPPORTED: [&str; 6] = ["ttl", "dir", "refresh", "prevValue", "prevIndex", "stream"];
+
+/// Answers for a key of a token, and says which route it was.
+pub(super) async fn answer(
+    service: &Service,
+    target: Target,
+    asked: &Asked,
+) -> (&'static str, Response<Body>) {
+    match asked.method {
+        Method::GET | Method::HEAD | Method::PUT => {}
+        Method::OPTIONS => return ("options", options(ALLOW)),
+        _ => {
+            let why = "registrations are never changed or deleted; make a new token with /new";
+            return ("not_allowed", not_allowed(ALLOW, why));
+        }
+    }
+    let (token, leaf) = match resolve(service, target) {
+        Ok(found) => found,
+        Err(reason) => {
+            let cause = match reason {
+                Some(reason) => format!("{} ({reason})", asked.path),
+                None => asked.path.clone(),
+            };
+            return ("unknown", service.error(ErrorCode::KeyNotFound, cause));
+        }
+    };
+    let parameters = &asked.parameters;
+    let flags = || {
+        Ok(Flags {
+            recursive: parameters.flag("recursive")?,
+            wait: parameters.flag("wait")?,
+            // Read for their errors: the answer is always sorted and always from the one registry.
+            _ordered: (parameters.flag("sorted")?, parameters.flag("quorum")?),
+            wait_index: parameters.index("waitIndex")?,
+            prev_exist: parameters.choice("prevExist")?,
+        })
+    };
+    let flags: Flags = match flags() {
+        Ok(flags) => flags,
+        Err(error) => return ("bad_request", service.bad_request(&error)),
+    };
+    match (asked.method == Method::PUT, leaf) {
+        (true, _) if flags.wait => {
+            let cause = "\"wait\" can only be used with GET requests";
+            ("bad_request", service.bad_request(&Error::new(ErrorCode::InvalidField, cause, 0)))
+        }
+        (true, leaf) => write(service, &token, leaf, &flags, asked).await,
+        (false, leaf) => read(service, &token, leaf, &flags),
+    }
+}
+
+/// What a request says beside its path.
+struct Flags {
+    recursive: bool,
+    wait: bool,
+    _ordered: (bool, bool),
+    wait_index: u64,
+    prev_exist: Option<bool>,
+}
+
+/// Finds the token that a raw path means: the one with the whole path, else the one above.
+fn resolve(
+    service: &Service,
+    target: Target,
+) -> Result<(TokenPath, Leaf), Option<crate::token::Error>> {
+    let known = |path: &TokenPath| service.registry().founding(path).is_some();
+    match target {
+        Target::Key { token, leaf } => Ok((token, leaf)),
+        Target::Either { token, parent: Some(parent), last }
+            if !known(&token) && known(&parent) =>
+        {
+            Ok((parent, Leaf::Member(last)))
+        }
+        Target::Either { token, .. } => Ok((token, Leaf::Directory)),
+        Target::InitialCluster { token } => Ok((token, Leaf::Directory)),
+        Target::Nothing { reason } => Err(reason),
+    }
+}
+
+impl Service {
+    /// The token, or the answer for one that is unknown or expired.
+    pub(super) fn living(&self, token: &TokenPath) -> Result<Arc<Founding>, Box<Response<Body>>> {
+        match self.registry().founding(token) {
+            Some(founding) if founding.state(registry::now()) == State::Expired => {
+                Err(Box::new(self.refusal(&Refusal::Expired, token.key())))
+            }
+            Some(founding) => Ok(founding),
+            None => Err(Box::new(self.error(ErrorCode::KeyNotFound, token.key()))),
+        }
+    }
+}
+
+fn read(
+    service: &Service,
+    token: &TokenPath,
+    leaf: Leaf,
+    flags: &Flags,
+) -> (&'static str, Response<Body>) {
+    let founding = match service.living(token) {
+        Ok(founding) => founding,
+        Err(absent) => return ("unknown", *absent),
+    };
+    if flags.wait {
+        let polled = poll::Polled::of(leaf, flags.recursive);
+        return ("wait", poll::answer(service, &founding, polled, flags.wait_index));
+    }
+    let (route, node) = match leaf {
+        Leaf::Directory => ("directory", answer::directory_node(&founding)),
+        Leaf::Size => ("size", answer::size_node(&founding)),
+        Leaf::ConfigDirectory => {
+            let key = format!("{}/_config", founding.path.key());
+            let sizes = vec![answer::size_node(&founding)];
+            ("size", Node::directory(key, sizes, founding.created_index))
+        }
+        Leaf::Member(id) => {
+            let held = id.parse().ok().and_then(|key| founding.registered(key));
+            match held.filter(|held| held.key.to_string() == id) {
+                Some(held) => ("member", answer::member_node(&founding, held)),
+                None => {
+                    let key = format!("{}/{id}", founding.path.key());
+                    return ("member", service.error(ErrorCode::KeyNotFound, key));
+                }
+            }
+        }
+    };
+    (route, service.node(StatusCode::OK, Action::Get, node, founding.index))
+}
+
+async fn write(
+    service: &Service,
+    token: &TokenPath,
+    leaf: Leaf,
+    flags: &Flags,
+    asked: &Asked,
+) -> (&'static str, Response<Body>) {
+    if let Some(name) = UNSUPPORTED.iter().find(|name| asked.parameters.text(name).is_some()) {
+        let cause = format!("\"{name}\" is not supported by a discovery service");
+        let error = Error::new(ErrorCode::InvalidField, cause, 0);
+        return ("bad_request", service.bad_request(&error));
+    }
+    match leaf {
+        Leaf::Size => ("create", create(service, token, flags, asked).await),
+        Leaf::Member(id) => ("register", register(service, token, &id, flags, asked).await),
+        Leaf::Directory | Leaf::ConfigDirectory => match service.living(token) {
+            Ok(_) => ("not_a_file", service.error(ErrorCode::NotAFile, token.key())),
+            Err(absent) => ("unknown", *absent),
+        },
+    }
+}
+
+/// Makes a token by writing its size, as operators do with a real etcd.
+async fn create(
+    service: &Service,
+    token: &TokenPath,
+    flags: &Flags,
+    asked: &Asked,
+) -> Response<Body> {
+    let key = format!("{}/_config/size", token.key());
+    let text = asked.parameters.text("value").unwrap_or_default();
+    let size = match ClusterSize::parse(text, service.config().max_size) {
+        Ok(size) => size,
+        Err(error) => return service.refusal(&Refusal::Size(error), &key),
+    };
+    if flags.prev_exist == Some(true)
+        && let Err(absent) = service.living(token)
+    {
+        return *absent;
+    }
+    let token = NewToken { path: token.clone(), size, label: None, ttl: None };
+    let created = service.registry().create(token, registry::now());
+    match tokio::time::timeout(WRITE_LIMIT, created).await {
+        Ok(Ok(created)) if created.existed && flags.prev_exist == Some(false) => {
+            service.error(ErrorCode::KeyExists, key)
+        }
+        Ok(Ok(created)) => {
+            let founding = created.founding;
+            if !created.existed {
+                info!(
+                    token.id = %founding.path.public_id(),
+                    token.size = founding.size.get(),
+                    "token created"
+                );
+            }
+            let status = if created.existed { StatusCode::OK } else { StatusCode::CREATED };
+            let action = if flags.prev_exist == Some(false) { Action::Create } else { Action::Set };
+            service.node(status, action, answer::size_node(&founding), founding.index)
+        }
+        Ok(Err(registry::Error::Refused(refusal))) => service.refusal(&refusal, &key),
+        Ok(Err(_)) | Err(_) => service.unavailable(),
+    }
+}
+
+/// Registers a node. It tries once only, so a refusal must say everything it needs.
+async fn register(
+    service: &Service,
+    token: &TokenPath,
+    id: &str,
+    flags: &Flags,
+    asked: &Asked,
+) -> Response<Body> {
+    let key = format!("{}/{id}", token.key());
+    let founding = match service.living(token) {
+        Ok(founding) => founding,
+        Err(absent) => return *absent,
+    };
+    if flags.prev_exist == Some(true)
+        && id.parse().ok().and_then(|id| founding.registered(id)).is_none()
+    {
+        return service.error(ErrorCode::KeyNotFound, key);
+    }
+    let door = service.door(asked.host.clone(), foreign_query(asked.query.as_deref()));
+    let value = asked.parameters.text("value").unwrap_or_default();
+    let checked = Application::check(id, value, token, &door);
+    let registered = match checked {
+        Ok(application) => {
+            let writing = service.registry().register(token.clone(), application, registry::now());
+            match tokio::time::timeout(WRITE_LIMIT, writing).await {
+                Ok(registered) => registered,
+                Err(_) => return service.unavailable(),
+            }
+        }
+        Err(refusal) => Err(refusal.into()),
+    };
+    match registered {
+        Ok(registration) => {
+            let founding = &registration.founding;
+            let held = &registration.registered;
+            service.metrics().registered(registration.outcome);
+            info!(
+                token.id = %token.public_id(),
+                token.label = founding.label.as_ref().map(Label::as_str),
+                member.id = %held.key,
+                member.name = held.name(),
+                founders = founding.founders.len(),
+                size = founding.size.get(),
+                "{}",
+                sentence(registration.outcome)
+            );
+            let status = match registration.outcome {
+                Outcome::Resumed => StatusCode::OK,
+                Outcome::Founded | Outcome::Sealed | Outcome::Surplus => StatusCode::CREATED,
+            };
+            let node = answer::member_node(founding, held);
+            service.node(status, Action::Create, node, founding.index)
+        }
+        Err(registry::Error::Refused(refusal)) => {
+            info!(
+                token.id = %token.public_id(),
+                member.id = id,
+                refusal.code = refusal.code(),
+                "registration refused"
+            );
+            service.refusal(&refusal, &key)
+        }
+        Err(registry::Error::Unknown) => service.error(ErrorCode::KeyNotFound, token.key()),
+        Err(registry::Error::LabelTaken { .. } | registry::Error::Unavailable) => {
+            service.unavailable()
+        }
+    }
+}
+
+fn sentence(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Founded => "member registered",
+        Outcome::Sealed => "member registered, the cluster is complete",
+        Outcome::Resumed => "member resumed its registration",
+        Outcome::Surplus => "member came after the cluster was complete",
+    }
+}

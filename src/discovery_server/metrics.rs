@@ -1,0 +1,108 @@
+use std::time::Duration;
+
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use crate::registry::{Counts, Outcome};
+
+/// The format that [`Metrics::print`] writes.
+pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What the service counts.
+#[derive(Debug)]
+pub(super) struct Metrics {
+    all: Registry,
+    tokens: IntGaugeVec,
+    commits: IntGauge,
+    registrations: IntCounterVec,
+    refusals: IntCounterVec,
+    waiters: IntGauge,
+    requests: HistogramVec,
+}
+
+/// Counts one waiting long poll until it is dropped.
+#[derive(Debug)]
+pub(super) struct Waiter(IntGauge);
+
+impl Metrics {
+    pub(super) fn new() -> Self {
+        let valid = "the names and labels of our metrics are well-formed";
+        let opts = |name: &str, help: &str| Opts::new(format!("quorate_{name}"), help);
+        let tokens = opts("tokens", "Tokens by state.");
+        let commits = opts("registry_commits", "Transactions written since the start.");
+        let registrations = opts("registrations_total", "Registrations by what became of them.");
+        let refusals = opts("refusals_total", "Refusals by code.");
+        let waiters = opts("waiters", "Long polls that wait now.");
+        let requests = HistogramOpts::new(
+            "quorate_http_request_duration_seconds",
+            "Time to the head of the answer, by route.",
+        )
+        .buckets(vec![0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0]);
+        let metrics = Self {
+            all: Registry::new(),
+            tokens: IntGaugeVec::new(tokens, &["state"]).expect(valid),
+            commits: IntGauge::with_opts(commits).expect(valid),
+            registrations: IntCounterVec::new(registrations, &["outcome"]).expect(valid),
+            refusals: IntCounterVec::new(refusals, &["code"]).expect(valid),
+            waiters: IntGauge::with_opts(waiters).expect(valid),
+            requests: HistogramVec::new(requests, &["route"]).expect(valid),
+        };
+        let collectors: [Box<dyn prometheus::core::Collector>; 6] = [
+            Box::new(metrics.tokens.clone()),
+            Box::new(metrics.commits.clone()),
+            Box::new(metrics.registrations.clone()),
+            Box::new(metrics.refusals.clone()),
+            Box::new(metrics.waiters.clone()),
+            Box::new(metrics.requests.clone()),
+        ];
+        for collector in collectors {
+            metrics.all.register(collector).expect("our metrics have different names");
+        }
+        let process = prometheus::process_collector::ProcessCollector::for_self();
+        metrics.all.register(Box::new(process)).expect("our metrics have different names");
+        metrics
+    }
+
+    pub(super) fn registered(&self, outcome: Outcome) {
+        let outcome = match outcome {
+            Outcome::Founded | Outcome::Sealed => "founder",
+            Outcome::Resumed => "resumed",
+            Outcome::Surplus => "surplus",
+        };
+        self.registrations.with_label_values(&[outcome]).inc();
+    }
+
+    pub(super) fn refused(&self, code: &str) {
+        self.refusals.with_label_values(&[code]).inc();
+    }
+
+    pub(super) fn waiter(&self) -> Waiter {
+        self.waiters.inc();
+        Waiter(self.waiters.clone())
+    }
+
+    pub(super) fn answered(&self, route: &str, took: Duration) {
+        self.requests.with_label_values(&[route]).observe(took.as_secs_f64());
+    }
+
+    /// All metrics in the text format.
+    pub(super) fn print(&self, counts: Counts) -> String {
+        let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        for (state, count) in
+            [("open", counts.open), ("full", counts.full), ("expired", counts.expired)]
+        {
+            self.tokens.with_label_values(&[state]).set(gauge(count));
+        }
+        self.commits.set(gauge(counts.commits));
+        TextEncoder::new()
+            .encode_to_string(&self.all.gather())
+            .expect("the text encoder writes into memory")
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

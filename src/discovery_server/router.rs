@@ -1,0 +1,112 @@
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::header::{ALLOW, CONTENT_TYPE, HOST, HeaderValue};
+use axum::http::{Method, Response, StatusCode};
+use axum::routing::any;
+
+use super::parameters::Parameters;
+use super::target::Target;
+use super::{MAX_BODY_BYTES, Service, answer, cluster, keys, new, page};
+
+/// A request, read to its end.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) query: Option<String>,
+    pub(super) host: Option<String>,
+    pub(super) parameters: Parameters,
+}
+
+/// All routes. Tokens are matched by hand, because doubled slashes and slashes at the end, which
+/// etcd's nodes send for such URLs, mean the same key.
+pub(super) fn router(service: Service) -> Router {
+    Router::new()
+        .route("/", any(page::index))
+        .route("/new", any(new_token))
+        .route("/health", any(page::health))
+        .route("/metrics", any(page::metrics))
+        .route("/robots.txt", any(page::robots))
+        .fallback(key)
+        .with_state(service)
+}
+
+async fn new_token(State(service): State<Service>, request: Request) -> Response<Body> {
+    let began = Instant::now();
+    let response = match read(request).await {
+        Ok(asked) => new::answer(&service, &asked).await,
+        Err(refused) => refused,
+    };
+    service.metrics().answered("new", began.elapsed());
+    response
+}
+
+async fn key(State(service): State<Service>, request: Request) -> Response<Body> {
+    let began = Instant::now();
+    let asked = match read(request).await {
+        Ok(asked) => asked,
+        Err(refused) => return refused,
+    };
+    let (route, response) = match Target::of(&asked.path) {
+        Target::InitialCluster { token } => {
+            ("initial_cluster", cluster::answer(&service, &token, &asked))
+        }
+        target => keys::answer(&service, target, &asked).await,
+    };
+    service.metrics().answered(route, began.elapsed());
+    response
+}
+
+/// Reads the body and what else the handlers need.
+async fn read(request: Request) -> Result<Asked, Response<Body>> {
+    let (head, body) = request.into_parts();
+    let body = match head.method {
+        Method::PUT | Method::POST => read_body(body).await?,
+        _ => Bytes::new(),
+    };
+    let query = head.uri.query().map(str::to_owned);
+    let host = match head.headers.get(HOST) {
+        Some(host) => host.to_str().ok().map(str::to_owned),
+        // HTTP/2 carries it in the URI.
+        None => head.uri.authority().map(|authority| authority.as_str().to_owned()),
+    };
+    let parameters = Parameters::read(query.as_deref(), &body);
+    let path = head.uri.path().to_owned();
+    Ok(Asked { method: head.method, path, query, host, parameters })
+}
+
+async fn read_body(body: Body) -> Result<Bytes, Response<Body>> {
+    let reading = axum::body::to_bytes(body, MAX_BODY_BYTES);
+    match tokio::time::timeout(super::WRITE_LIMIT, reading).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) if is_too_long(&error) => Err(answer::text(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("a body has at most {MAX_BODY_BYTES} bytes\n"),
+        )),
+        Ok(Err(_)) => Err(answer::text(StatusCode::BAD_REQUEST, "the body broke off\n")),
+        Err(_) => Err(answer::text(StatusCode::REQUEST_TIMEOUT, "the body took too long\n")),
+    }
+}
+
+fn is_too_long(error: &axum::Error) -> bool {
+    let source = std::error::Error::source(error);
+    source.is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
+}
+
+/// The answer to a method that a resource does not have.
+pub(super) fn not_allowed(allow: &'static str, why: &str) -> Response<Body> {
+    let mut response = answer::text(StatusCode::METHOD_NOT_ALLOWED, format!("{why}\n"));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    response
+}
+
+/// The empty answer to OPTIONS.
+pub(super) fn options(allow: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    response.headers_mut().remove(CONTENT_TYPE);
+    response
+}

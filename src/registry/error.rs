@@ -1,0 +1,57 @@
+use std::path::PathBuf;
+
+use crate::admission::Refusal;
+
+/// Why a write did not happen.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The rules forbid it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Nobody made this token.
+    #[error("the token is unknown")]
+    Unknown,
+    /// Another living token has this label.
+    #[error("the name `{label}` belongs to another token; choose another, or leave it out")]
+    LabelTaken { label: String },
+    /// Our own trouble, which the log tells; the same question may succeed later.
+    #[error("the registry cannot write at the moment")]
+    Unavailable,
+}
+
+/// Why a registry does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("data directory `{}`: {op}", dir.display())]
+    DataDir { dir: PathBuf, op: &'static str, source: std::io::Error },
+    #[error(
+        "data directory `{}` is in use by another quorate process{holder}; stop that one or choose \
+         another --data-dir",
+        dir.display()
+    )]
+    InUse { dir: PathBuf, holder: String },
+    #[error(
+        "registry `{}` was written by a newer quorate (schema {version}); run that version, or \
+         restore a backup made by this one",
+        path.display()
+    )]
+    Newer { path: PathBuf, version: i64 },
+    #[error(
+        "registry `{}` is damaged: {finding}; restore a backup, or move the file away to start \
+         with an empty registry",
+        path.display()
+    )]
+    Damaged { path: PathBuf, finding: String },
+    #[error("registry `{}`: {op}", path.display())]
+    Database { path: PathBuf, op: &'static str, source: sqlx::Error },
+    #[error("registry `{}`: upgrade the schema", path.display())]
+    Migrate { path: PathBuf, source: sqlx::migrate::MigrateError },
+}
+
+/// The disk did not take what was written; only a restart, which reads what is really there, helps.
+#[derive(Debug, thiserror::Error)]
+#[error("registry `{}`: fsync failed", path.display())]
+pub struct SyncFailed {
+    pub path: PathBuf,
+    pub source: sqlx::Error,
+}
