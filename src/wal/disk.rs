@@ -1,0 +1,127 @@
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FallocateFlags;
+
+use super::Error;
+
+/// A directory of files on some disk. Two kinds exist: real ones, and the simulator's.
+///
+/// What is written survives a crash only after [`Disk::sync`] of the file, what is created, renamed or removed
+/// only after [`Disk::sync_names`].
+pub trait Disk {
+    type File: std::fmt::Debug;
+
+    /// All names, in no order.
+    fn names(&self) -> io::Result<Vec<String>>;
+    fn read(&self, name: &str) -> io::Result<Vec<u8>>;
+    /// An empty file with room for `size` bytes, which read as zeros. Replaces one of that name.
+    fn create(&self, name: &str, size: u64) -> io::Result<Self::File>;
+    fn open(&self, name: &str) -> io::Result<Self::File>;
+    fn write_at(&self, file: &mut Self::File, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Cuts the file at `offset` and makes room for `size` bytes again, which read as zeros.
+    fn cut(&self, file: &mut Self::File, offset: u64, size: u64) -> io::Result<()>;
+    fn sync(&self, file: &mut Self::File) -> io::Result<()>;
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    fn remove(&self, name: &str) -> io::Result<()>;
+    fn sync_names(&self) -> io::Result<()>;
+    /// The name as messages show it.
+    fn path(&self, name: &str) -> PathBuf;
+}
+
+/// Files in a directory of the operating system.
+#[derive(Debug)]
+pub struct Files {
+    dir: PathBuf,
+}
+
+impl Files {
+    pub(super) fn new(dir: &Path) -> Self {
+        Self { dir: dir.to_owned() }
+    }
+
+    /// Makes the directory and sees to it that its name survives a crash.
+    pub(super) fn create_dir(dir: &Path) -> Result<Self, Error> {
+        let failed = |error| Error::io(dir.to_owned(), "create the directory of the log", error);
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
+        if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed)?;
+        }
+        Ok(Self::new(dir))
+    }
+
+    pub(super) fn names_in(dir: &Path) -> io::Result<Vec<String>> {
+        let name = |entry: io::Result<fs::DirEntry>| {
+            entry.map(|entry| entry.file_name().to_string_lossy().into_owned())
+        };
+        fs::read_dir(dir)?.map(name).collect()
+    }
+}
+
+impl Disk for Files {
+    type File = File;
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        Self::names_in(&self.dir)
+    }
+
+    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        fs::read(self.dir.join(name))
+    }
+
+    fn create(&self, name: &str, size: u64) -> io::Result<File> {
+        let path = self.dir.join(name);
+        let file =
+            File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        reserve(&file, 0, size)?;
+        Ok(file)
+    }
+
+    fn open(&self, name: &str) -> io::Result<File> {
+        File::options().write(true).open(self.dir.join(name))
+    }
+
+    fn write_at(&self, file: &mut File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        file.write_all_at(bytes, offset)
+    }
+
+    fn cut(&self, file: &mut File, offset: u64, size: u64) -> io::Result<()> {
+        file.set_len(offset)?;
+        reserve(file, offset, size)
+    }
+
+    fn sync(&self, file: &mut File) -> io::Result<()> {
+        file.sync_data()
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.dir.join(from), self.dir.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.dir.join(name))
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        File::open(&self.dir)?.sync_all()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+}
+
+/// Takes the room from the device now, so that a full disk is noticed when a segment begins and not amid an
+/// acknowledgment, and so that a sync need not write the file's length each time.
+fn reserve(file: &File, from: u64, size: u64) -> io::Result<()> {
+    let Some(missing) = size.checked_sub(from).filter(|missing| *missing > 0) else {
+        return Ok(());
+    };
+    match rustix::fs::fallocate(file, FallocateFlags::empty(), from, missing) {
+        // Some file systems cannot; then the room is taken as it is written.
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => file.set_len(size),
+        reserved => reserved.map_err(io::Error::from),
+    }
+}
