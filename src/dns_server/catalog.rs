@@ -120,7 +120,7 @@ impl Catalog {
         let changes = files.look(true);
         if changes.directory_lost {
             let directory = files.directory().display();
-            warn!(dns.zones_dir = %directory, "zones directory is not readable, zones stay as they are");
+            warn!(dns.zones_dir = %directory, "zones directory is gone, its zones stay in service");
         }
         for warning in &changes.warnings {
             warn!(warning = %warning, "zone is odd");
@@ -132,6 +132,10 @@ impl Catalog {
             self.zones.store(Arc::new(files.zones()));
         }
         for zone in &changes.loaded {
+            if self.clusters.get().is_some_and(|it| *it.apex() == Key::of(zone.origin())) {
+                warn!(zone.origin = %zone.origin(), "zone file is not served, clusters are published there");
+                continue;
+            }
             info!(zone.origin = %zone.origin(), zone.serial = zone.serial(), "zone loaded");
         }
         for zone in &changes.removed {

@@ -123,9 +123,8 @@ impl Clusters {
     ) -> Result<(), PublishError> {
         let label = legal(label)?;
         let records = records(&self.domain, &label, cluster)?;
-        self.forget_addresses(&label);
-        self.remember_addresses(&label, &records);
         self.change(&label, |labels| {
+            self.rename_addresses(&label, labels.get(&label), &records);
             labels.insert(label.clone(), records);
         });
         Ok(())
@@ -133,9 +132,8 @@ impl Clusters {
 
     pub(super) fn unpublish(&self, label: &str) {
         let label = label.to_ascii_lowercase();
-        self.forget_addresses(&label);
         self.change(&label, |labels| {
-            labels.remove(&label);
+            self.rename_addresses(&label, labels.remove(&label).as_ref(), &[]);
         });
     }
 
@@ -181,22 +179,23 @@ impl Clusters {
         &self.shards[label.iter().fold(0, fold) % SHARDS]
     }
 
-    fn remember_addresses(&self, label: &str, records: &[Record]) {
+    /// Takes the names that a cluster gave to its addresses away, and gives new ones.
+    fn rename_addresses(&self, label: &str, old: Option<&Vec<Record>>, new: &[Record]) {
+        let key = |record: &Record| Some(Key::of(&Name::from(record.data.ip_addr()?)));
         let mut reverse = self.reverse.write().unwrap_or_else(PoisonError::into_inner);
-        for record in records {
-            if let Some(address) = record.data.ip_addr() {
-                let holders = reverse.entry(Key::of(&Name::from(address))).or_default();
-                holders.push((label.to_owned(), record.name.clone()));
+        for gone in old.into_iter().flatten().filter_map(key) {
+            if let Some(holders) = reverse.get_mut(&gone) {
+                holders.retain(|(held, _)| held != label);
+                if holders.is_empty() {
+                    reverse.remove(&gone);
+                }
             }
         }
-    }
-
-    fn forget_addresses(&self, label: &str) {
-        let mut reverse = self.reverse.write().unwrap_or_else(PoisonError::into_inner);
-        reverse.retain(|_, holders| {
-            holders.retain(|(held, _)| held != label);
-            !holders.is_empty()
-        });
+        for record in new {
+            if let Some(key) = key(record) {
+                reverse.entry(key).or_default().push((label.to_owned(), record.name.clone()));
+            }
+        }
     }
 }
 

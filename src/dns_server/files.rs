@@ -1,8 +1,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::Metadata;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use hickory_proto::rr::Name;
 
@@ -13,7 +15,7 @@ pub(super) type Zones = BTreeMap<Key, Arc<Zone>>;
 
 /// The zone files of one directory: every `NAME.zone`, where `NAME` is the first origin.
 ///
-/// Changes are noticed by length and modification time, which works on every file system.
+/// Changes are noticed by what the file system says about a file, which works on all of them.
 #[derive(Debug)]
 pub(super) struct ZoneFiles {
     directory: PathBuf,
@@ -33,8 +35,11 @@ struct File {
 /// Two equal stamps mean the same contents, as far as the file system tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
-    modified: Option<SystemTime>,
     length: u64,
+    inode: u64,
+    modified: (i64, i64),
+    /// Moves also when a tool sets the modification time back.
+    changed: (i64, i64),
 }
 
 /// Something odd in a zone file; its zone is served all the same.
@@ -92,10 +97,18 @@ impl ZoneFiles {
     /// that is being written is left alone, and one that is being replaced is not taken for gone.
     pub(super) fn look(&mut self, settle: bool) -> Changes {
         let mut changes = Changes::default();
-        let Ok(stamps) = self.stamps() else {
-            changes.directory_lost = !self.directory_missing;
-            self.directory_missing = true;
-            return changes;
+        let stamps = match self.stamps() {
+            Ok(stamps) => stamps,
+            Err(error) => {
+                let first = !std::mem::replace(&mut self.directory_missing, true);
+                if first && error.kind() == ErrorKind::NotFound {
+                    changes.directory_lost = true;
+                } else if first {
+                    let fault = FileFault::Read(error);
+                    changes.errors.push(FileError { file: self.directory.clone(), fault });
+                }
+                return changes;
+            }
         };
         self.directory_missing = false;
         self.drop_missing(&stamps, settle, &mut changes);
@@ -144,8 +157,7 @@ impl ZoneFiles {
             // A file that vanishes between the two calls was not there.
             let Ok(metadata) = std::fs::metadata(&path) else { continue };
             if metadata.is_file() {
-                let modified = metadata.modified().ok();
-                stamps.push((path, Stamp { modified, length: metadata.len() }));
+                stamps.push((path, Stamp::of(&metadata)));
             }
         }
         stamps.sort_unstable_by(|a, b| a.0.cmp(&b.0));
@@ -192,6 +204,17 @@ impl ZoneFiles {
         }
         let warn = |finding| Warning { file: path.to_owned(), finding };
         Ok((Arc::new(loaded.zone), loaded.warnings.into_iter().map(warn).collect()))
+    }
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            length: metadata.len(),
+            inode: metadata.ino(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
     }
 }
 

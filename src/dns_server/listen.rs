@@ -23,6 +23,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// With port 0 the free UDP port may be taken for TCP; another one is tried so many times.
 const PORT_ATTEMPTS: usize = 16;
 const TCP_BACKLOG: i32 = 1024;
+/// Questions that arrive at once wait here; the kernel may allow less.
+const UDP_RECEIVE_BUFFER: usize = 4 << 20;
 
 /// One address to answer on: a UDP and a TCP socket with the same port.
 #[derive(Debug)]
@@ -87,6 +89,9 @@ fn open(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socke
         // A restarted service does not wait for old connections to time out.
         socket.set_reuse_address(true)?;
     }
+    if kind == Type::DGRAM {
+        socket.set_recv_buffer_size(UDP_RECEIVE_BUFFER)?;
+    }
     socket.bind(&SockAddr::from(address))?;
     Ok(socket)
 }
@@ -100,6 +105,7 @@ pub async fn serve(
     counters: Arc<Counters>,
     stop: CancellationToken,
 ) -> io::Result<()> {
+    let stop = stop.child_token();
     let mut server = Server::new(Handler { catalog: Arc::clone(&catalog), counters });
     for Bound { udp, tcp, address } in bound {
         server.register_socket(tokio::net::UdpSocket::from_std(udp)?);

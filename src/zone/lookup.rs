@@ -80,7 +80,8 @@ impl Zone {
                 };
                 let alias = RData::CNAME(CNAME(next.clone()));
                 answer.answers.push(Cow::Owned(Record::from_rdata(name.clone(), dname.ttl, alias)));
-                Some(next)
+                // The alias that was made is what was asked for, or as good as anything.
+                (!matches!(kind, RecordType::CNAME | RecordType::ANY)).then_some(next)
             }
             Place::Here { node, wildcard } => {
                 let owner = wildcard.then_some(name);
