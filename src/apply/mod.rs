@@ -24,7 +24,7 @@ mod write;
 
 pub use error::{Error, Fatal};
 pub use range::RangeScan;
-pub use state::{Outcome, Response, State};
+pub use state::{LeaseChange, Outcome, Response, State};
 
 #[cfg(test)]
 mod tests;

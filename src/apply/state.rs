@@ -35,6 +35,15 @@ pub struct Outcome {
     pub events: Vec<Event>,
     /// The store's revision from now on.
     pub revision: i64,
+    /// What the leader's clock must know.
+    pub lease: Option<LeaseChange>,
+}
+
+/// A lease that came or went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaseChange {
+    Granted { id: LeaseId, ttl_seconds: i64 },
+    Revoked(LeaseId),
 }
 
 /// What a client that waits for a request gets. Headers carry the revision only; the API fills in the rest.
@@ -108,12 +117,20 @@ impl<S: Storage> State<S> {
         let unknown = || Fatal::UnknownRequest { index: index.0 };
         let request = Request::decode(data.clone()).ok().ok_or_else(unknown)?;
         let op = request.op.ok_or_else(unknown)?;
+        let lease = match &op {
+            Op::LeaseGrant(grant) => {
+                Some(LeaseChange::Granted { id: LeaseId(grant.id), ttl_seconds: grant.ttl })
+            }
+            Op::LeaseRevoke(revoke) => Some(LeaseChange::Revoked(LeaseId(revoke.id))),
+            _ => None,
+        };
         let (response, events) = self.operation(op);
         let response = match response {
             Err(Error::Storage(error)) => return Err(Fatal::Storage(error)),
             other => other,
         };
-        Ok(Outcome { id: request.id, response, events, revision: self.revision() })
+        let lease = lease.filter(|_| response.is_ok());
+        Ok(Outcome { id: request.id, response, events, revision: self.revision(), lease })
     }
 
     fn operation(&mut self, op: Op) -> (Result<Response, Error>, Vec<Event>) {

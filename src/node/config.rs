@@ -51,3 +51,26 @@ pub struct Limits {
     pub max_concurrent_streams: Option<u32>,
     pub watch_progress_interval: Duration,
 }
+
+impl Config {
+    /// Holds everything of this member but its log, if that lives elsewhere.
+    pub fn member_dir(&self) -> PathBuf {
+        self.data_dir.join("member")
+    }
+
+    /// Holds snapshots received from the leader.
+    pub fn snap_dir(&self) -> PathBuf {
+        self.member_dir().join("snap")
+    }
+
+    /// Holds the log.
+    pub fn log_dir(&self) -> PathBuf {
+        self.wal_dir.clone().unwrap_or_else(|| self.member_dir().join("wal"))
+    }
+
+    /// Heartbeats that fit into one election timeout; never less than two.
+    pub fn election_ticks(&self) -> u32 {
+        let ticks = self.election.as_millis() / self.heartbeat.as_millis().max(1);
+        u32::try_from(ticks).unwrap_or(u32::MAX).max(2)
+    }
+}

@@ -1,19 +1,29 @@
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, RwLockReadGuard};
+use std::time::Duration;
 
+use prost::Message as _;
+use tokio::sync::oneshot;
+
+use super::metrics::Gauges;
+use super::shared::{Answer, Done, Shared};
+use super::{Config, Error, Limits, State, watch};
 use crate::apply;
 use crate::lease::LeaseId;
 use crate::membership::{ClusterId, Member, MemberId};
-use crate::node::{Error, Limits, State, watch};
 use crate::proto::etcdserverpb::ResponseHeader;
-use crate::proto::quorate::replica::{MembershipChange, request::Op};
+use crate::proto::quorate::replica::{MembershipChange, Request, request::Op};
 use crate::raft::{Index, Role, Term};
+use crate::replica::Event;
+
+/// Committed entries that may wait to be applied before new requests are refused.
+const MAX_APPLY_LAG: u64 = 5000;
+/// What a request may take besides waiting for an election.
+const REQUEST_TIME: Duration = Duration::from_secs(5);
 
 /// What services hold of a node.
 #[derive(Debug, Clone)]
-pub struct Handle(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {}
+pub struct Handle(pub(super) Arc<Shared>);
 
 /// How a node stands right now.
 #[derive(Debug, Clone, Default)]
@@ -32,77 +42,230 @@ pub struct Status {
 impl Handle {
     /// Puts one request into the log and waits until this member has applied it.
     pub async fn propose(&self, op: Op) -> Result<apply::Response, Error> {
-        todo!()
+        let (id, answer) = self.admit()?;
+        let request = Request { id, op: Some(op) }.encode_to_vec();
+        let limit = self.0.config.limits.max_request_bytes;
+        if request.len() > limit {
+            drop(self.0.waiters.take(id));
+            return Err(Error::RequestTooLarge { size: request.len(), limit });
+        }
+        match self.wait(id, Event::Propose(request.into()), answer).await? {
+            Done::Request(response) => Ok(response),
+            Done::Membership(_) => Err(Error::Stopped),
+        }
     }
 
     /// Changes the membership and waits until this member has applied it; the members afterwards.
-    pub async fn change_membership(&self, change: MembershipChange) -> Result<Vec<Member>, Error> {
-        todo!()
+    pub async fn change_membership(
+        &self,
+        mut change: MembershipChange,
+    ) -> Result<Vec<Member>, Error> {
+        super::reconfigure::check(&self.0, &change)?;
+        let (id, answer) = self.admit()?;
+        change.id = id;
+        match self.wait(id, Event::ProposeMembership(change), answer).await? {
+            Done::Membership(members) => Ok(members),
+            Done::Request(_) => Err(Error::Stopped),
+        }
     }
 
     /// Waits until everything that was committed before the call is applied here (read index).
     pub async fn linearize(&self) -> Result<(), Error> {
-        todo!()
+        let turn = self.0.reads.wait();
+        match tokio::time::timeout(self.timeout(), turn).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(Error::Stopped),
+            Err(_) => Err(self.timed_out()),
+        }
     }
 
     /// The state machine, for a short look: the guard must not live across an await.
     pub fn state(&self) -> RwLockReadGuard<'_, State> {
-        todo!()
+        self.0.read()
     }
 
     /// A response header with ids, term and current revision.
     pub fn header(&self) -> ResponseHeader {
-        todo!()
+        let revision = self.state().revision();
+        ResponseHeader {
+            cluster_id: self.0.identity.cluster.0,
+            member_id: self.0.identity.member.0,
+            revision,
+            raft_term: self.0.status.borrow().term.0,
+        }
     }
 
     pub fn cluster_id(&self) -> ClusterId {
-        todo!()
+        self.0.identity.cluster
     }
 
     pub fn member_id(&self) -> MemberId {
-        todo!()
+        self.0.identity.member
     }
 
     /// All members, ascending by id.
     pub fn members(&self) -> Vec<Member> {
-        todo!()
+        self.state().members()
     }
 
     pub fn status(&self) -> Status {
-        todo!()
+        let status = *self.0.status.borrow();
+        let state = self.state();
+        let learner = |entry: &crate::membership::RosterEntry| entry.learner;
+        Status {
+            leader: status.leader,
+            term: status.term,
+            role: status.role,
+            commit: self.0.commit_index().max(self.0.applied_index()),
+            applied: self.0.applied_index(),
+            db_size: state.db_size(),
+            db_size_in_use: state.db_size_in_use(),
+            learner: self.0.roster.load().members.get(&self.member_id()).is_some_and(learner),
+        }
     }
 
     pub fn limits(&self) -> &Limits {
-        todo!()
+        &self.0.config.limits
+    }
+
+    /// The configuration the node runs with.
+    pub fn config(&self) -> &Config {
+        &self.0.config
     }
 
     /// The watchers of this member.
     pub fn watches(&self) -> &watch::Hub {
-        todo!()
+        &self.0.watches
     }
 
     /// Renews a lease on the leader, wherever that is: granted seconds, `None` when unknown.
     pub async fn lease_renew(&self, id: LeaseId) -> Result<Option<i64>, Error> {
-        todo!()
+        if self.leads() {
+            return Ok(self.0.leases.renew(id));
+        }
+        super::lease_desk::renew_at_leader(&self.0, id).await
     }
 
     /// Seconds left and granted, asked of the leader; `None` when unknown.
     pub async fn lease_remaining(&self, id: LeaseId) -> Result<Option<(i64, i64)>, Error> {
-        todo!()
+        if !self.leads() {
+            return super::lease_desk::remaining_at_leader(&self.0, id).await;
+        }
+        Ok(self.0.leases.remaining(id))
     }
 
     /// The smallest TTL a lease may have, in seconds; it follows from the election timeout.
     pub fn min_lease_ttl(&self) -> i64 {
-        todo!()
+        let ticks = self.0.config.election_ticks();
+        let least = self.0.config.heartbeat * (3 * ticks / 2);
+        i64::try_from(least.as_millis().div_ceil(1000)).unwrap_or(i64::MAX)
     }
 
     /// Makes that member lead; only the leader can.
     pub async fn transfer_leadership(&self, to: MemberId) -> Result<(), Error> {
-        todo!()
+        if !self.leads() {
+            return Err(Error::NotLeader);
+        }
+        let voter = self.0.roster.load().members.get(&to).is_some_and(|entry| !entry.learner);
+        if !voter {
+            return Err(Error::BadTransferee);
+        }
+        if to == self.member_id() {
+            return Ok(());
+        }
+        let mut status = self.0.status.subscribe();
+        self.send(Event::TransferLeadership(to)).await?;
+        let arrived = status.wait_for(|status| status.leader == Some(to));
+        match tokio::time::timeout(self.timeout(), arrived).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(Error::Stopped),
+            Err(_) => Err(self.timed_out()),
+        }
     }
 
     /// The metrics of this process in the Prometheus text format.
     pub fn metrics(&self) -> String {
-        todo!()
+        let (revision, compact_revision) = {
+            let state = self.state();
+            (state.revision(), state.compact_revision())
+        };
+        let pending = self.0.pending.load(Ordering::Relaxed);
+        let gauges = Gauges { status: self.status(), pending, revision, compact_revision };
+        self.0.metrics.text(&gauges)
+    }
+
+    pub(super) fn leads(&self) -> bool {
+        self.0.status.borrow().role == Role::Leader
+    }
+
+    pub(super) fn expired_leases(&self) -> Vec<LeaseId> {
+        if self.leads() { self.0.leases.expired() } else { Vec::new() }
+    }
+
+    /// How long a request may take: etcd's five seconds and two elections.
+    pub fn timeout(&self) -> Duration {
+        REQUEST_TIME + 2 * self.0.config.election
+    }
+
+    fn admit(&self) -> Result<(u64, oneshot::Receiver<Answer>), Error> {
+        let (commit, applied) = (self.0.commit_index(), self.0.applied_index());
+        if commit.0 > applied.0 + MAX_APPLY_LAG {
+            return Err(Error::TooManyRequests);
+        }
+        Ok(self.0.waiters.register())
+    }
+
+    async fn send(&self, event: Event) -> Result<(), Error> {
+        self.0.events.send(event).await.map_err(|_closed| Error::Stopped)
+    }
+
+    async fn wait(
+        &self,
+        id: u64,
+        event: Event,
+        answer: oneshot::Receiver<Answer>,
+    ) -> Result<Done, Error> {
+        let pending = Pending::new(&self.0, id);
+        let answered = async {
+            self.send(event).await?;
+            answer.await.unwrap_or(Err(Error::Stopped))
+        };
+        let done = tokio::select! {
+            done = tokio::time::timeout(self.timeout(), answered) => done,
+            () = self.0.stop.cancelled() => Ok(Err(Error::Stopped)),
+        };
+        drop(pending);
+        done.unwrap_or_else(|_| {
+            self.0.metrics.proposal_failed();
+            Err(self.timed_out())
+        })
+    }
+
+    fn timed_out(&self) -> Error {
+        if self.0.status.borrow().leader.is_none() {
+            Error::TimeoutLeaderLost
+        } else {
+            Error::Timeout
+        }
+    }
+}
+
+/// A request that is under way; forgets its waiter when the client goes away.
+struct Pending<'a> {
+    shared: &'a Shared,
+    id: u64,
+}
+
+impl<'a> Pending<'a> {
+    fn new(shared: &'a Shared, id: u64) -> Self {
+        shared.pending.fetch_add(1, Ordering::Relaxed);
+        Self { shared, id }
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.shared.pending.fetch_sub(1, Ordering::Relaxed);
+        drop(self.shared.waiters.take(self.id));
     }
 }

@@ -1,15 +1,48 @@
 //! The running node: threads, queues and clocks around the replica and the state machine.
 //!
+//! ```text
+//!            clients, peers, ticks
+//!                     |  bounded queue
+//!              replica thread ----------> peers (best effort)
+//!      batches |     ^      | committed, in order
+//!              v     |      v
+//!        log thread  |   apply thread ---> waiters, watchers
+//!        one sync    |      |
+//!        per round --+--<---+   flush thread: state to disk, off the write path
+//! ```
+//!
+//! The replica thread never touches the disk. The log thread alone syncs: what it acknowledged is
+//! what consensus counts. The apply thread alone writes the state; readers share a lock with it
+//! that nobody holds for long. The flush thread moves applied state to the store and tells the log
+//! what may be cut. Reads that must be linearizable queue for a read-index round.
+//!
 //! Services hold a [`Handle`] and nothing else of this module.
 
+mod apply_loop;
 mod config;
 mod error;
+mod flusher;
 mod handle;
+mod lease_clock;
+mod lease_desk;
+mod log_loop;
+mod metrics;
+mod peer_service;
+mod publish;
+mod reads;
+mod reconfigure;
+mod replica_loop;
+mod shared;
+mod start;
+#[cfg(test)]
+mod tests;
+mod waiters;
 pub mod watch;
 
 pub use config::{Config, Founding, Limits};
 pub use error::Error;
 pub use handle::{Handle, Status};
+pub use start::{Running, StartError, start};
 
 use crate::apply;
 use crate::store::Store;

@@ -3,6 +3,7 @@ use std::io::{self, BufReader};
 use std::mem;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -18,7 +19,7 @@ const LOAD_BYTES: usize = 8 * 1024 * 1024;
 /// The whole state at one applied index as chunks of bytes, to be sent in order. Commits made
 /// meanwhile do not show.
 pub struct SnapshotReader {
-    view: View,
+    view: Arc<View>,
     applied: Applied,
     writer: Option<DumpWriter>,
     next: Revision,
@@ -26,6 +27,15 @@ pub struct SnapshotReader {
 
 impl SnapshotReader {
     pub(super) fn over(view: View) -> Result<Self, StorageError> {
+        Self::from_start(Arc::new(view))
+    }
+
+    /// The same state once more from its first chunk.
+    pub fn again(&self) -> Result<Self, StorageError> {
+        Self::from_start(Arc::clone(&self.view))
+    }
+
+    fn from_start(view: Arc<View>) -> Result<Self, StorageError> {
         let applied = view.applied()?;
         let mut writer = DumpWriter::new(applied);
         for (key, value) in view.meta_for_dump()? {

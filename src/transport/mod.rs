@@ -1,5 +1,33 @@
 //! Sockets: the HTTP listener that every service shares, and the streams between peers.
+//!
+//! Peers speak gRPC on the peer port: one ordered client stream per direction for messages, a call
+//! of its own for each snapshot. Everything carries cluster and member id and is refused by a
+//! member it was not meant for. Delivery is best effort: what cannot be sent is dropped and
+//! consensus is told, never queued without bound.
 
+mod link;
 mod listen;
 
+mod peers;
+mod snapshot;
+
 pub use listen::{Bound, ListenError, serve};
+
+pub use peers::{Identity, Peers, SnapshotChunks, SnapshotSource};
+
+/// What a removed member is told by those that remain.
+pub const REMOVED: &str = "the member has been permanently removed from the cluster";
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        cause = inner.source();
+    }
+    text
+}

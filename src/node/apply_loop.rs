@@ -1,0 +1,172 @@
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+use bytes::Bytes;
+use tokio::sync::mpsc::UnboundedSender;
+use tracing::{debug, info, warn};
+
+use super::flusher::Flusher;
+use super::shared::{Done, Shared};
+use crate::apply::{self, LeaseChange};
+use crate::mvcc::{self, StorageError};
+use crate::raft::{Index, SnapshotMeta};
+use crate::replica::{Committed, Event};
+use crate::snap;
+
+/// Batches that may wait to be applied. When it is full the replica waits too.
+pub(super) const APPLY_QUEUE: usize = 256;
+/// Entries applied under one write lock; readers get their turn in between.
+const SLICE: usize = 128;
+
+/// What the apply thread does.
+#[derive(Debug)]
+pub(super) enum ApplyWork {
+    /// In this order, after everything before.
+    Committed(Vec<Committed>),
+    /// A peer needs the whole state.
+    MakeSnapshot,
+}
+
+/// The thread that owns the state machine: applies committed entries in order and answers those
+/// who wait.
+pub(super) struct ApplyLoop {
+    pub(super) shared: Arc<Shared>,
+    pub(super) work: Receiver<ApplyWork>,
+    pub(super) acks: UnboundedSender<Event>,
+    pub(super) flusher: Flusher,
+}
+
+/// Why this replica cannot go on.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Apply(#[from] apply::Fatal),
+}
+
+/// What happened under the write lock and is made known after it.
+struct Applied {
+    id: u64,
+    answer: super::shared::Answer,
+    revision: i64,
+    events: Vec<mvcc::Event>,
+}
+
+impl ApplyLoop {
+    /// Runs until the replica is gone. An error that other replicas need not have ends the node.
+    pub(super) fn run(mut self) {
+        while let Ok(work) = self.work.recv() {
+            let done = match work {
+                ApplyWork::Committed(entries) => self.apply(entries),
+                ApplyWork::MakeSnapshot => self.make_snapshot(),
+            };
+            match done {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    self.shared.fail(format!("state: {}", crate::transport::chain(&error)));
+                    break;
+                }
+            }
+        }
+        self.flusher.stop();
+    }
+
+    fn apply(&mut self, entries: Vec<Committed>) -> Result<bool, Failure> {
+        let mut entries = entries.into_iter().peekable();
+        let mut index = self.shared.applied_index();
+        let mut applied = Vec::with_capacity(SLICE);
+        while entries.peek().is_some() {
+            self.flusher.wait_for_room();
+            let mut state = self.shared.write();
+            for entry in entries.by_ref().take(SLICE) {
+                match entry {
+                    Committed::Request { index: at, term, data } => {
+                        index = at;
+                        let Some(outcome) = state.apply(at, term, &data)? else { continue };
+                        self.follow_leases(&outcome);
+                        applied.push(Applied {
+                            id: outcome.id,
+                            answer: outcome.response.map(Done::Request).map_err(Into::into),
+                            revision: outcome.revision,
+                            events: outcome.events,
+                        });
+                    }
+                    Committed::Membership { index: at, term, change, outcome, roster } => {
+                        index = at;
+                        state.apply_membership(at, term, &roster);
+                        let members = state.members();
+                        self.shared.peers.update(&roster);
+                        self.shared.roster.store(Arc::new(roster));
+                        info!(member.id = change.member_id, outcome = ?outcome, "applied a membership change");
+                        applied.push(Applied {
+                            id: change.id,
+                            answer: outcome.map(|()| Done::Membership(members)).map_err(Into::into),
+                            revision: 0,
+                            events: Vec::new(),
+                        });
+                    }
+                    Committed::Snapshot { meta, .. } => {
+                        index = meta.index;
+                        drop(state);
+                        if !self.install(&meta)? {
+                            return Ok(false);
+                        }
+                        state = self.shared.write();
+                    }
+                }
+            }
+            drop(state);
+            for done in applied.drain(..) {
+                if !done.events.is_empty() {
+                    self.shared.watches.publish(done.revision, &done.events);
+                }
+                if done.id != 0 {
+                    self.shared.complete(done.id, done.answer);
+                }
+            }
+        }
+        self.shared.applied.send_replace(index);
+        Ok(self.acks.send(Event::Applied { index }).is_ok())
+    }
+
+    fn follow_leases(&self, outcome: &apply::Outcome) {
+        match outcome.lease {
+            Some(LeaseChange::Granted { id, ttl_seconds }) => {
+                self.shared.leases.granted(id, ttl_seconds);
+            }
+            Some(LeaseChange::Revoked(id)) => self.shared.leases.revoked(id),
+            None => {}
+        }
+    }
+
+    /// Replaces the whole state by a received snapshot.
+    fn install(&mut self, meta: &SnapshotMeta) -> Result<bool, Failure> {
+        let dir = self.shared.config.snap_dir();
+        let path = snap::path(&dir, meta.mark());
+        info!(snapshot.index = meta.index.0, "installing a snapshot");
+        if self.flusher.install(&path)?.is_none() {
+            return Ok(false);
+        }
+        let (roster, revision) = {
+            let state = self.shared.read();
+            (state.roster().clone(), state.revision())
+        };
+        self.shared.peers.update(&roster);
+        self.shared.roster.store(Arc::new(roster.clone()));
+        self.shared.watches.restored(revision);
+        // The store has it durably; a file that stays costs only room.
+        if let Err(error) = snap::remove_before(&dir, Index(meta.index.0 + 1)) {
+            warn!(error = %error, "a received snapshot was not removed");
+        }
+        Ok(self.acks.send(Event::Installed { index: meta.index, roster }).is_ok())
+    }
+
+    fn make_snapshot(&mut self) -> Result<bool, Failure> {
+        let Some(meta) = self.flusher.offer_snapshot()? else { return Ok(false) };
+        debug!(snapshot.index = meta.index.0, "offering a snapshot");
+        let ready = Event::SnapshotReady { meta, data: Bytes::new() };
+        Ok(self.acks.send(ready).is_ok())
+    }
+}

@@ -1,0 +1,44 @@
+//! Lease questions that only the leader can answer, asked over the peer port.
+
+use tonic::transport::Channel;
+
+use super::Error;
+use super::shared::Shared;
+use crate::lease::LeaseId;
+use crate::membership::MemberId;
+use crate::proto::quorate::peer::peer_client::PeerClient;
+use crate::proto::quorate::peer::{LeaseRemainingRequest, LeaseRenewRequest};
+
+/// Granted seconds, `None` when the leader knows no such lease.
+pub(super) async fn renew_at_leader(shared: &Shared, id: LeaseId) -> Result<Option<i64>, Error> {
+    let (leader, mut client) = at_leader(shared).await?;
+    let envelope = Some(shared.identity.envelope(leader));
+    let answer = client.lease_renew(LeaseRenewRequest { envelope, id: id.0 }).await;
+    let ttl = answer.map_err(|_status| Error::NoLeader)?.into_inner().ttl;
+    Ok((ttl > 0).then_some(ttl))
+}
+
+/// Seconds left and granted, `None` when the leader knows no such lease.
+pub(super) async fn remaining_at_leader(
+    shared: &Shared,
+    id: LeaseId,
+) -> Result<Option<(i64, i64)>, Error> {
+    let (leader, mut client) = at_leader(shared).await?;
+    let envelope = Some(shared.identity.envelope(leader));
+    let answer = client.lease_remaining(LeaseRemainingRequest { envelope, id: id.0 }).await;
+    let answer = answer.map_err(|_status| Error::NoLeader)?.into_inner();
+    Ok((answer.ttl >= 0).then_some((answer.ttl, answer.granted_ttl)))
+}
+
+/// Waits for a leader as long as a request may take, then opens the way to it.
+async fn at_leader(shared: &Shared) -> Result<(MemberId, PeerClient<Channel>), Error> {
+    let mut status = shared.status.subscribe();
+    let known = status.wait_for(|status| status.leader.is_some());
+    let leader = match tokio::time::timeout(shared.config.election, known).await {
+        Ok(Ok(status)) => status.leader.ok_or(Error::NoLeader)?,
+        Ok(Err(_)) => return Err(Error::Stopped),
+        Err(_) => return Err(Error::NoLeader),
+    };
+    let channel = shared.peers.channel(leader).ok_or(Error::NoLeader)?;
+    Ok((leader, PeerClient::new(channel)))
+}

@@ -1,0 +1,80 @@
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::Instant;
+
+use tokio::sync::mpsc::UnboundedSender;
+use tracing::debug;
+
+use super::shared::Shared;
+use crate::raft::Index;
+use crate::replica::{Event, Persist};
+use crate::wal::{self, Wal};
+
+/// Batches that may wait for the disk. When it is full the replica waits too: a disk this far
+/// behind must slow the proposers down.
+pub(super) const LOG_QUEUE: usize = 256;
+
+/// What the log thread does.
+#[derive(Debug)]
+pub(super) enum LogWork {
+    Persist(Persist),
+    /// Entries up to here are in the durable store; whole segments before it may go.
+    Compact(Index),
+}
+
+/// The thread that owns the log: writes all that is queued, syncs once, then acknowledges.
+pub(super) struct LogLoop {
+    pub(super) wal: Wal,
+    pub(super) shared: Arc<Shared>,
+    pub(super) work: Receiver<LogWork>,
+    pub(super) acks: UnboundedSender<Event>,
+}
+
+impl LogLoop {
+    /// Runs until the replica is gone. An error is final: what a failed sync left on disk is unknown,
+    /// so it must neither be retried nor acknowledged.
+    pub(super) fn run(mut self) {
+        if let Err(error) = self.serve() {
+            self.shared.fail(format!("log: {}", crate::transport::chain(&error)));
+        }
+    }
+
+    fn serve(&mut self) -> Result<(), wal::Error> {
+        let mut written = Vec::new();
+        while let Ok(first) = self.work.recv() {
+            let mut next = Some(first);
+            let mut compact = None;
+            let mut sync = false;
+            while let Some(work) = next {
+                match work {
+                    LogWork::Persist(persist) => {
+                        self.wal.append(&persist);
+                        sync |= persist.sync;
+                        written.push(persist);
+                    }
+                    LogWork::Compact(index) => compact = Some(index),
+                }
+                next = self.work.try_recv().ok();
+            }
+            if sync {
+                let started = Instant::now();
+                self.wal.sync()?;
+                self.shared.metrics.fsync(started.elapsed());
+            }
+            let last = written.last().map(|persist| persist.batch);
+            for persist in written.drain(..) {
+                self.shared.peers.send(persist.then_send);
+            }
+            if let Some(batch) = last
+                && self.acks.send(Event::Persisted { batch }).is_err()
+            {
+                return Ok(());
+            }
+            if let Some(index) = compact {
+                debug!(log.index = index.0, "compacting the log");
+                self.wal.compact(index)?;
+            }
+        }
+        Ok(())
+    }
+}

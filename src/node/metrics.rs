@@ -1,0 +1,146 @@
+use std::time::Duration;
+
+use prometheus::{
+    Encoder as _, Histogram, HistogramOpts, IntCounter, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder, exponential_buckets,
+};
+
+use super::Status;
+use crate::raft::Role;
+use crate::transport::Identity;
+
+/// What a node counts, under etcd's names where etcd has the metric.
+#[derive(Debug)]
+pub(super) struct Metrics {
+    registry: Registry,
+    has_leader: IntGauge,
+    is_leader: IntGauge,
+    leader_changes: IntCounter,
+    proposals_committed: IntGauge,
+    proposals_applied: IntGauge,
+    proposals_pending: IntGauge,
+    proposals_failed: IntCounter,
+    fsync: Histogram,
+    backend_commit: Histogram,
+    db_size: IntGauge,
+    db_size_in_use: IntGauge,
+    revision: IntGauge,
+    compact_revision: IntGauge,
+}
+
+/// Numbers that are read when somebody asks.
+#[derive(Debug, Default)]
+pub(super) struct Gauges {
+    pub(super) status: Status,
+    pub(super) pending: i64,
+    pub(super) revision: i64,
+    pub(super) compact_revision: i64,
+}
+
+impl Metrics {
+    pub(super) fn new(identity: Identity) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone())).map(|()| gauge)
+        };
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone())).map(|()| counter)
+        };
+        let histogram = |name: &str, help: &str| {
+            let buckets = exponential_buckets(0.001, 2.0, 14)?;
+            let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?;
+            registry.register(Box::new(histogram.clone())).map(|()| histogram)
+        };
+        let id = IntGaugeVec::new(
+            Opts::new(
+                "etcd_server_id",
+                "Server or member ID in hexadecimal format. 1 for 'server_id' label with current ID.",
+            ),
+            &["server_id"],
+        )?;
+        registry.register(Box::new(id.clone()))?;
+        id.with_label_values(&[&identity.member.to_string()]).set(1);
+        let process = prometheus::process_collector::ProcessCollector::for_self();
+        registry.register(Box::new(process))?;
+        Ok(Self {
+            has_leader: gauge("etcd_server_has_leader", "1 if this member knows a leader.")?,
+            is_leader: gauge("etcd_server_is_leader", "1 if this member leads.")?,
+            leader_changes: counter(
+                "etcd_server_leader_changes_seen_total",
+                "Leader changes seen by this member.",
+            )?,
+            proposals_committed: gauge(
+                "etcd_server_proposals_committed_total",
+                "Highest log index known to be committed.",
+            )?,
+            proposals_applied: gauge(
+                "etcd_server_proposals_applied_total",
+                "Highest log index applied.",
+            )?,
+            proposals_pending: gauge(
+                "etcd_server_proposals_pending",
+                "Requests of this member's clients that are not applied yet.",
+            )?,
+            proposals_failed: counter(
+                "etcd_server_proposals_failed_total",
+                "Requests that were not applied in time.",
+            )?,
+            fsync: histogram(
+                "etcd_disk_wal_fsync_duration_seconds",
+                "Time the log takes to reach the disk.",
+            )?,
+            backend_commit: histogram(
+                "etcd_disk_backend_commit_duration_seconds",
+                "Time the store takes to commit a batch.",
+            )?,
+            db_size: gauge("etcd_mvcc_db_total_size_in_bytes", "Bytes the store takes on disk.")?,
+            db_size_in_use: gauge(
+                "etcd_mvcc_db_total_size_in_use_in_bytes",
+                "Bytes of the store that hold data.",
+            )?,
+            revision: gauge("etcd_debugging_mvcc_current_revision", "Current revision.")?,
+            compact_revision: gauge(
+                "etcd_debugging_mvcc_compact_revision",
+                "Revision up to which history is compacted.",
+            )?,
+            registry,
+        })
+    }
+
+    pub(super) fn leader_changed(&self, known: bool) {
+        self.has_leader.set(i64::from(known));
+        self.leader_changes.inc();
+    }
+
+    pub(super) fn fsync(&self, took: Duration) {
+        self.fsync.observe(took.as_secs_f64());
+    }
+
+    pub(super) fn backend_commit(&self, took: Duration) {
+        self.backend_commit.observe(took.as_secs_f64());
+    }
+
+    pub(super) fn proposal_failed(&self) {
+        self.proposals_failed.inc();
+    }
+
+    /// The text that Prometheus scrapes.
+    pub(super) fn text(&self, now: &Gauges) -> String {
+        let number = |index: u64| i64::try_from(index).unwrap_or(i64::MAX);
+        self.has_leader.set(i64::from(now.status.leader.is_some()));
+        self.is_leader.set(i64::from(now.status.role == Role::Leader));
+        self.proposals_committed.set(number(now.status.commit.0));
+        self.proposals_applied.set(number(now.status.applied.0));
+        self.proposals_pending.set(now.pending);
+        self.db_size.set(now.status.db_size);
+        self.db_size_in_use.set(now.status.db_size_in_use);
+        self.revision.set(now.revision);
+        self.compact_revision.set(now.compact_revision);
+        let mut text = Vec::new();
+        let encoded = TextEncoder::new().encode(&self.registry.gather(), &mut text);
+        encoded.expect("the metric families are ours and well-formed");
+        String::from_utf8(text).expect("the text encoder writes UTF-8")
+    }
+}

@@ -1,0 +1,178 @@
+use tonic::{Request, Response, Status, Streaming};
+use tracing::{info, warn};
+
+use super::{Error, Handle};
+use crate::lease::LeaseId;
+use crate::membership::{ClusterId, MemberId};
+use crate::proto::quorate::peer::peer_server::{Peer, PeerServer};
+use crate::proto::quorate::peer::{
+    Batch, Envelope, LeaseRemainingRequest, LeaseRemainingResponse, LeaseRenewRequest,
+    LeaseRenewResponse, MessagesClosed, SnapshotPart, SnapshotTaken, snapshot_part::Part,
+};
+use crate::raft::{Index, Mark, Term};
+use crate::replica::Event;
+use crate::{snap, transport};
+
+/// The largest batch a peer may send: one request of the largest size, and room for the frame of a
+/// batch that consensus filled to its own limit.
+const MAX_BATCH_BYTES: usize = 64 << 20;
+
+/// The receiving end of the peer protocol.
+#[derive(Debug)]
+pub(super) struct PeerService {
+    node: Handle,
+}
+
+impl PeerService {
+    /// The service, ready to be mounted on the peer port.
+    pub(super) fn server(node: Handle) -> PeerServer<Self> {
+        PeerServer::new(Self { node }).max_decoding_message_size(MAX_BATCH_BYTES)
+    }
+
+    /// Refuses what was not meant for this member of this cluster.
+    fn admit(&self, envelope: Option<&Envelope>) -> Result<MemberId, Status> {
+        let envelope =
+            envelope.ok_or_else(|| Status::invalid_argument("peer message without envelope"))?;
+        let identity = self.node.0.identity;
+        let (cluster, from) = (ClusterId(envelope.cluster_id), MemberId(envelope.from));
+        if cluster != identity.cluster {
+            warn!(
+                local.cluster = %identity.cluster,
+                remote.cluster = %cluster,
+                remote.member = %from,
+                "request cluster ID mismatch"
+            );
+            return Err(Status::failed_precondition(format!(
+                "cluster ID mismatch: this member is of cluster {}, the sender of {cluster}",
+                identity.cluster
+            )));
+        }
+        if MemberId(envelope.to) != identity.member {
+            return Err(Status::failed_precondition(format!(
+                "member ID mismatch: this is member {}, not {:x}",
+                identity.member, envelope.to
+            )));
+        }
+        if self.node.0.roster.load().removed.contains(&from) {
+            return Err(Status::failed_precondition(transport::REMOVED));
+        }
+        Ok(from)
+    }
+
+    /// Answers a lease question only while this member leads: it must not be passed on in circles.
+    async fn led<T>(&self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Status> {
+        if !self.node.leads() {
+            return Err(Status::failed_precondition("this member does not lead"));
+        }
+        answer.await.map_err(|error| Status::unavailable(error.to_string()))
+    }
+
+    async fn pass(&self, event: Event) -> Result<(), Status> {
+        self.node
+            .0
+            .events
+            .send(event)
+            .await
+            .map_err(|_closed| Status::unavailable("the node is stopping"))
+    }
+
+    async fn take_snapshot(&self, parts: &mut Streaming<SnapshotPart>) -> Result<(), Status> {
+        let mut announced = None;
+        let mut file: Option<snap::Receiver> = None;
+        let mut digest = None;
+        while let Some(part) = parts.message().await? {
+            self.admit(part.envelope.as_ref())?;
+            match (part.part, file.take()) {
+                (Some(Part::Announce(message)), None) => {
+                    let mark = message
+                        .snapshot
+                        .as_ref()
+                        .map(|meta| Mark { index: Index(meta.index), term: Term(meta.term) });
+                    let mark = mark.ok_or_else(|| Status::invalid_argument("no snapshot"))?;
+                    let dir = self.node.0.config.snap_dir();
+                    file = Some(blocking(move || snap::Receiver::begin(&dir, mark)).await?);
+                    announced = Some(message);
+                }
+                (Some(Part::Chunk(chunk)), Some(mut open)) => {
+                    let written = move || open.write(&chunk).map(|()| open);
+                    file = Some(blocking(written).await?);
+                }
+                (Some(Part::Sha256(sum)), Some(open)) => {
+                    digest = Some(sum);
+                    file = Some(open);
+                    break;
+                }
+                _ => return Err(Status::invalid_argument("snapshot parts out of order")),
+            }
+        }
+        let (Some(message), Some(open), Some(digest)) = (announced, file, digest) else {
+            return Err(Status::invalid_argument("the snapshot ended early"));
+        };
+        let path = blocking(move || open.finish(&digest)).await?;
+        info!(snapshot.file = %path.display(), "received a snapshot");
+        self.pass(Event::Receive(message)).await
+    }
+}
+
+async fn blocking<T: Send + 'static, E: std::fmt::Display + Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, Status> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(internal),
+        Err(error) => Err(internal(error)),
+    }
+}
+
+fn internal(error: impl std::fmt::Display) -> Status {
+    warn!(error = %error, "a snapshot could not be received");
+    Status::internal(error.to_string())
+}
+
+#[tonic::async_trait]
+impl Peer for PeerService {
+    async fn messages(
+        &self,
+        request: Request<Streaming<Batch>>,
+    ) -> Result<Response<MessagesClosed>, Status> {
+        let mut batches = request.into_inner();
+        while let Some(batch) = batches.message().await? {
+            let from = self.admit(batch.envelope.as_ref())?;
+            for message in batch.messages {
+                if MemberId(message.from) != from {
+                    return Err(Status::invalid_argument("message from another than the sender"));
+                }
+                self.pass(Event::Receive(message)).await?;
+            }
+        }
+        Ok(Response::new(MessagesClosed {}))
+    }
+
+    async fn snapshot(
+        &self,
+        request: Request<Streaming<SnapshotPart>>,
+    ) -> Result<Response<SnapshotTaken>, Status> {
+        self.take_snapshot(&mut request.into_inner()).await?;
+        Ok(Response::new(SnapshotTaken {}))
+    }
+
+    async fn lease_renew(
+        &self,
+        request: Request<LeaseRenewRequest>,
+    ) -> Result<Response<LeaseRenewResponse>, Status> {
+        let request = request.into_inner();
+        self.admit(request.envelope.as_ref())?;
+        let ttl = self.led(self.node.lease_renew(LeaseId(request.id))).await?.unwrap_or(0);
+        Ok(Response::new(LeaseRenewResponse { ttl }))
+    }
+
+    async fn lease_remaining(
+        &self,
+        request: Request<LeaseRemainingRequest>,
+    ) -> Result<Response<LeaseRemainingResponse>, Status> {
+        let request = request.into_inner();
+        self.admit(request.envelope.as_ref())?;
+        let (ttl, granted_ttl) =
+            self.led(self.node.lease_remaining(LeaseId(request.id))).await?.unwrap_or((-1, 0));
+        Ok(Response::new(LeaseRemainingResponse { ttl, granted_ttl }))
+    }
+}

@@ -1,0 +1,39 @@
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::Handle;
+use crate::proto::quorate::replica::{PublishAttributes, request::Op};
+
+/// Wait before the next attempt.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Tells the cluster this member's name and client URLs, until it is known; then the node serves.
+pub(super) async fn publish(handle: Handle) {
+    let attributes = PublishAttributes {
+        member_id: handle.member_id().0,
+        name: handle.config().name.clone(),
+        client_urls: handle.config().advertise_client_urls.clone(),
+    };
+    loop {
+        match handle.propose(Op::Publish(attributes.clone())).await {
+            Ok(_) => break,
+            Err(error) => {
+                warn!(
+                    member.id = %handle.member_id(),
+                    error = %error,
+                    "failed to publish local member to cluster through raft; retrying"
+                );
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+    info!(
+        member.id = %handle.member_id(),
+        member.name = attributes.name,
+        client.urls = attributes.client_urls.join(","),
+        cluster.id = %handle.cluster_id(),
+        "published local member to cluster through raft"
+    );
+    handle.0.published.cancel();
+}

@@ -1,0 +1,150 @@
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use tracing::info;
+
+use super::apply_loop::ApplyWork;
+use super::log_loop::LogWork;
+use super::reads::ReadNews;
+use super::shared::Shared;
+use crate::raft::Role;
+use crate::replica::{Effects, Event, Replica, Status};
+
+/// Events taken from one queue in one round. The round's batch is written with one sync, so more
+/// would only make the first of them wait longer.
+const ROUND: usize = 1024;
+
+/// The thread that drives consensus: takes everything that is queued, steps, sends, and hands
+/// entries to the log thread and the apply thread. It never touches the disk.
+pub(super) struct ReplicaLoop {
+    pub(super) replica: Replica,
+    pub(super) shared: Arc<Shared>,
+    /// Clients and peers; bounded, they wait.
+    pub(super) outside: mpsc::Receiver<Event>,
+    /// Acknowledgments of the log and apply threads. Without a bound of its own: there are never more
+    /// than what this thread handed out, and that is bounded by their queues.
+    pub(super) inside: mpsc::UnboundedReceiver<Event>,
+    pub(super) log: SyncSender<LogWork>,
+    pub(super) apply: SyncSender<ApplyWork>,
+    pub(super) reads: mpsc::UnboundedSender<ReadNews>,
+    pub(super) tick: Duration,
+    /// Ticks to let pass at once at the start, so that the first election need not be waited for.
+    pub(super) advance: u32,
+}
+
+/// The threads behind have stopped; so does this one.
+struct Stopped;
+
+impl ReplicaLoop {
+    /// Runs until the node stops.
+    pub(super) fn run(mut self) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let runtime = runtime.expect("a runtime without I/O needs nothing that could be missing");
+        runtime.block_on(async {
+            let mut tick = interval(self.tick);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            for _ in 0..self.advance {
+                self.replica.step(Event::Tick);
+            }
+            let mut events = Vec::with_capacity(ROUND);
+            while self.drain().is_ok() {
+                if !self.wait(&mut tick, &mut events).await {
+                    break;
+                }
+                for event in events.drain(..) {
+                    self.replica.step(event);
+                }
+            }
+        });
+    }
+
+    /// Waits for something to happen and collects all of it; false when the node stops.
+    async fn wait(&mut self, tick: &mut Interval, events: &mut Vec<Event>) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let first = tokio::select! {
+            biased;
+            () = shared.stop.cancelled() => None,
+            _ = tick.tick() => Some(Event::Tick),
+            acknowledged = self.inside.recv() => acknowledged,
+            arrived = self.outside.recv() => arrived,
+        };
+        let Some(first) = first else { return false };
+        events.push(first);
+        while events.len() < ROUND
+            && let Ok(event) = self.inside.try_recv()
+        {
+            events.push(event);
+        }
+        while events.len() < ROUND
+            && let Ok(event) = self.outside.try_recv()
+        {
+            events.push(event);
+        }
+        true
+    }
+
+    /// Does everything the replica asks for.
+    fn drain(&mut self) -> Result<(), Stopped> {
+        loop {
+            let effects = self.replica.effects();
+            if effects.is_empty() {
+                return Ok(());
+            }
+            self.perform(effects)?;
+        }
+    }
+
+    fn perform(&mut self, effects: Effects) -> Result<(), Stopped> {
+        if let Some(status) = effects.status {
+            self.announce(status);
+        }
+        self.shared.peers.send(effects.send);
+        if let Some(persist) = effects.persist {
+            self.log.send(LogWork::Persist(persist)).map_err(|_closed| Stopped)?;
+        }
+        if let Some(last) = effects.committed.last() {
+            self.shared.commit.store(last.index().0, Ordering::Relaxed);
+            self.apply.send(ApplyWork::Committed(effects.committed)).map_err(|_closed| Stopped)?;
+        }
+        if effects.snapshot_wanted {
+            self.apply.send(ApplyWork::MakeSnapshot).map_err(|_closed| Stopped)?;
+        }
+        for ready in effects.reads {
+            self.reads.send(ReadNews::Ready(ready)).map_err(|_closed| Stopped)?;
+        }
+        for lost in effects.reads_lost {
+            self.reads.send(ReadNews::Lost(lost)).map_err(|_closed| Stopped)?;
+        }
+        for refused in effects.refused {
+            self.shared.refuse(&refused);
+        }
+        Ok(())
+    }
+
+    fn announce(&self, status: Status) {
+        let before = self.shared.status.send_replace(status);
+        if before.leader != status.leader {
+            self.shared.metrics.leader_changed(status.leader.is_some());
+            match (before.leader, status.leader) {
+                (None, Some(leader)) => {
+                    info!(leader = %leader, term = status.term.0, "elected leader");
+                }
+                (Some(old), Some(leader)) => {
+                    info!(from = %old, leader = %leader, term = status.term.0, "changed leader");
+                }
+                (Some(old), None) => info!(leader = %old, term = status.term.0, "lost leader"),
+                (None, None) => {}
+            }
+        }
+        if before.role != Role::Leader && status.role == Role::Leader {
+            let state = self.shared.read();
+            self.shared.leases.promote(state.leases().iter(), self.shared.config.election);
+        } else if before.role == Role::Leader && status.role != Role::Leader {
+            self.shared.leases.demote();
+        }
+    }
+}

@@ -1,0 +1,100 @@
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use arc_swap::ArcSwap;
+use prost::Message as _;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::lease_clock::LeaseClock;
+use super::metrics::Metrics;
+use super::reads::Reads;
+use super::waiters::Waiters;
+use super::{Config, Error, State};
+use crate::apply;
+use crate::membership::{Member, Roster};
+use crate::proto::quorate::replica::Request;
+use crate::raft::Index;
+use crate::replica::{Event, Status};
+use crate::transport::{Identity, Peers};
+
+/// What a client that waits for a request gets.
+pub(super) type Answer = Result<Done, Error>;
+
+/// What came of a request.
+#[derive(Debug)]
+pub(super) enum Done {
+    Request(apply::Response),
+    Membership(Vec<Member>),
+}
+
+/// Everything that the threads and the handles of one node have in common.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) config: Config,
+    pub(super) identity: Identity,
+    pub(super) state: RwLock<State>,
+    pub(super) roster: Arc<ArcSwap<Roster>>,
+    /// The queue of the replica for clients and peers.
+    pub(super) events: mpsc::Sender<Event>,
+    pub(super) waiters: Waiters<Answer>,
+    pub(super) reads: Reads,
+    pub(super) status: watch::Sender<Status>,
+    pub(super) applied: watch::Sender<Index>,
+    pub(super) commit: AtomicU64,
+    pub(super) peers: Arc<Peers>,
+    pub(super) watches: super::watch::Hub,
+    pub(super) leases: LeaseClock,
+    pub(super) metrics: Metrics,
+    /// Requests whose answer is waited for.
+    pub(super) pending: AtomicI64,
+    /// Cancelled once the cluster knows this member's name: from then on the node serves.
+    pub(super) published: CancellationToken,
+    pub(super) stop: CancellationToken,
+    /// Why the node cannot go on; the first reason counts.
+    pub(super) failed: watch::Sender<Option<String>>,
+}
+
+impl Shared {
+    /// The state for reading. A panic while it was written to would have ended the process.
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the node: an error that only this replica has must not become an answer.
+    pub(super) fn fail(&self, reason: String) {
+        tracing::error!(error = reason, "the node cannot go on");
+        self.failed.send_if_modified(|held| {
+            let first = held.is_none();
+            held.get_or_insert(reason);
+            first
+        });
+        self.stop.cancel();
+    }
+
+    /// Answers the client whose encoded request found no room.
+    pub(super) fn refuse(&self, request: &[u8]) {
+        let Ok(request) = Request::decode(request) else { return };
+        self.complete(request.id, Err(Error::TooManyRequests));
+    }
+
+    /// Answers whoever waits for this request here.
+    pub(super) fn complete(&self, id: u64, answer: Answer) {
+        if let Some(waiter) = self.waiters.take(id) {
+            // A client that gave up needs no answer.
+            drop(waiter.send(answer));
+        }
+    }
+
+    pub(super) fn applied_index(&self) -> Index {
+        *self.applied.borrow()
+    }
+
+    pub(super) fn commit_index(&self) -> Index {
+        Index(self.commit.load(Ordering::Relaxed))
+    }
+}

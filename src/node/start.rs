@@ -1,0 +1,321 @@
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, RwLock};
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::apply_loop::{APPLY_QUEUE, ApplyLoop};
+use super::flusher::{self, Flusher, Offered};
+use super::lease_clock::{self, LeaseClock};
+use super::log_loop::{LOG_QUEUE, LogLoop};
+use super::metrics::Metrics;
+use super::peer_service::PeerService;
+use super::reads::{ReadNews, ReadPorts, Reads};
+use super::replica_loop::ReplicaLoop;
+use super::shared::Shared;
+use super::waiters::Waiters;
+use super::{Config, Handle, State, publish, watch as watches};
+use crate::membership::Roster;
+use crate::mvcc::StorageError;
+use crate::proto::quorate::peer::peer_server;
+use crate::raft::Index;
+use crate::replica::{self, Event, Replica};
+use crate::snap;
+use crate::store::Store;
+use crate::transport::{Identity, Peers};
+use crate::wal::{self, Metadata, Recovered, Wal};
+
+/// Requests and peer messages that may wait for the replica; beyond it they wait at their source.
+const EVENT_QUEUE: usize = 4096;
+/// Proposals that wait for a leader.
+const MAX_QUEUED: usize = 4096;
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("directory `{}`", path.display())]
+    Directory { path: PathBuf, source: std::io::Error },
+    #[error("log")]
+    Wal(#[from] wal::Error),
+    #[error("store")]
+    Store(#[from] StorageError),
+    #[error("received snapshots")]
+    Snap(#[from] snap::Error),
+    #[error("thread")]
+    Thread(#[source] std::io::Error),
+    #[error("metrics")]
+    Metrics(#[from] prometheus::Error),
+    #[error("log and store do not belong together")]
+    Replica(#[from] replica::ConfigError),
+    #[error("the data directory holds no log and nothing says which cluster to found")]
+    NotFounded,
+}
+
+/// A node that runs.
+#[derive(Debug)]
+pub struct Running {
+    handle: Handle,
+    tasks: JoinSet<()>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Opens or founds the data directory and starts the threads. Must be called inside the runtime.
+pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartError> {
+    for path in [config.data_dir.clone(), config.member_dir(), config.snap_dir()] {
+        make_dir(&path)?;
+    }
+    let Opened { wal, recovered, state } = open(&config)?;
+    let identity =
+        Identity { cluster: recovered.metadata.cluster, member: recovered.metadata.member };
+    let roster = state.roster().clone();
+    let (applied, _) = state.applied();
+    info!(
+        member.id = %identity.member,
+        cluster.id = %identity.cluster,
+        applied = applied.0,
+        log.last = recovered.entries.last().map_or(0, |entry| entry.index.0),
+        revision = state.revision(),
+        "opened the data directory"
+    );
+
+    let (events, outside) = mpsc::channel(EVENT_QUEUE);
+    let (acks, inside) = mpsc::unbounded_channel();
+    let (read_news, reads) = mpsc::unbounded_channel();
+    let offered: Arc<Offered> = Arc::default();
+    let source = Arc::clone(&offered);
+    let peers = Peers::new(
+        identity,
+        events.clone(),
+        Arc::new(move |index| flusher::chunks(&source, index)),
+        stop.clone(),
+    );
+    peers.update(&roster);
+    let replica = Replica::new(replica_config(&config, identity, &recovered, &roster, applied))?;
+    let shared = Arc::new(Shared {
+        identity,
+        state: RwLock::new(state),
+        roster: Arc::new(ArcSwap::from_pointee(roster)),
+        events,
+        waiters: Waiters::new(identity.member),
+        reads: Reads::default(),
+        status: watch::Sender::new(replica.status()),
+        applied: watch::Sender::new(applied),
+        commit: applied.0.into(),
+        peers,
+        watches: watches::Hub::default(),
+        leases: LeaseClock::new(),
+        metrics: Metrics::new(identity)?,
+        pending: 0.into(),
+        published: CancellationToken::new(),
+        stop,
+        failed: watch::Sender::new(None),
+        config,
+    });
+    shared.watches.restored(shared.read().revision());
+    let handle = Handle(Arc::clone(&shared));
+
+    let threads = spawn_threads(Parts {
+        shared: &shared,
+        replica,
+        wal,
+        offered,
+        outside,
+        acks,
+        inside,
+        read_news,
+    })?;
+    let tasks = spawn_tasks(&handle, reads);
+    Ok(Running { handle, tasks, threads })
+}
+
+/// What the threads take with them.
+struct Parts<'a> {
+    shared: &'a Arc<Shared>,
+    replica: Replica,
+    wal: Wal,
+    offered: Arc<Offered>,
+    outside: mpsc::Receiver<Event>,
+    acks: mpsc::UnboundedSender<Event>,
+    inside: mpsc::UnboundedReceiver<Event>,
+    read_news: mpsc::UnboundedSender<ReadNews>,
+}
+
+fn spawn_threads(parts: Parts<'_>) -> Result<Vec<JoinHandle<()>>, StartError> {
+    let Parts { shared, replica, wal, offered, outside, acks, inside, read_news } = parts;
+    let (log, log_work) = sync_channel(LOG_QUEUE);
+    let (apply, apply_work) = sync_channel(APPLY_QUEUE);
+    let flusher = Flusher::start(Arc::clone(shared), offered, acks.clone(), log.clone())
+        .map_err(StartError::Thread)?;
+    let apply_loop =
+        ApplyLoop { shared: Arc::clone(shared), work: apply_work, acks: acks.clone(), flusher };
+    let log_loop = LogLoop { wal, shared: Arc::clone(shared), work: log_work, acks };
+    let advance = advance(shared);
+    let replica_loop = ReplicaLoop {
+        replica,
+        shared: Arc::clone(shared),
+        outside,
+        inside,
+        log,
+        apply,
+        reads: read_news,
+        tick: shared.config.heartbeat,
+        advance,
+    };
+    Ok(vec![
+        thread("log", move || log_loop.run())?,
+        thread("apply", move || apply_loop.run())?,
+        thread("replica", move || replica_loop.run())?,
+    ])
+}
+
+fn spawn_tasks(handle: &Handle, reads: mpsc::UnboundedReceiver<ReadNews>) -> JoinSet<()> {
+    let shared = &handle.0;
+    let mut tasks = JoinSet::new();
+    let ports = ReadPorts {
+        events: shared.events.clone(),
+        news: reads,
+        applied: shared.applied.subscribe(),
+        timeout: handle.timeout(),
+    };
+    let readers = Arc::clone(shared);
+    tasks.spawn(async move { readers.reads.run(ports).await });
+    tasks.spawn(lease_clock::expire(handle.clone()));
+    tasks.spawn(publish::publish(handle.clone()));
+    tasks
+}
+
+impl Running {
+    /// What services hold.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// The protocol between members, for the peer port.
+    pub fn peer_router(&self) -> axum::Router {
+        let path = format!("/{}/{{*method}}", peer_server::SERVICE_NAME);
+        axum::Router::new().route_service(&path, PeerService::server(self.handle.clone()))
+    }
+
+    /// Waits until the cluster knows this member, so that clients can be served.
+    pub async fn ready(&self) {
+        self.handle.0.published.cancelled().await;
+    }
+
+    /// Waits until the node is told to stop or cannot go on; the reason in the second case.
+    pub async fn ended(&self) -> Option<String> {
+        self.handle.0.stop.cancelled().await;
+        self.handle.0.failed.borrow().clone()
+    }
+
+    /// Stops the threads in order and brings the state to disk.
+    pub async fn close(mut self) {
+        self.handle.0.stop.cancel();
+        self.tasks.shutdown().await;
+        self.handle.0.peers.closed().await;
+        let threads = self.threads;
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                if thread.join().is_err() {
+                    warn!("a thread of the node panicked");
+                }
+            }
+        });
+        if joined.await.is_err() {
+            warn!("the threads of the node were not joined");
+        }
+    }
+}
+
+struct Opened {
+    wal: Wal,
+    recovered: Recovered,
+    state: State,
+}
+
+/// Opens the log and the store; founds them first when there is no log.
+fn open(config: &Config) -> Result<Opened, StartError> {
+    let log_dir = config.log_dir();
+    let options =
+        wal::Options { unsafe_no_fsync: config.unsafe_no_fsync, ..wal::Options::default() };
+    if !Wal::exists(&log_dir)? {
+        let founding = config.founding.as_ref().ok_or(StartError::NotFounded)?;
+        let metadata = Metadata {
+            member: founding.member,
+            cluster: founding.cluster,
+            roster: founding.roster.clone(),
+            joined: founding.join,
+        };
+        drop(Wal::create(&log_dir, metadata, options)?);
+    }
+    snap::remove_unfinished(&config.snap_dir())?;
+    let (wal, recovered) = Wal::open(&log_dir, options)?;
+    let file = flusher::store_file(&config.member_dir());
+    let mut store = Store::open(&file)?;
+    // A received snapshot is on disk before the log says so, and the log says so before the store
+    // takes it: after a crash in between the store is behind the log and takes it now.
+    if let Some(mark) = &recovered.snapshot
+        && store.durable().index < mark.index.0
+    {
+        drop(store);
+        store = Store::install(&file, &snap::path(&config.snap_dir(), mark.mark()))?;
+    }
+    let mut state = State::open(store)?;
+    if state.applied().0 == Index(0) && !recovered.metadata.joined {
+        state.set_roster(&recovered.metadata.roster);
+    }
+    Ok(Opened { wal, recovered, state })
+}
+
+fn replica_config(
+    config: &Config,
+    identity: Identity,
+    recovered: &Recovered,
+    roster: &Roster,
+    applied: Index,
+) -> replica::Config {
+    replica::Config {
+        id: identity.member,
+        roster: roster.clone(),
+        applied,
+        hard_state: recovered.hard_state,
+        base: recovered.base,
+        entries: recovered.entries.clone(),
+        election_ticks: config.election_ticks() as usize,
+        heartbeat_ticks: 1,
+        pre_vote: config.pre_vote,
+        seed: rand::random(),
+        max_learners: config.max_learners,
+        max_queued: MAX_QUEUED,
+        catchup_entries: config.catchup_entries,
+    }
+}
+
+/// A lone voter need not wait for others that might lead: it may campaign at once.
+fn advance(shared: &Shared) -> u32 {
+    let ticks = shared.config.election_ticks();
+    let voters = shared.roster.load().voters().count();
+    match (voters, shared.config.initial_election_tick_advance) {
+        (1, _) => 2 * ticks,
+        (_, true) => ticks - 1,
+        (_, false) => 0,
+    }
+}
+
+fn make_dir(path: &Path) -> Result<(), StartError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| StartError::Directory { path: path.to_owned(), source })
+}
+
+fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).map_err(StartError::Thread)
+}

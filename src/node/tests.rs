@@ -1,0 +1,164 @@
+use std::path::Path;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Config, Founding, Limits, Running, start};
+use crate::apply::Response;
+use crate::membership::{InitialCluster, MemberId, PeerUrl};
+use crate::proto::etcdserverpb as pb;
+use crate::proto::quorate::replica::request::Op;
+use crate::transport::{Bound, serve};
+
+const TOKEN: &str = "test";
+/// Far more than anything here takes; only a failure waits for it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A node of a test cluster, in this process.
+struct Node {
+    running: Running,
+    stop: CancellationToken,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl Node {
+    async fn stop(self) {
+        self.running.close().await;
+        self.stop.cancel();
+        self.serving.await.unwrap();
+    }
+}
+
+fn config(dir: &Path, name: &str, list: &InitialCluster) -> Config {
+    Config {
+        name: name.to_owned(),
+        data_dir: dir.join(name),
+        wal_dir: None,
+        advertise_client_urls: vec![format!("http://{name}.test:2379")],
+        founding: Some(Founding {
+            member: list.member_id(name, TOKEN).unwrap(),
+            cluster: list.cluster_id(TOKEN),
+            roster: list.roster(TOKEN),
+            join: false,
+        }),
+        heartbeat: Duration::from_millis(20),
+        election: Duration::from_millis(200),
+        pre_vote: true,
+        initial_election_tick_advance: true,
+        snapshot_count: 10_000,
+        catchup_entries: 5_000,
+        unsafe_no_fsync: false,
+        strict_reconfig_check: true,
+        max_learners: 1,
+        limits: Limits {
+            max_request_bytes: 1_572_864,
+            max_txn_ops: 128,
+            quota_bytes: 0,
+            max_concurrent_streams: None,
+            watch_progress_interval: Duration::from_secs(600),
+        },
+    }
+}
+
+async fn run(bound: Bound, config: Config) -> Node {
+    let stop = CancellationToken::new();
+    let running = start(config, CancellationToken::new()).unwrap();
+    let serving = tokio::spawn(serve(bound, running.peer_router(), stop.clone()));
+    Node { running, stop, serving }
+}
+
+/// Listeners for that many members, and the list of them.
+async fn founders(count: usize) -> (Vec<(String, Bound)>, InitialCluster) {
+    let mut list = InitialCluster::new();
+    let mut bound = Vec::new();
+    for number in 1..=count {
+        let listener = Bound::bind("127.0.0.1:0").await.unwrap();
+        let name = format!("n{number}");
+        list.add(&name, PeerUrl::parse(&format!("http://{}", listener.address())).unwrap());
+        bound.push((name, listener));
+    }
+    (bound, list)
+}
+
+async fn put(node: &Node, key: &str, value: &str) {
+    let request = pb::PutRequest {
+        key: key.to_owned().into(),
+        value: value.to_owned().into(),
+        ..pb::PutRequest::default()
+    };
+    let put = node.running.handle().propose(Op::Put(request));
+    let response = tokio::time::timeout(PATIENCE, put).await.unwrap().unwrap();
+    assert!(matches!(response, Response::Put(_)), "{response:?}");
+}
+
+/// A linearizable read.
+async fn get(node: &Node, key: &str) -> Option<String> {
+    let handle = node.running.handle();
+    tokio::time::timeout(PATIENCE, handle.linearize()).await.unwrap().unwrap();
+    let request = pb::RangeRequest { key: key.to_owned().into(), ..pb::RangeRequest::default() };
+    let response = handle.state().range(&request).unwrap();
+    response.kvs.first().map(|kv| String::from_utf8(kv.value.to_vec()).unwrap())
+}
+
+async fn ready(node: &Node) {
+    tokio::time::timeout(PATIENCE, node.running.ready()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lone_node_keeps_what_it_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut bound, list) = founders(1).await;
+    let (name, listener) = bound.remove(0);
+    let node = run(listener, config(dir.path(), &name, &list)).await;
+    ready(&node).await;
+    put(&node, "a", "1").await;
+    assert_eq!(get(&node, "a").await.as_deref(), Some("1"));
+    assert_eq!(node.running.handle().header().revision, 2);
+    node.stop().await;
+
+    let again = Config { founding: None, ..config(dir.path(), &name, &list) };
+    let node = run(Bound::bind("127.0.0.1:0").await.unwrap(), again).await;
+    ready(&node).await;
+    assert_eq!(get(&node, "a").await.as_deref(), Some("1"));
+    put(&node, "a", "2").await;
+    assert_eq!(node.running.handle().header().revision, 3);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_nodes_serve_through_any_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let (bound, list) = founders(3).await;
+    let mut nodes = Vec::new();
+    for (name, listener) in bound {
+        nodes.push(run(listener, config(dir.path(), &name, &list)).await);
+    }
+    for node in &nodes {
+        ready(node).await;
+    }
+    for (number, node) in nodes.iter().enumerate() {
+        put(node, &format!("key{number}"), "x").await;
+        for other in &nodes {
+            assert_eq!(get(other, &format!("key{number}")).await.as_deref(), Some("x"));
+        }
+    }
+    let members = nodes[0].running.handle().members();
+    assert_eq!(members.len(), 3);
+    for node in &nodes {
+        assert_eq!(
+            node.running.handle().status().term.0,
+            nodes[0].running.handle().status().term.0
+        );
+    }
+
+    // The leader goes away; the other two elect another and lose nothing.
+    let leader: MemberId = nodes[0].running.handle().status().leader.unwrap();
+    let at = nodes.iter().position(|node| node.running.handle().member_id() == leader).unwrap();
+    nodes.remove(at).stop().await;
+    put(&nodes[0], "after", "y").await;
+    assert_eq!(get(&nodes[1], "after").await.as_deref(), Some("y"));
+    assert_eq!(get(&nodes[1], "key0").await.as_deref(), Some("x"));
+    for node in nodes {
+        node.stop().await;
+    }
+}

@@ -1,0 +1,146 @@
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Channel, Endpoint};
+use tracing::{debug, info, warn};
+
+use super::peers::Identity;
+use crate::membership::{MemberId, PeerUrl};
+use crate::proto::quorate::peer::Batch;
+use crate::proto::quorate::peer::peer_client::PeerClient;
+use crate::raft::Message;
+use crate::replica::Event;
+
+/// How long a connection attempt may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Silence after which a connection is probed, and how long the probe may go unanswered.
+const KEEPALIVE: Duration = Duration::from_secs(2);
+/// Wait before the second attempt; doubles up to [`BACKOFF_MAX`].
+const BACKOFF_MIN: Duration = Duration::from_millis(20);
+/// Short, because a member that comes back is wanted at once.
+const BACKOFF_MAX: Duration = Duration::from_millis(500);
+/// Batches under way on one stream; while it is full, messages collect into the next batch.
+const STREAM_QUEUE: usize = 4;
+/// Messages that go into one batch at the most.
+const BATCH_MESSAGES: usize = 512;
+
+/// One peer: takes messages from the queue and brings them over, in order.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) identity: Identity,
+    pub(super) to: MemberId,
+    pub(super) urls: Vec<PeerUrl>,
+    pub(super) messages: mpsc::Receiver<Message>,
+    pub(super) events: mpsc::Sender<Event>,
+    pub(super) state: Arc<LinkState>,
+}
+
+/// What others may know of a link.
+#[derive(Debug, Default)]
+pub(super) struct LinkState {
+    since: Mutex<Option<Instant>>,
+}
+
+impl LinkState {
+    /// Since when the peer is connected.
+    pub(super) fn connected_since(&self) -> Option<Instant> {
+        *self.since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, since: Option<Instant>) {
+        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+}
+
+impl Link {
+    /// Connects, sends, and connects again, until it is dropped.
+    pub(super) async fn run(mut self) {
+        let mut backoff = BACKOFF_MIN;
+        let mut attempt = 0_usize;
+        let mut warned = false;
+        loop {
+            let Some(url) = self.urls.get(attempt % self.urls.len().max(1)).cloned() else {
+                return;
+            };
+            attempt += 1;
+            let reason = match connect(&url).await {
+                Ok(channel) => {
+                    info!(peer.id = %self.to, peer.url = %url, "peer became active");
+                    backoff = BACKOFF_MIN;
+                    warned = false;
+                    self.state.set(Some(Instant::now()));
+                    let reason = self.stream(channel).await;
+                    self.state.set(None);
+                    info!(peer.id = %self.to, peer.url = %url, reason, "peer became inactive");
+                    reason
+                }
+                Err(error) => super::chain(&error),
+            };
+            if !warned {
+                warned = true;
+                warn!(peer.id = %self.to, peer.url = %url, error = reason, "peer is unreachable; retrying");
+            }
+            // What waited is stale by now; consensus is told and sends again what matters.
+            while self.messages.try_recv().is_ok() {}
+            drop(self.events.send(Event::Unreachable(self.to)).await);
+            tokio::time::sleep(backoff).await;
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+        }
+    }
+
+    /// Sends over one connection until it breaks; says why it did.
+    async fn stream(&mut self, channel: Channel) -> String {
+        let (batches, receiver) = mpsc::channel(STREAM_QUEUE);
+        let mut client = PeerClient::new(channel);
+        let call = client.messages(ReceiverStream::new(receiver));
+        let envelope = self.identity.envelope(self.to);
+        let messages = &mut self.messages;
+        let pump = async {
+            // The first batch, even without messages, makes the peer check who we are.
+            let mut next = Vec::new();
+            loop {
+                let batch = Batch { envelope: Some(envelope), messages: std::mem::take(&mut next) };
+                if batches.send(batch).await.is_err() {
+                    return;
+                }
+                if messages.recv_many(&mut next, BATCH_MESSAGES).await == 0 {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            ended = call => match ended {
+                Ok(_) => "closed by the peer".to_owned(),
+                Err(status) => status.message().to_owned(),
+            },
+            () = pump => {
+                debug!(peer.id = %self.to, "stream to the peer broke");
+                "stream broke".to_owned()
+            }
+        }
+    }
+}
+
+/// Opens an HTTP/2 connection to a peer.
+pub(super) async fn connect(url: &PeerUrl) -> Result<Channel, tonic::transport::Error> {
+    match endpoint(url) {
+        Some(endpoint) => endpoint.connect().await,
+        None => Endpoint::from_shared(url.to_string())?.connect().await,
+    }
+}
+
+/// How a peer is reached; `None` when the URL is none that HTTP knows.
+pub(super) fn endpoint(url: &PeerUrl) -> Option<Endpoint> {
+    let endpoint = Endpoint::from_shared(url.to_string()).ok()?;
+    let endpoint = endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(4 << 20)
+        .initial_connection_window_size(16 << 20);
+    Some(endpoint)
+}

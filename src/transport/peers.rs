@@ -1,0 +1,206 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::transport::Channel;
+
+use super::link::{self, Link, LinkState};
+use super::snapshot;
+use crate::membership::{ClusterId, MemberId, PeerUrl, Roster};
+use crate::proto::quorate::peer::Envelope;
+use crate::raft::{Index, Message};
+use crate::replica::Event;
+
+/// Messages that may wait for one peer. What does not fit is dropped and the peer counts as
+/// unreachable: consensus sends again what matters.
+const PEER_QUEUE: usize = 4096;
+
+/// `raft`'s number for the message that carries a snapshot.
+const KIND_SNAPSHOT: u32 = 7;
+
+/// The state at some index, chunk by chunk. Reading it blocks.
+pub type SnapshotChunks = Box<dyn Iterator<Item = std::io::Result<Bytes>> + Send>;
+
+/// Finds the snapshot of an index that was offered to consensus.
+pub type SnapshotSource = Arc<dyn Fn(Index) -> Option<SnapshotChunks> + Send + Sync>;
+
+/// The way to all other members: one ordered stream of messages to each.
+pub struct Peers {
+    identity: Identity,
+    events: mpsc::Sender<Event>,
+    snapshots: SnapshotSource,
+    links: ArcSwap<BTreeMap<MemberId, Peer>>,
+    /// Serializes changes of `links`.
+    change: Mutex<()>,
+    tasks: TaskTracker,
+    /// Messages come from threads outside of it.
+    runtime: tokio::runtime::Handle,
+    stop: CancellationToken,
+}
+
+impl std::fmt::Debug for Peers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Peers").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
+/// Who this member is to its peers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    pub cluster: ClusterId,
+    pub member: MemberId,
+}
+
+impl Identity {
+    /// The head of everything sent to `to`.
+    pub fn envelope(self, to: MemberId) -> Envelope {
+        Envelope { cluster_id: self.cluster.0, from: self.member.0, to: to.0 }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Peer {
+    urls: Vec<PeerUrl>,
+    queue: mpsc::Sender<Message>,
+    /// For single questions; connects when the first is asked.
+    channel: Option<Channel>,
+    state: Arc<LinkState>,
+    stop: CancellationToken,
+}
+
+impl Peers {
+    /// No peers yet; [`Self::update`] tells who they are. Must be called inside the runtime.
+    pub fn new(
+        identity: Identity,
+        events: mpsc::Sender<Event>,
+        snapshots: SnapshotSource,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            identity,
+            events,
+            snapshots,
+            links: ArcSwap::default(),
+            change: Mutex::new(()),
+            tasks: TaskTracker::new(),
+            runtime: tokio::runtime::Handle::current(),
+            stop,
+        })
+    }
+
+    /// Connects to new members, drops removed ones, and reconnects where URLs changed.
+    pub fn update(&self, roster: &Roster) {
+        let _one_at_a_time = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut links = BTreeMap::clone(&self.links.load());
+        let wanted: BTreeSet<MemberId> =
+            roster.members.keys().copied().filter(|id| *id != self.identity.member).collect();
+        links.retain(|id, peer| {
+            let same = roster.members.get(id).is_some_and(|entry| entry.peer_urls == peer.urls);
+            if !same {
+                peer.stop.cancel();
+            }
+            same
+        });
+        for id in wanted {
+            if let Some(entry) = roster.members.get(&id) {
+                links.entry(id).or_insert_with(|| self.connect(id, entry.peer_urls.clone()));
+            }
+        }
+        self.links.store(Arc::new(links));
+    }
+
+    /// Queues messages for their receivers; never waits.
+    pub fn send(&self, messages: Vec<Message>) {
+        if messages.is_empty() {
+            return;
+        }
+        let links = self.links.load();
+        for message in messages {
+            let to = MemberId(message.to);
+            let Some(peer) = links.get(&to) else { continue };
+            if message.kind == KIND_SNAPSHOT {
+                self.send_snapshot(to, peer, message);
+            } else if peer.queue.try_send(message).is_err() {
+                // A full event queue already has more urgent news than this.
+                drop(self.events.try_send(Event::Unreachable(to)));
+            }
+        }
+    }
+
+    /// Since when each peer is connected; `None` while it is not.
+    pub fn connected_since(&self) -> BTreeMap<MemberId, Option<Instant>> {
+        self.links.load().iter().map(|(id, peer)| (*id, peer.state.connected_since())).collect()
+    }
+
+    /// How many peers have been connected for at least `least`.
+    pub fn active(&self, least: Duration) -> usize {
+        let long = |since: &Option<Instant>| since.is_some_and(|since| since.elapsed() >= least);
+        self.connected_since().values().filter(|since| long(since)).count()
+    }
+
+    /// A channel for single questions to one member.
+    pub fn channel(&self, id: MemberId) -> Option<Channel> {
+        self.links.load().get(&id).and_then(|peer| peer.channel.clone())
+    }
+
+    /// Who this member is.
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// Waits until all links have ended; call after `stop` was cancelled.
+    pub async fn closed(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    fn connect(&self, to: MemberId, urls: Vec<PeerUrl>) -> Peer {
+        let (queue, messages) = mpsc::channel(PEER_QUEUE);
+        let state = Arc::new(LinkState::default());
+        let stop = self.stop.child_token();
+        let link = Link {
+            identity: self.identity,
+            to,
+            urls: urls.clone(),
+            messages,
+            events: self.events.clone(),
+            state: Arc::clone(&state),
+        };
+        let ended = stop.clone();
+        let run = async move {
+            tokio::select! {
+                () = ended.cancelled() => {}
+                () = link.run() => {}
+            }
+        };
+        self.tasks.spawn_on(run, &self.runtime);
+        let _inside = self.runtime.enter();
+        let channel = urls.first().and_then(link::endpoint).map(|to| to.connect_lazy());
+        Peer { urls, queue, channel, state, stop }
+    }
+
+    fn send_snapshot(&self, to: MemberId, peer: &Peer, message: Message) {
+        let index = Index(message.snapshot.as_ref().map_or(0, |meta| meta.index));
+        let chunks = (self.snapshots)(index);
+        let (identity, urls, events) = (self.identity, peer.urls.clone(), self.events.clone());
+        let stop = peer.stop.clone();
+        let run = async move {
+            let sent = async {
+                let Some(chunks) = chunks else { return false };
+                snapshot::send(identity, to, &urls, message, chunks).await
+            };
+            let delivered = tokio::select! {
+                () = stop.cancelled() => false,
+                delivered = sent => delivered,
+            };
+            // Only a stopped replica no longer listens.
+            drop(events.send(Event::SnapshotSent { to, delivered }).await);
+        };
+        self.tasks.spawn_on(run, &self.runtime);
+    }
+}

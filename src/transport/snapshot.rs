@@ -1,0 +1,69 @@
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tracing::{info, warn};
+
+use super::link::connect;
+use super::peers::{Identity, SnapshotChunks};
+use crate::membership::{MemberId, PeerUrl};
+use crate::proto::quorate::peer::peer_client::PeerClient;
+use crate::proto::quorate::peer::{SnapshotPart, snapshot_part::Part};
+use crate::raft::Message;
+
+/// Parts under way; reading the store waits for the network beyond it.
+const PARTS_QUEUE: usize = 8;
+
+/// Sends a snapshot: its announcement, its chunks, their checksum. True when the peer took it.
+pub(super) async fn send(
+    identity: Identity,
+    to: MemberId,
+    urls: &[PeerUrl],
+    announce: Message,
+    chunks: SnapshotChunks,
+) -> bool {
+    let index = announce.snapshot.as_ref().map_or(0, |meta| meta.index);
+    let (parts, receiver) = mpsc::channel(PARTS_QUEUE);
+    let reading = tokio::task::spawn_blocking(move || {
+        let envelope = Some(identity.envelope(to));
+        let part = |part| SnapshotPart { envelope, part: Some(part) };
+        if parts.blocking_send(part(Part::Announce(announce))).is_err() {
+            return Ok(());
+        }
+        let mut hash = Sha256::new();
+        for chunk in chunks {
+            let chunk = chunk?;
+            hash.update(&chunk);
+            if parts.blocking_send(part(Part::Chunk(chunk))).is_err() {
+                return Ok(());
+            }
+        }
+        let digest = Bytes::copy_from_slice(&hash.finalize());
+        // A receiver that is gone has given its reason to the call.
+        drop(parts.blocking_send(part(Part::Sha256(digest))));
+        std::io::Result::Ok(())
+    });
+    let calling = async {
+        let url = urls.first().ok_or_else(|| "the peer has no URL".to_owned())?;
+        let channel = connect(url).await.map_err(|error| super::chain(&error))?;
+        let parts = ReceiverStream::new(receiver);
+        let taken = PeerClient::new(channel).snapshot(parts).await;
+        taken.map(drop).map_err(|status| status.message().to_owned())
+    };
+    let (read, called) = tokio::join!(reading, calling);
+    let outcome = match read {
+        Ok(Ok(())) => called,
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    match outcome {
+        Ok(()) => {
+            info!(peer.id = %to, snapshot.index = index, "sent a snapshot");
+            true
+        }
+        Err(reason) => {
+            warn!(peer.id = %to, snapshot.index = index, error = reason, "snapshot was not delivered");
+            false
+        }
+    }
+}
