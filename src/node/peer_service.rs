@@ -114,6 +114,10 @@ impl PeerService {
     }
 }
 
+fn stopping() -> Status {
+    Status::unavailable("the node is stopping")
+}
+
 async fn blocking<T: Send + 'static, E: std::fmt::Display + Send + 'static>(
     work: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, Status> {
@@ -135,7 +139,13 @@ impl Peer for PeerService {
         request: Request<Streaming<Batch>>,
     ) -> Result<Response<MessagesClosed>, Status> {
         let mut batches = request.into_inner();
-        while let Some(batch) = batches.message().await? {
+        let stop = self.node.0.stop.clone();
+        loop {
+            let batch = tokio::select! {
+                () = stop.cancelled() => return Err(stopping()),
+                batch = batches.message() => batch?,
+            };
+            let Some(batch) = batch else { return Ok(Response::new(MessagesClosed {})) };
             let from = self.admit(batch.envelope.as_ref())?;
             for message in batch.messages {
                 if MemberId(message.from) != from {
@@ -144,7 +154,6 @@ impl Peer for PeerService {
                 self.pass(Event::Receive(message)).await?;
             }
         }
-        Ok(Response::new(MessagesClosed {}))
     }
 
     async fn snapshot(
