@@ -68,12 +68,7 @@ impl PeerService {
     }
 
     async fn pass(&self, event: Event) -> Result<(), Status> {
-        self.node
-            .0
-            .events
-            .send(event)
-            .await
-            .map_err(|_closed| Status::unavailable("the node is stopping"))
+        self.node.0.events.send(event).await.map_err(|_closed| stopping())
     }
 
     async fn take_snapshot(&self, parts: &mut Streaming<SnapshotPart>) -> Result<(), Status> {

@@ -214,8 +214,11 @@ impl Running {
         self.handle.0.failed.borrow().clone()
     }
 
-    /// Stops the threads in order and brings the state to disk.
+    /// Hands over the leadership, stops the threads in order and brings the state to disk.
     pub async fn close(mut self) {
+        if !self.handle.0.stop.is_cancelled() {
+            self.hand_over().await;
+        }
         self.handle.0.stop.cancel();
         self.tasks.shutdown().await;
         self.handle.0.peers.closed().await;
@@ -229,6 +232,25 @@ impl Running {
         });
         if joined.await.is_err() {
             warn!("the threads of the node were not joined");
+        }
+    }
+}
+
+impl Running {
+    /// Lets another member lead, so that clients need not wait for an election.
+    async fn hand_over(&self) {
+        let shared = &self.handle.0;
+        let connected = shared.peers.connected_since();
+        let roster = shared.roster.load_full();
+        let successor = roster.voters().find(|id| connected.get(id).is_some_and(Option::is_some));
+        if let Some(to) = successor
+            && self.handle.leads()
+        {
+            let transfer = self.handle.transfer_leadership(to);
+            match tokio::time::timeout(shared.config.election, transfer).await {
+                Ok(Ok(())) => info!(leader = %to, "leadership transferred"),
+                Ok(Err(_)) | Err(_) => warn!(leader = %to, "leadership was not transferred"),
+            }
         }
     }
 }
