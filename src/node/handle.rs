@@ -86,7 +86,11 @@ impl Handle {
 
     /// A response header with ids, term and current revision.
     pub fn header(&self) -> ResponseHeader {
-        let revision = self.state().revision();
+        self.header_at(self.state().revision())
+    }
+
+    /// A response header with a revision that is known already, without a look at the state.
+    pub fn header_at(&self, revision: i64) -> ResponseHeader {
         ResponseHeader {
             cluster_id: self.0.identity.cluster.0,
             member_id: self.0.identity.member.0,
@@ -111,7 +115,6 @@ impl Handle {
     pub fn status(&self) -> Status {
         let status = *self.0.status.borrow();
         let state = self.state();
-        let learner = |entry: &crate::membership::RosterEntry| entry.learner;
         Status {
             leader: status.leader,
             term: status.term,
@@ -120,8 +123,19 @@ impl Handle {
             applied: self.0.applied_index(),
             db_size: state.db_size(),
             db_size_in_use: state.db_size_in_use(),
-            learner: self.0.roster.load().members.get(&self.member_id()).is_some_and(learner),
+            learner: self.is_learner(),
         }
+    }
+
+    /// The leader this member follows, which may be itself.
+    pub fn leader(&self) -> Option<MemberId> {
+        self.0.status.borrow().leader
+    }
+
+    /// Whether this member receives the log without a vote.
+    pub fn is_learner(&self) -> bool {
+        let roster = self.0.roster.load();
+        roster.members.get(&self.member_id()).is_some_and(|entry| entry.learner)
     }
 
     pub fn limits(&self) -> &Limits {
@@ -131,6 +145,19 @@ impl Handle {
     /// The configuration the node runs with.
     pub fn config(&self) -> &Config {
         &self.0.config
+    }
+
+    /// Passes on what reading the state gave; an error that is this member's own ends the node.
+    pub fn check<T>(&self, read: Result<T, apply::Error>) -> Result<T, Error> {
+        if let Err(apply::Error::Storage(error)) = &read {
+            self.0.fail(format!("state: {error}"));
+        }
+        read.map_err(Error::from)
+    }
+
+    /// Waits until the node begins to stop.
+    pub async fn stopping(&self) {
+        self.0.stop.cancelled().await;
     }
 
     /// The watchers of this member.

@@ -30,7 +30,7 @@ impl From<Member> for pb::Member {
 impl Cluster {
     /// Membership has no revision, and etcd says 0.
     fn header(&self) -> Option<pb::ResponseHeader> {
-        Some(pb::ResponseHeader { revision: 0, ..self.0.header() })
+        Some(self.0.header_at(0))
     }
 
     async fn change(

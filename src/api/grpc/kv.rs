@@ -25,14 +25,15 @@ impl Kv {
     }
 
     async fn read(&self, request: &pb::RangeRequest) -> Result<pb::RangeResponse, Error> {
-        let mut scan = match self.begin(request)? {
+        let mut scan = match self.0.check(self.begin(request))? {
             Scan::Done(response) => return Ok(response),
             Scan::More(scan) => scan,
         };
         loop {
             // Others on this thread get their turn, and the state may move on.
             tokio::task::yield_now().await;
-            if scan.step(&self.0.state())? {
+            let done = scan.step(&self.0.state());
+            if self.0.check(done)? {
                 return Ok(scan.finish());
             }
         }
@@ -104,7 +105,8 @@ impl pb::kv_server::Kv for Kv {
             if !check::is_serializable(&request) {
                 self.0.linearize().await?;
             }
-            self.0.state().txn_read(&request)?
+            let read = self.0.state().txn_read(&request);
+            self.0.check(read)?
         } else {
             match self.0.propose(Op::Txn(request)).await? {
                 apply::Response::Txn(response) => response,

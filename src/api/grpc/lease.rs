@@ -88,7 +88,11 @@ impl pb::lease_server::Lease for Lease {
         let open = Some((self.0.clone(), request.into_inner()));
         let answers = unfold(open, async |open| {
             let (handle, mut requests) = open?;
-            let request = match requests.message().await {
+            let request = tokio::select! {
+                request = requests.message() => request,
+                () = handle.stopping() => Err(Error::Stopped.into()),
+            };
+            let request = match request {
                 Ok(Some(request)) => request,
                 Ok(None) => return None,
                 Err(status) => return Some((Err(status), None)),

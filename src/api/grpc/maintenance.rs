@@ -71,7 +71,7 @@ impl pb::maintenance_server::Maintenance for Maintenance {
         let hashed = tokio::task::spawn_blocking(move || {
             let state = handle.state();
             let hash_revision = if asked == 0 { state.revision() } else { asked };
-            let hash = state.hash_kv(hash_revision)?;
+            let hash = handle.check(state.hash_kv(hash_revision))?;
             Ok::<_, Error>((hash, hash_revision, state.compact_revision()))
         });
         let (hash, hash_revision, compact_revision) =

@@ -154,10 +154,10 @@ enum On {
 
 /// What every call is checked for before its handler looks at it, in etcd's order.
 fn admit(handle: &Handle, metadata: &MetadataMap, on: On) -> Result<(), Status> {
-    if on == On::Voters && handle.status().learner {
+    if on == On::Voters && handle.is_learner() {
         return Err(crate::node::Error::Learner.into());
     }
-    if needs_leader(metadata) && handle.status().leader.is_none() {
+    if needs_leader(metadata) && handle.leader().is_none() {
         return Err(crate::node::Error::NoLeader.into());
     }
     Ok(())
@@ -170,7 +170,7 @@ fn needs_leader(metadata: &MetadataMap) -> bool {
 
 /// A header with what only the node knows, and the revision of the response.
 fn header(handle: &Handle, from: Option<&ResponseHeader>) -> Option<ResponseHeader> {
-    Some(ResponseHeader { revision: from.map_or(0, |header| header.revision), ..handle.header() })
+    Some(handle.header_at(from.map_or(0, |header| header.revision)))
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ impl Check {
             Self::LinearizableRead => {
                 handle.linearize().await.map_err(|error| grpc::text(&error).to_owned())
             }
-            Self::NonLearner if handle.status().learner => Err("not supported for learner".into()),
+            Self::NonLearner if handle.is_learner() => Err("not supported for learner".into()),
             Self::NonLearner => Ok(()),
         }
     }

@@ -28,7 +28,7 @@ pub(super) async fn answer(
         failure(StatusCode::SERVICE_UNAVAILABLE, body)
     };
     if !serializable {
-        if handle.status().leader.is_none() {
+        if handle.leader().is_none() {
             return unhealthy("RAFT NO LEADER");
         }
         if let Err(error) = handle.linearize().await {

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tonic::{Status, Streaming};
 
-use super::super::in_library_words;
 use super::encode;
+use crate::api::grpc;
 use crate::apply;
 use crate::mvcc::{Event, KeyRange, StorageError};
 use crate::node::watch::{Delivery, Interest, Subscription};
@@ -77,10 +77,8 @@ impl Session {
     ) -> Self {
         let jitter = 1.0 + rand::random::<f64>() / 10.0;
         let progress = every(handle.limits().watch_progress_interval.mul_f64(jitter));
-        let leader = needs_leader.then(|| LeaderCheck {
-            ticks: every(Duration::from_secs(handle.min_lease_ttl().unsigned_abs()) * 2 / 3),
-            without: 0,
-        });
+        let leader = needs_leader
+            .then(|| LeaderCheck { ticks: every(handle.config().election), without: 0 });
         Self {
             subscription: handle.watches().subscribe(),
             handle,
@@ -99,7 +97,7 @@ impl Session {
     pub(super) async fn next(&mut self) -> Option<Result<pb::WatchResponse, Status>> {
         loop {
             if let Some(mut answer) = self.answers.pop_front() {
-                answer.header = super::super::header(&self.handle, answer.header.as_ref());
+                answer.header = grpc::header(&self.handle, answer.header.as_ref());
                 return Some(Ok(answer));
             }
             if self.ended {
@@ -131,11 +129,12 @@ impl Session {
             request = request => match request {
                 Ok(Some(request)) => self.request(request)?,
                 Ok(None) => self.requests = None,
-                Err(status) => return Err(in_library_words(&status).unwrap_or(status)),
+                Err(status) => return Err(grpc::in_library_words(&status).unwrap_or(status)),
             },
             delivery = self.subscription.next() => self.deliver(delivery)?,
             _ = self.progress.tick() => self.report_progress()?,
             _ = leader => self.check_leader()?,
+            () = self.handle.stopping() => return Err(Error::Stopped.into()),
             () = ready(()), if !self.behind.is_empty() => {
                 self.catch_up()?;
                 tokio::task::yield_now().await;
@@ -276,7 +275,8 @@ impl Session {
                 let previous = state.prev_kv(&event.kv.key, event.kv.mod_revision)?;
                 Ok::<_, StorageError>(encode::event(event, previous))
             };
-            wanted.map(with_previous).collect::<Result<_, _>>().map_err(apply::Error::from)?
+            let read: Result<_, _> = wanted.map(with_previous).collect();
+            self.handle.check(read.map_err(apply::Error::from))?
         } else {
             wanted.map(|event| encode::event(event, None)).collect()
         };
@@ -291,7 +291,7 @@ impl Session {
             ..Default::default()
         };
         if watcher.fragment {
-            let limit = self.handle.limits().max_request_bytes + super::super::MESSAGE_OVERHEAD;
+            let limit = self.handle.limits().max_request_bytes + grpc::MESSAGE_OVERHEAD;
             encode::fragments(response, limit, &mut self.answers);
         } else {
             self.answers.push_back(response);
@@ -320,7 +320,7 @@ impl Session {
                 });
                 return Ok(());
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return self.handle.check(Err(error)),
         };
         let events: Vec<Event> = events.into_iter().flat_map(|(_, events)| events).collect();
         self.send(watch, revision, next, &events)?;
@@ -377,7 +377,7 @@ impl Session {
 
     fn check_leader(&mut self) -> Result<(), Error> {
         let Some(check) = &mut self.leader else { return Ok(()) };
-        let present = self.handle.status().leader.is_some();
+        let present = self.handle.leader().is_some();
         check.without = if present { 0 } else { check.without + 1 };
         if check.without >= LEADERLESS { Err(Error::NoLeader) } else { Ok(()) }
     }
