@@ -289,7 +289,7 @@ async fn leases_are_granted_renewed_and_revoked() {
     assert_eq!(answers.message().await.unwrap().unwrap().ttl, 0);
     assert!(answers.message().await.unwrap().is_none());
     let revoke = pb::LeaseRevokeRequest { id: granted.id };
-    leases.lease_revoke(revoke.clone()).await.unwrap();
+    leases.lease_revoke(revoke).await.unwrap();
     let refused = leases.lease_revoke(revoke).await.unwrap_err();
     assert_eq!(words(&refused), (Code::NotFound, "etcdserver: requested lease not found"));
     node.stop().await;
