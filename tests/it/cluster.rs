@@ -76,6 +76,8 @@ fn a_restarted_node_catches_up() {
     let mut nodes = static_cluster(&[Flavor::Ours; 3], dir.path()).unwrap();
     nodes[2].kill();
     let client = nodes[0].client();
+    // It may have been the leader.
+    wait("a write without the killed node", || client.put("first", "v").ok());
     let puts: Vec<Put> =
         (0..200).map(|n| client.put(&format!("k{n}"), &format!("v{n}")).unwrap()).collect();
     nodes[2].start();
