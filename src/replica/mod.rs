@@ -85,6 +85,9 @@ pub struct Effects {
     pub persist: Option<Persist>,
     /// May be sent at once, before anything of `persist` is on disk.
     ///
+    /// Any message may be lost, late or out of order. One of kind propose must not arrive twice, since the request
+    /// would be applied twice: whoever sends does not send again what may have arrived.
+    ///
     /// A message of kind snapshot carries in `snapshot.data` what [`Event::SnapshotReady`] gave; its fate must be
     /// told by [`Event::SnapshotSent`], or the peer gets nothing more.
     pub send: Vec<Message>,

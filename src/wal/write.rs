@@ -210,6 +210,11 @@ impl<D: Disk> Wal<D> {
         self.segments.len()
     }
 
+    /// The disk below.
+    pub fn disk(&self) -> &D {
+        &self.disk
+    }
+
     /// Gives the disk back, without what was not synced.
     pub fn into_disk(self) -> D {
         self.disk

@@ -1,0 +1,89 @@
+use std::panic;
+
+use super::{Sabotage, run};
+
+/// Seeds of an ordinary test run: some thirty seconds of one core.
+const SEEDS: u64 = 2000;
+
+fn variable(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}=`{text}` is no number")))
+}
+
+/// Runs a seed, taking a panic for what it is: a violated invariant.
+fn outcome(
+    seed: u64,
+    sabotage: Sabotage,
+    story: &mut Vec<String>,
+) -> Result<super::Summary, String> {
+    panic::catch_unwind(panic::AssertUnwindSafe(|| run(seed, sabotage, story)))
+        .unwrap_or_else(|_| Err("panicked, see above".to_owned()))
+}
+
+#[test]
+fn clusters_keep_their_promises() {
+    if let Some(seed) = variable("QUORATE_SIM_SEED") {
+        let mut story = Vec::new();
+        let outcome = outcome(seed, Sabotage::None, &mut story);
+        for line in story {
+            println!("{line}");
+        }
+        println!("{outcome:?}");
+        assert!(outcome.is_ok(), "seed {seed} fails");
+        return;
+    }
+    let (first, seeds) = match variable("QUORATE_SIM_SEEDS") {
+        Some(seeds) => (u64::from(std::process::id()) << 32, seeds),
+        None => (0, SEEDS),
+    };
+    let (mut answered, mut operations, mut installed) = (0, 0, 0);
+    for seed in first..first + seeds {
+        match outcome(seed, Sabotage::None, &mut Vec::new()) {
+            Ok(summary) => {
+                answered += summary.answered;
+                operations += summary.operations;
+                installed += summary.installed_snapshots;
+            }
+            Err(error) => panic!(
+                "{error}\nreplay with: QUORATE_SIM_SEED={seed} cargo test --lib sim:: -- --nocapture"
+            ),
+        }
+    }
+    println!("{seeds} seeds, {operations} operations, {answered} answered, {installed} snapshots");
+    // A simulation in which nothing happens proves nothing.
+    assert!(answered * 2 > operations, "{answered} of {operations} operations were answered");
+    assert!(installed > 0);
+}
+
+#[test]
+fn one_seed_is_one_run() {
+    for seed in 0..3 {
+        let runs = [0, 1].map(|_| {
+            let mut story = Vec::new();
+            (run(seed, Sabotage::None, &mut story), story)
+        });
+        assert_eq!(runs[0], runs[1]);
+    }
+}
+
+/// The first complaint about a broken rule within some seeds.
+fn complaint(sabotage: Sabotage, seeds: u64) -> String {
+    let fails = |seed| outcome(seed, sabotage, &mut Vec::new()).err();
+    (0..seeds).find_map(fails).unwrap_or_else(|| panic!("{sabotage:?} went unnoticed"))
+}
+
+#[test]
+fn reads_without_a_read_index_are_noticed() {
+    let complaint = complaint(Sabotage::ReadLocally, 50);
+    assert!(complaint.starts_with("linearizability"), "{complaint}");
+}
+
+#[test]
+fn acknowledging_before_the_disk_is_noticed() {
+    complaint(Sabotage::AcknowledgeEarly, 100);
+}
+
+#[test]
+fn forgotten_votes_are_noticed() {
+    complaint(Sabotage::ForgetVotes, 100);
+}
