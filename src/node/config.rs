@@ -3,6 +3,9 @@ use std::time::Duration;
 
 use crate::membership::{ClusterId, MemberId, Roster};
 
+/// What a request may take besides waiting for elections.
+const REQUEST_TIME: Duration = Duration::from_secs(5);
+
 /// What a node needs to run once it knows which cluster it belongs to.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -66,6 +69,17 @@ impl Config {
     /// Holds the log.
     pub fn log_dir(&self) -> PathBuf {
         self.wal_dir.clone().unwrap_or_else(|| self.member_dir().join("wal"))
+    }
+
+    /// How long a request may take: etcd's five seconds and two elections.
+    pub fn request_timeout(&self) -> Duration {
+        REQUEST_TIME + 2 * self.election
+    }
+
+    /// The same in heartbeats.
+    pub fn request_ticks(&self) -> u32 {
+        let ticks = self.request_timeout().as_millis() / self.heartbeat.as_millis().max(1);
+        u32::try_from(ticks).unwrap_or(u32::MAX)
     }
 
     /// Heartbeats that fit into one election timeout; never less than two.

@@ -18,8 +18,6 @@ use crate::replica::Event;
 
 /// Committed entries that may wait to be applied before new requests are refused.
 const MAX_APPLY_LAG: u64 = 5000;
-/// What a request may take besides waiting for an election.
-const REQUEST_TIME: Duration = Duration::from_secs(5);
 
 /// What services hold of a node.
 #[derive(Debug, Clone)]
@@ -229,9 +227,9 @@ impl Handle {
         if self.leads() { self.0.leases.expired() } else { Vec::new() }
     }
 
-    /// How long a request may take: etcd's five seconds and two elections.
+    /// How long a request may take.
     pub fn timeout(&self) -> Duration {
-        REQUEST_TIME + 2 * self.0.config.election
+        self.0.config.request_timeout()
     }
 
     fn admit(&self) -> Result<(u64, oneshot::Receiver<Answer>), Error> {

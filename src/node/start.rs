@@ -315,6 +315,7 @@ fn replica_config(
         seed: rand::random(),
         max_learners: config.max_learners,
         max_queued: MAX_QUEUED,
+        request_ticks: config.request_ticks(),
         catchup_entries: config.catchup_entries,
     }
 }

@@ -227,8 +227,8 @@ impl Machine {
             number: ready.number(),
             hard_state,
             must_sync: ready.must_sync(),
-            send: to_wire(ready.take_messages()),
-            then_send: to_wire(ready.take_persisted_messages()),
+            send: self.to_wire(ready.take_messages()),
+            then_send: self.to_wire(ready.take_persisted_messages()),
             committed: ready
                 .take_committed_entries()
                 .into_iter()
@@ -253,6 +253,19 @@ impl Machine {
         view.append(entries);
         self.node.advance_append_async(ready);
         Some(out)
+    }
+
+    /// Forwarded proposals carry the term in which they were made, so that no leader of a later one takes
+    /// them; the wrapped crate leaves that field unused.
+    fn to_wire(&self, messages: Vec<eraftpb::Message>) -> Vec<Message> {
+        let convert = |message| {
+            let mut message = convert::message_to_wire(message);
+            if message.kind == kind::PROPOSE {
+                message.log_term = self.node.raft.term;
+            }
+            message
+        };
+        messages.into_iter().map(convert).collect()
     }
 
     /// Whether everything handed out so far that matters is on disk, so that nothing has to wait for it.
@@ -442,10 +455,6 @@ impl Machine {
         self.timeout = self.election_ticks + usize::try_from(spread).expect("below a usize");
         self.node.raft.set_randomized_election_timeout(self.timeout);
     }
-}
-
-fn to_wire(messages: Vec<eraftpb::Message>) -> Vec<Message> {
-    messages.into_iter().map(convert::message_to_wire).collect()
 }
 
 /// The payloads of a forwarded proposal that passed [`Machine::check`].

@@ -25,6 +25,8 @@ pub struct Config {
     pub max_learners: usize,
     /// Proposals that wait for a leader; further ones are refused.
     pub max_queued: usize,
+    /// Ticks after which a client gives up; until then a request lost with its leader is proposed again.
+    pub request_ticks: u32,
     /// Applied entries kept in memory for slow followers.
     pub catchup_entries: u64,
 }

@@ -12,7 +12,7 @@ use crate::membership::{MemberId, Roster};
 use crate::proto::quorate::replica::MembershipChange;
 use crate::raft::{
     self, Draw, Entry, Index, Machine, Message, Payload, PeerProgress, Ready, Rejected, Role,
-    SnapshotMeta, kind,
+    SnapshotMeta, Term, kind,
 };
 
 /// Committed entries that may wait to be applied; while there are more, proposals are refused.
@@ -65,7 +65,7 @@ impl Replica {
             machine,
             max_learners: config.max_learners,
             catchup_entries: config.catchup_entries,
-            proposals: Proposals::new(config.max_queued),
+            proposals: Proposals::new(config.max_queued, config.request_ticks),
             reads: Reads::new(config.id, run, 2 * config.heartbeat_ticks),
             batch: 0,
             unpersisted: VecDeque::new(),
@@ -162,6 +162,7 @@ impl Replica {
 
     fn tick(&mut self) {
         self.machine.tick();
+        self.proposals.tick();
         self.reads.tick();
         self.snapshot_due_ticks = self.snapshot_due_ticks.saturating_sub(1);
     }
@@ -180,8 +181,8 @@ impl Replica {
 
     fn receive(&mut self, message: Message) {
         let (from, message_kind) = (MemberId(message.from), message.kind);
-        let taken = if message_kind == kind::PROPOSE && self.machine.role() == Role::Leader {
-            self.machine.check(&message).map(|()| self.take_forwarded(message))
+        let taken = if message_kind == kind::PROPOSE {
+            self.machine.check(&message).and_then(|()| self.take_forwarded(message))
         } else {
             self.machine.receive(message)
         };
@@ -201,17 +202,23 @@ impl Replica {
     }
 
     /// Forwarded proposals queue with our own. What finds no room is lost, as it may be on the way.
-    fn take_forwarded(&mut self, message: Message) {
+    /// They are taken in the term in which they were made or not at all (see [`Proposals`]).
+    fn take_forwarded(&mut self, message: Message) -> Result<(), Rejected> {
+        let term = Term(message.log_term);
+        if self.machine.role() != Role::Leader || self.machine.term() != term {
+            return Err(Rejected::NotLeader);
+        }
         for payload in raft::proposed(message) {
             let lost = match payload {
                 Payload::Empty => continue,
-                Payload::Request(request) => self.proposals.push_request(request).is_err(),
+                Payload::Request(request) => self.proposals.push_forwarded(request, term).is_err(),
                 Payload::Membership(change) => self.proposals.push_change(change).is_err(),
             };
             if lost {
                 self.rejected += 1;
             }
         }
+        Ok(())
     }
 
     fn persisted(&mut self, batch: u64) {
@@ -222,6 +229,7 @@ impl Replica {
                 // What was held back is part of the new snapshot's state, or comes again behind it.
                 self.held.retain(|entry| entry.index > meta.index);
                 self.installing = Some(meta.index);
+                self.proposals.forget();
                 self.pending.committed.push(Committed::Snapshot { meta, data });
             }
         }
@@ -300,6 +308,10 @@ impl Replica {
         }
         let Some(last) = entries.last().map(|entry| entry.index) else { return };
         for Entry { term, index, payload } in entries {
+            self.proposals.term_committed(term);
+            if let Payload::Request(request) = &payload {
+                self.proposals.committed(request);
+            }
             out.push(match payload {
                 Payload::Empty => Committed::Request { index, term, data: Bytes::new() },
                 Payload::Request(data) => Committed::Request { index, term, data },

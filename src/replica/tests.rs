@@ -34,6 +34,7 @@ fn config(id: u64, roster: &Roster, founder: bool) -> Config {
         seed: id,
         max_learners: 1,
         max_queued: 16,
+        request_ticks: 70,
         catchup_entries: 100,
     }
 }
