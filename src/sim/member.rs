@@ -92,6 +92,7 @@ impl Member {
             seed: draw.number(),
             max_learners: 1,
             max_queued: 8,
+            request_ticks: 70,
             catchup_entries: draw.below(20),
         })
         .map_err(|error| format!("durability: {} cannot restart: {error}", self.id))?;
