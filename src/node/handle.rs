@@ -179,6 +179,15 @@ impl Handle {
         Ok(self.0.leases.remaining(id))
     }
 
+    /// All leases: on the leader soonest to expire first, elsewhere ascending by id, since only the
+    /// leader knows how long they live.
+    pub fn leases(&self) -> Vec<LeaseId> {
+        if self.leads() {
+            return self.0.leases.by_expiry();
+        }
+        self.state().leases().iter().map(|(id, _)| id).collect()
+    }
+
     /// The smallest TTL a lease may have, in seconds; it follows from the election timeout.
     pub fn min_lease_ttl(&self) -> i64 {
         let ticks = self.0.config.election_ticks();

@@ -73,6 +73,11 @@ impl LeaseClock {
         self.lock().expired(now, REVOKE_AT_ONCE)
     }
 
+    /// All leases, soonest to expire first; empty unless this member leads.
+    pub(super) fn by_expiry(&self) -> Vec<LeaseId> {
+        self.lock().by_expiry().collect()
+    }
+
     fn now(&self) -> Duration {
         self.started.elapsed()
     }

@@ -126,8 +126,7 @@ impl pb::lease_server::Lease for Lease {
         request: Request<pb::LeaseLeasesRequest>,
     ) -> Result<Response<pb::LeaseLeasesResponse>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
-        let leases: Vec<(LeaseId, i64)> = self.0.state().leases().iter().collect();
-        let leases = leases.into_iter().map(|(id, _)| pb::LeaseStatus { id: id.0 }).collect();
+        let leases = self.0.leases().into_iter().map(|id| pb::LeaseStatus { id: id.0 }).collect();
         Ok(Response::new(pb::LeaseLeasesResponse { header: Some(self.0.header()), leases }))
     }
 }

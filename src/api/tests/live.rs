@@ -112,7 +112,9 @@ struct Watching {
 impl Watching {
     async fn open(channel: &Channel) -> Self {
         let (requests, outgoing) = mpsc::channel(16);
-        let mut client = WatchClient::new(channel.clone());
+        let client = WatchClient::new(channel.clone());
+        // A slice of history may be larger than what clients take by default.
+        let mut client = client.max_decoding_message_size(usize::MAX);
         let answers = client.watch(ReceiverStream::new(outgoing)).await.unwrap().into_inner();
         Self { requests, answers }
     }
@@ -216,6 +218,35 @@ async fn a_watcher_reads_history_and_goes_on_live() {
             seen += 1;
         }
     }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_does_not_read_falls_behind_and_misses_nothing() {
+    const EVENTS: i64 = 24;
+    let node = Node::start().await;
+    let channel = node.channel().await;
+    // Its own connection: what nobody reads here must not hold up the writes.
+    let mut watching = Watching::open(&node.channel().await).await;
+    watching.create(watch("a", 0)).await;
+    assert!(watching.next().await.created);
+    let watches = node.running.handle().watches();
+    assert_eq!(watches.in_step(), 1);
+    let value = "x".repeat(1 << 20);
+    for _ in 0..EVENTS {
+        node.put(&channel, "a", &value).await;
+    }
+    assert_eq!(watches.in_step(), 0);
+    let mut revision = 1;
+    while revision < EVENTS + 1 {
+        for event in watching.events().await {
+            revision += 1;
+            assert_eq!(event.kv.unwrap().mod_revision, revision);
+        }
+    }
+    node.put(&channel, "a", "small").await;
+    assert_eq!(watching.events().await[0].kv.as_ref().unwrap().value, "small");
+    assert_eq!(watches.in_step(), 1);
     node.stop().await;
 }
 

@@ -16,8 +16,10 @@ use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::watch_create_request::FilterType;
 use crate::proto::etcdserverpb::watch_request::RequestUnion;
 
-/// Revisions of history read at once: as long as the state may be kept from changing.
-const SLICE: usize = 250;
+/// Revisions of history read at once at first, and at most: as long as the state may be kept from changing.
+const SLICE: (usize, usize) = (16, 1000);
+/// What a slice should hold, in bytes of keys and values; the next one is cut or stretched for it.
+const SLICE_BYTES: usize = 1 << 20;
 /// The watch id of an answer that is about no watcher, or about all of them.
 const NO_WATCH: i64 = -1;
 /// Deliveries dealt with for one progress message; events that come faster than that are progress enough.
@@ -40,6 +42,8 @@ pub(super) struct Session {
     watchers: BTreeMap<i64, Watcher>,
     /// Those that read the store, in turn.
     behind: VecDeque<i64>,
+    /// Revisions that the next of them reads.
+    slice: usize,
     next_id: i64,
     answers: VecDeque<pb::WatchResponse>,
     progress: Interval,
@@ -85,6 +89,7 @@ impl Session {
             requests: Some(requests),
             watchers: BTreeMap::new(),
             behind: VecDeque::new(),
+            slice: SLICE.0,
             next_id: 0,
             answers: VecDeque::new(),
             progress,
@@ -305,7 +310,7 @@ impl Session {
         let Some(watcher) = self.watchers.get_mut(&watch) else { return Ok(()) };
         let state = self.handle.state();
         let (revision, compacted) = (state.revision(), state.compact_revision());
-        let read = state.events(&watcher.interest.range, watcher.next, SLICE);
+        let read = state.events(&watcher.interest.range, watcher.next, self.slice);
         drop(state);
         let (events, next) = match read {
             Ok(read) => read,
@@ -323,6 +328,12 @@ impl Session {
             Err(error) => return self.handle.check(Err(error)),
         };
         let events: Vec<Event> = events.into_iter().flat_map(|(_, events)| events).collect();
+        let bytes: usize =
+            events.iter().map(|event| event.kv.key.len() + event.kv.value.len()).sum();
+        self.slice = match bytes {
+            0..=SLICE_BYTES => (self.slice * 2).min(SLICE.1),
+            _ => (self.slice / 4).max(1),
+        };
         self.send(watch, revision, next, &events)?;
         let Some(watcher) = self.watchers.get_mut(&watch) else { return Ok(()) };
         watcher.in_step = next > revision && self.subscription.join(watch, &watcher.interest, next);
