@@ -19,7 +19,9 @@
 //! Services hold a [`Handle`] and nothing else of this module.
 
 mod apply_loop;
+pub mod bootstrap;
 mod config;
+mod data_dir;
 mod error;
 mod flusher;
 mod handle;
@@ -28,6 +30,7 @@ mod lease_desk;
 mod log_loop;
 mod metrics;
 mod peer_service;
+pub mod proxy;
 mod publish;
 mod reads;
 mod reconfigure;
@@ -39,7 +42,9 @@ mod tests;
 mod waiters;
 pub mod watch;
 
+pub use bootstrap::Start;
 pub use config::{Config, Founding, Limits};
+pub use data_dir::{DataDir, DataDirError};
 pub use error::Error;
 pub use handle::{Handle, Status};
 pub use start::{Running, StartError, start};

@@ -50,6 +50,11 @@ impl Bound {
     pub fn address(&self) -> SocketAddr {
         self.address
     }
+
+    /// The socket, for traffic that is not HTTP.
+    pub fn into_listener(self) -> TcpListener {
+        self.listener
+    }
 }
 
 /// Serves HTTP/1.1 and HTTP/2 (prior knowledge) until `stop`, then lets open requests finish.
