@@ -178,7 +178,8 @@ pub(super) async fn resolve_patiently(host: &str) -> io::Result<IpAddr> {
 async fn lookup(host: &str) -> io::Result<IpAddr> {
     let addresses: Vec<IpAddr> =
         tokio::net::lookup_host((host, 0)).await?.map(|address| address.ip()).collect();
-    let preferred = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first());
+    let preferred =
+        addresses.iter().find(|address| address.is_ipv4()).or_else(|| addresses.first());
     preferred.copied().ok_or_else(|| io::Error::other("no such host"))
 }
 

@@ -5,9 +5,10 @@ use tracing::level_filters::LevelFilter;
 
 use super::values::Values;
 use super::{Note, Problem, check};
+use crate::api::Cors;
 use crate::discovery::Request;
 use crate::membership::PeerUrl;
-use crate::node;
+use crate::node::{self, proxy::ProxyOptions};
 use crate::telemetry;
 
 /// The store may grow to this size when nothing else is said.
@@ -27,22 +28,15 @@ pub struct Settings {
     pub bootstrap_flags: Vec<&'static str>,
     /// Become a proxy when the cluster of the token is full.
     pub proxy_when_full: bool,
-    pub proxy: ProxySettings,
+    pub proxy: ProxyOptions,
     pub listen_peer_urls: Vec<PeerUrl>,
     /// Includes the listeners for clients that speak HTTP only.
     pub listen_client_urls: Vec<PeerUrl>,
     pub listen_metrics_urls: Vec<PeerUrl>,
+    pub cors: Cors,
     pub log: telemetry::Options,
     /// To be logged as soon as there is a log.
     pub notes: Vec<Note>,
-}
-
-/// How a surplus node treats the members it forwards to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ProxySettings {
-    pub failure_wait: Duration,
-    pub refresh_interval: Duration,
-    pub dial_timeout: Duration,
 }
 
 /// Composes the settings; what is wrong goes to `problems`.
@@ -62,7 +56,7 @@ pub(super) fn settle(
         bootstrap: check::bootstrap(values, problems),
         bootstrap_flags: check::bootstrap_flags(values),
         proxy_when_full: values.text("discovery-fallback") == "proxy",
-        proxy: ProxySettings {
+        proxy: ProxyOptions {
             failure_wait: milliseconds("proxy-failure-wait"),
             refresh_interval: milliseconds("proxy-refresh-interval"),
             dial_timeout: milliseconds("proxy-dial-timeout"),
@@ -70,6 +64,7 @@ pub(super) fn settle(
         listen_peer_urls: values.urls("listen-peer-urls"),
         listen_client_urls,
         listen_metrics_urls: values.urls("listen-metrics-urls"),
+        cors: cors(&values.text("cors")),
         log: logging(values, &mut notes),
         node: node_config(values),
         notes,
@@ -118,6 +113,15 @@ fn node_config(values: &Values) -> node::Config {
             },
         },
     }
+}
+
+/// Which browser origins may read answers; `*` anywhere in the list means all.
+fn cors(text: &str) -> Cors {
+    let origins: Vec<String> = text.split(',').map(|origin| origin.trim().to_owned()).collect();
+    if text.is_empty() || origins.iter().any(|origin| origin == "*") {
+        return Cors::Any;
+    }
+    Cors::Origins(origins)
 }
 
 fn logging(values: &Values, notes: &mut Vec<Note>) -> telemetry::Options {

@@ -60,6 +60,9 @@ fn parse_urls(text: &str) -> Result<Vec<PeerUrl>, String> {
         if url.trim().starts_with("unix://") || url.trim().starts_with("unixs://") {
             return Err(format!("unix sockets are not served by this release: {url}"));
         }
+        if url.contains("://:") {
+            return Err(format!("must be \"host:port\" (unexpected empty host ({url}))"));
+        }
         PeerUrl::parse(url).map_err(|error| error.to_string())
     };
     text.split(',').filter(|url| !url.trim().is_empty()).map(parse).collect()
@@ -137,6 +140,11 @@ mod tests {
                 Kind::Urls,
                 "127.0.0.1:1",
                 "parse \"127.0.0.1:1\": first path segment in URL cannot contain colon",
+            ),
+            (
+                Kind::Urls,
+                "http://:3001",
+                "must be \"host:port\" (unexpected empty host (http://:3001))",
             ),
             (
                 Kind::Urls,

@@ -62,7 +62,7 @@ impl Names {
 
     /// The SRV records of a name, by priority. Targets come without the trailing dot.
     pub(super) async fn services(&self, name: &str) -> Result<Vec<Record>, String> {
-        let lookup = self.resolver.0.lookup(self.name(name)?, RecordType::SRV).await;
+        let lookup = self.resolver.0.lookup(parse(name)?, RecordType::SRV).await;
         let lookup = lookup.map_err(|error| self.failed(name, &error))?;
         let record = |data: &RData| match data {
             RData::SRV(srv) => Some(Record {
@@ -87,17 +87,13 @@ impl Names {
         if let Ok(address) = host.parse() {
             return Ok(vec![address]);
         }
-        let lookup = self.resolver.0.lookup_ip(self.name(host)?).await;
+        let lookup = self.resolver.0.lookup_ip(parse(host)?).await;
         let addresses: Vec<IpAddr> =
             lookup.map_err(|error| self.failed(host, &error))?.iter().collect();
         if addresses.is_empty() {
             return Err(format!("lookup {host} on {}: no such host", self.server));
         }
         Ok(addresses)
-    }
-
-    fn name(&self, text: &str) -> Result<Name, String> {
-        Name::from_utf8(text).map_err(|error| format!("lookup {text}: {error}"))
     }
 
     /// The words that Go's resolver has for it.
@@ -110,6 +106,10 @@ impl Names {
         };
         format!("lookup {name} on {}: {reason}", self.server)
     }
+}
+
+fn parse(name: &str) -> Result<Name, String> {
+    Name::from_utf8(name).map_err(|error| format!("lookup {name}: {error}"))
 }
 
 /// The first server of resolv.conf.

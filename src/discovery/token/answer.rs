@@ -21,7 +21,7 @@ pub(super) struct Answer {
 pub(super) struct Node {
     pub(super) key: String,
     pub(super) value: Option<String>,
-    pub(super) nodes: Option<Vec<Node>>,
+    pub(super) nodes: Option<Vec<Self>>,
     #[serde(rename = "createdIndex")]
     pub(super) created_index: Option<u64>,
     #[serde(rename = "modifiedIndex")]

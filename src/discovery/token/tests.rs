@@ -191,7 +191,7 @@ fn answer(status: u16, index: Option<u64>, body: String) -> Response {
 }
 
 fn broken() -> Response {
-    let chunks = [Ok(Bytes::from("{\"act")), Err(std::io::Error::other("killed"))];
+    let chunks = [Ok(Bytes::from("{\"act")), Err(io::Error::other("killed"))];
     Response::new(Body::from_stream(futures_util::stream::iter(chunks)))
 }
 

@@ -28,7 +28,7 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("cipher-suites", Text, "", Silent, "TLS cipher suites; TLS comes with a later release."),
     flag("tls-min-version", Word(&["", "TLS1.2", "TLS1.3"]), "TLS1.2", Silent, "Oldest TLS version; TLS comes with a later release."),
     flag("tls-max-version", Word(&["", "TLS1.2", "TLS1.3"]), "", Silent, "Newest TLS version; TLS comes with a later release."),
-    flag("cors", Text, "*", Warn("no CORS headers are sent in this release"), "Origins that browsers may call from."),
+    flag("cors", Text, "*", Honoured, "Origins that browsers may call from."),
     flag("host-whitelist", Text, "*", Refuse("checking the Host header comes with a later release; without it the listed hosts would not be enforced"), "Host headers that are accepted."),
 ];
 

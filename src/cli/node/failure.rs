@@ -1,0 +1,101 @@
+use tracing::{error, info, warn};
+
+use crate::discovery::{self, TokenTrouble};
+use crate::node::bootstrap::BootstrapError;
+use crate::node::{DataDirError, StartError};
+use crate::transport::ListenError;
+
+/// Why the node stopped before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error("{}", source)]
+    Bootstrap {
+        source: BootstrapError,
+        discovery_url: Option<String>,
+        name: String,
+        data_dir: String,
+    },
+    #[error("the node cannot start")]
+    Start(#[from] StartError),
+    #[error("signals cannot be received")]
+    Signals(#[from] std::io::Error),
+    #[error("{reason}")]
+    Stopped { reason: String },
+}
+
+impl Failure {
+    /// Writes the lines that etcd writes, and what to do about it.
+    pub(super) fn log(&self) {
+        let text = chain(self);
+        match self {
+            Self::Bootstrap {
+                source: BootstrapError::Discovery(error),
+                discovery_url,
+                name,
+                data_dir,
+            } => {
+                match (error.token_trouble(), discovery_url) {
+                    (Some(trouble), Some(url)) => {
+                        let url = discovery::redact(url);
+                        explain_token(trouble, &text, &url, name, data_dir);
+                    }
+                    _ => error!(error = text, "discovery failed"),
+                }
+                if let Some(advice) = error.advice() {
+                    warn!(advice, "how to go on");
+                }
+            }
+            Self::Stopped { .. } => error!(error = text, "the node cannot go on"),
+            _ => error!(error = text, "failed to start"),
+        }
+    }
+}
+
+/// The lines that etcd ends with when a token did not lead into a cluster.
+fn explain_token(trouble: TokenTrouble, text: &str, url: &str, name: &str, data_dir: &str) {
+    match trouble {
+        TokenTrouble::DuplicateId => {
+            error!(discovery_token = url, error = text, "failed to start etcd");
+            warn!(discovery_token = url, name, "member has been registered with discovery service");
+            warn!(data_dir, "but could not find valid cluster configuration");
+            warn!("check data dir if previous bootstrap succeeded");
+            warn!("or use a new discovery token if previous bootstrap failed");
+        }
+        TokenTrouble::DuplicateName => {
+            error!(
+                discovery_token = url,
+                error = text,
+                "member with duplicated name has already been registered"
+            );
+            warn!("cURL the discovery token URL for details");
+            warn!("do not reuse discovery token; generate a new one to bootstrap a cluster");
+        }
+        TokenTrouble::Other => {
+            error!(
+                discovery_token = url,
+                error = text,
+                "failed to bootstrap; discovery token was already used"
+            );
+            info!("do not reuse discovery token; generate a new one to bootstrap a cluster");
+        }
+    }
+}
+
+/// An error and all that caused it, in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        // A transparent wrapper says what its source says.
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,86 @@
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::failure::Failure;
+use super::listeners::Listeners;
+use super::notify;
+use crate::api;
+use crate::config::node::Settings;
+use crate::node::{self, DataDir, Founding, Running, bootstrap};
+use crate::transport::{Bound, serve};
+
+/// Runs the member and serves it, until it is told to stop or cannot go on.
+pub(super) async fn run(
+    settings: Settings,
+    dir: &DataDir,
+    listeners: Listeners,
+    founding: Option<Founding>,
+    stop: CancellationToken,
+) -> Result<(), Failure> {
+    let restarted = founding.is_none();
+    let config = node::Config { founding, ..settings.node };
+    let name = config.name.clone();
+    let running = node::start(config, stop.clone())?;
+    bootstrap::settled(dir);
+    let handle = running.handle().clone();
+    if restarted && !settings.bootstrap_flags.is_empty() {
+        warn!(
+            flags = settings.bootstrap_flags.join(","),
+            member.id = %handle.member_id(),
+            cluster.id = %handle.cluster_id(),
+            data_dir = %dir.path().display(),
+            "bootstrap flags are ignored: data dir holds member {} of cluster {}",
+            handle.member_id(),
+            handle.cluster_id()
+        );
+    }
+    let Listeners { peer, client, metrics } = listeners;
+    let mut servers = JoinSet::new();
+    let peers = api::peer_router(handle.clone()).merge(running.peer_router());
+    for bound in peer {
+        info!(address = %bound.address(), "serving peer traffic");
+        servers.spawn(serve(bound, peers.clone(), stop.clone()));
+    }
+    for bound in metrics {
+        info!(address = %bound.address(), "serving metrics");
+        servers.spawn(serve(bound, api::metrics_router(handle.clone()), stop.clone()));
+    }
+    let options = api::Options { cors: settings.cors };
+    let reason = tokio::select! {
+        () = running.ready() => {
+            let router = api::client_router(handle, options);
+            serve_clients(client, &router, &mut servers, &stop);
+            running.ended().await
+        }
+        reason = running.ended() => reason,
+    };
+    close(running, servers, &name, &stop).await;
+    reason.map_or(Ok(()), |reason| Err(Failure::Stopped { reason }))
+}
+
+fn serve_clients(
+    client: Vec<Bound>,
+    router: &axum::Router,
+    servers: &mut JoinSet<()>,
+    stop: &CancellationToken,
+) {
+    info!("ready to serve client requests");
+    for bound in client {
+        info!(
+            traffic = "grpc+http",
+            address = %bound.address(),
+            "serving client traffic insecurely; this is strongly discouraged!"
+        );
+        servers.spawn(serve(bound, router.clone(), stop.clone()));
+    }
+    notify::ready();
+}
+
+async fn close(running: Running, mut servers: JoinSet<()>, name: &str, stop: &CancellationToken) {
+    info!(name, "closing etcd server");
+    stop.cancel();
+    while servers.join_next().await.is_some() {}
+    running.close().await;
+    info!(name, "closed etcd server");
+}
