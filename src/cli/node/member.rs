@@ -21,7 +21,8 @@ pub(super) async fn run(
     let restarted = founding.is_none();
     let config = node::Config { founding, ..settings.node };
     let name = config.name.clone();
-    let running = node::start(config, stop.clone())?;
+    // The node stops after its listeners were told to, so that it can still hand over the leadership.
+    let running = node::start(config, CancellationToken::new())?;
     bootstrap::settled(dir);
     let handle = running.handle().clone();
     if restarted && !settings.bootstrap_flags.is_empty() {
@@ -51,12 +52,20 @@ pub(super) async fn run(
         () = running.ready() => {
             let router = api::client_router(handle, options);
             serve_clients(client, &router, &mut servers, &stop);
-            running.ended().await
+            ended(&running, &stop).await
         }
-        reason = running.ended() => reason,
+        reason = ended(&running, &stop) => reason,
     };
     close(running, servers, &name, &stop).await;
     reason.map_or(Ok(()), |reason| Err(Failure::Stopped { reason }))
+}
+
+/// Waits for the signal to stop, or for the node to fail; why in the second case.
+async fn ended(running: &Running, stop: &CancellationToken) -> Option<String> {
+    tokio::select! {
+        reason = running.ended() => reason,
+        () = stop.cancelled() => None,
+    }
 }
 
 fn serve_clients(
@@ -79,8 +88,8 @@ fn serve_clients(
 
 async fn close(running: Running, mut servers: JoinSet<()>, name: &str, stop: &CancellationToken) {
     info!(name, "closing etcd server");
+    running.close().await;
     stop.cancel();
     while servers.join_next().await.is_some() {}
-    running.close().await;
     info!(name, "closed etcd server");
 }
