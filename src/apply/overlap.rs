@@ -9,8 +9,9 @@ use pb::request_op::Request as Op;
 ///
 /// No key may be put twice, or put and deleted, by operations that can run together. The same key
 /// in then and else of one nested transaction is fine, since only one of them runs; so are
-/// overlapping deletions. Quirk kept from etcd: what an earlier nested transaction puts is not held
-/// against what a later one deletes.
+/// overlapping deletions. Quirks kept from etcd: what an earlier nested transaction puts is not held
+/// against what a later one deletes, and a deletion of all keys from one on (range end `\0`) is not
+/// held against any put, so that a key can be put and deleted in one revision.
 #[derive(Debug, Default)]
 pub(super) struct Overlap<'a> {
     puts: BTreeSet<&'a [u8]>,
@@ -22,7 +23,14 @@ impl<'a> Overlap<'a> {
         let mut all = Self::default();
         for op in ops {
             if let Some(Op::RequestDeleteRange(delete)) = &op.request {
-                all.deletes.push(KeyRange::new(delete.key.clone(), delete.range_end.clone()));
+                let (start, end) = (delete.key.clone(), delete.range_end.clone());
+                // Taken literally, the end `\0` makes an empty span.
+                let one = end.is_empty();
+                all.deletes.push(if one {
+                    KeyRange::One(start)
+                } else {
+                    KeyRange::Span { start, end }
+                });
             }
         }
         for op in ops {

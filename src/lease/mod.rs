@@ -17,3 +17,6 @@ pub const MAX_TTL_SECONDS: i64 = 9_000_000_000;
 /// A lease, as clients number it; any non-zero number, negative ones included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseId(pub i64);
+
+#[cfg(test)]
+mod tests;

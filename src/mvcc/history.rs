@@ -95,16 +95,23 @@ impl History {
 
     /// Adds a put; `life` is what holds from it on.
     pub(super) fn put(&mut self, at: Revision, life: Life) {
-        let changes = self.unpack();
-        changes.list.push(Change { main: at.main, sub: at.sub, tombstone: false });
-        changes.life = life;
+        self.push(Change { main: at.main, sub: at.sub, tombstone: false }, life);
     }
 
     /// Adds a deletion.
     pub(super) fn tombstone(&mut self, at: Revision) {
+        self.push(Change { main: at.main, sub: at.sub, tombstone: true }, Life::default());
+    }
+
+    fn push(&mut self, change: Change, life: Life) {
         let changes = self.unpack();
-        changes.list.push(Change { main: at.main, sub: at.sub, tombstone: true });
-        changes.life = Life::default();
+        let list = &mut changes.list;
+        if list.len() == list.capacity() {
+            // By half, not by doubling from four on: most keys have few changes.
+            list.reserve_exact(list.len().div_ceil(2));
+        }
+        list.push(change);
+        changes.life = life;
     }
 
     /// Where the key's record valid at revision `main` stands; `None` when the key did not exist.

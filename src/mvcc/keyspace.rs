@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
@@ -22,13 +23,25 @@ pub struct Keyspace<S> {
     sweep: Sweep,
 }
 
-/// How far the removal of old records has come.
-#[derive(Debug, PartialEq, Eq)]
-enum Sweep {
-    Done,
-    /// Everything up to this key is swept.
-    After(Option<Box<[u8]>>),
+/// The removal of old records, in two strides that alternate until all keys are through: walk
+/// over the index and forget what compaction drops, then delete the records in revision order.
+///
+/// The order matters twice. Records written together lie together on disk, and a crash in between
+/// leaves of a key's dropped records the newest, from which the same history can be rebuilt.
+#[derive(Debug, Default)]
+struct Sweep {
+    work: bool,
+    /// The walk goes on after this key, unless it is through.
+    after: Option<Box<[u8]>>,
+    walked: bool,
+    deleting: bool,
+    /// Gone from the index, not yet from the storage. A set, since sorting at the end of the
+    /// walk would take long at once.
+    dropped: BTreeSet<Revision>,
 }
+
+/// How many dropped revisions are held in memory before they are deleted: some 20 MB.
+const SWEEP_STRIDE: usize = 1 << 20;
 
 /// Why a revision cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,7 +79,7 @@ impl<S: Storage> Keyspace<S> {
         })?;
         // The newest records may all have been tombstones that compaction removed.
         let revision = last.max(compact_revision);
-        let sweep = if finished < compact_revision { Sweep::After(None) } else { Sweep::Done };
+        let sweep = Sweep { work: finished < compact_revision, ..Sweep::default() };
         Ok(Self { storage, index, revision, compact_revision, sweep })
     }
 
@@ -166,38 +179,51 @@ impl<S: Storage> Keyspace<S> {
             return Err(Error::Future);
         }
         self.compact_revision = revision;
-        self.sweep = Sweep::After(None);
+        // What an earlier one has taken from the index is deleted with the rest.
+        self.sweep.work = true;
+        self.sweep.walked = false;
+        self.sweep.deleting = false;
+        self.sweep.after = None;
         self.storage.set_meta(COMPACT_SCHEDULED, Some(number_bytes(revision)));
         Ok(())
     }
 
-    /// Removes what compaction left behind of up to `limit` keys; whether more is to be done.
-    ///
-    /// Invisible to every read that is allowed. What a key loses it loses in one step, and so in
-    /// one transaction of the storage.
+    /// Removes up to `limit` old records, or looks for some in as many keys; whether more is to be
+    /// done. Invisible to every read that is allowed.
     pub fn sweep(&mut self, limit: usize) -> bool {
-        let Sweep::After(resume) = &self.sweep else { return false };
-        let storage = &mut self.storage;
-        let dropped = |at| storage.delete(at);
-        match self.index.compact(self.compact_revision, resume.as_deref(), limit, dropped) {
-            Some(key) => self.sweep = Sweep::After(Some(key)),
-            None => {
-                self.sweep = Sweep::Done;
+        let Sweep { work, after, walked, deleting, dropped } = &mut self.sweep;
+        if *work && !*deleting {
+            let from = after.take();
+            let drop = |at| {
+                dropped.insert(at);
+            };
+            *after = self.index.compact(self.compact_revision, from.as_deref(), limit, drop);
+            *walked = after.is_none();
+            *deleting = *walked || dropped.len() >= SWEEP_STRIDE;
+        } else if *work {
+            for _ in 0..limit {
+                let Some(at) = dropped.pop_first() else { break };
+                self.storage.delete(at);
+            }
+            *deleting = !dropped.is_empty();
+            if *walked && !*deleting {
+                *work = false;
                 self.storage.set_meta(COMPACT_FINISHED, Some(number_bytes(self.compact_revision)));
             }
         }
-        self.sweep != Sweep::Done
+        self.sweep.work
     }
 
     /// Whether [`Self::sweep`] has work.
     pub fn sweeping(&self) -> bool {
-        self.sweep != Sweep::Done
+        self.sweep.work
     }
 
     /// The checksum etcd's `HashKV` gives for a revision; 0 means the newest.
     ///
-    /// CRC-32C over `key`, then over every record up to the revision that compaction keeps: its
-    /// revision as 17 bytes (18 for a tombstone) and the marshalled pair.
+    /// CRC-32C over `key`, then over every record up to the revision: its revision as 17 bytes (18
+    /// for a tombstone) and the marshalled pair. Records up to the compact revision count only if a
+    /// compaction at `revision` would keep them, so that it does not matter whether they are gone.
     pub fn hash(&self, revision: i64) -> Result<u32, Error> {
         let revision = if revision == 0 { self.revision } else { revision };
         if revision < self.compact_revision {
@@ -212,7 +238,7 @@ impl<S: Storage> Keyspace<S> {
             if at.main > revision {
                 return ControlFlow::Break(());
             }
-            if at.main <= self.compact_revision && !self.keeps(record.key, at) {
+            if at.main <= self.compact_revision && !self.keeps(record.key, at, revision) {
                 return ControlFlow::Continue(());
             }
             crc = crc32c::crc32c_append(crc, &at.main.to_be_bytes());
@@ -229,10 +255,9 @@ impl<S: Storage> Keyspace<S> {
         Ok(crc)
     }
 
-    /// Whether compaction keeps this record of the records up to its revision.
-    fn keeps(&self, key: &[u8], at: Revision) -> bool {
-        let history = self.index.history(key);
-        history.and_then(|history| history.kept(self.compact_revision)) == Some(at)
+    /// Whether a compaction at `revision` would keep this record of the records up to there.
+    fn keeps(&self, key: &[u8], at: Revision, revision: i64) -> bool {
+        self.index.history(key).and_then(|history| history.kept(revision)) == Some(at)
     }
 
     /// Starts the next revision.

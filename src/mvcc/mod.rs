@@ -12,7 +12,8 @@
 //! 1. `compact_revision <= revision`, and both only grow.
 //! 2. A read at `r >= compact_revision` gives the same answer before, during and after the removal
 //!    of old records (the sweep), on every replica.
-//! 3. A key changes at most once per sub-revision; records of one revision have sub-revisions 0, 1, ...
+//! 3. Records of one revision have sub-revisions 0, 1, ... in the order of their operations. One key
+//!    may have several of them: put, and deleted from a key on, in one transaction.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod codec;
@@ -35,3 +36,6 @@ pub use keyspace::{Error, Keyspace, Write};
 pub use memory::Memory;
 pub use revision::Revision;
 pub use storage::{Applied, Storage, StorageError};
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
 use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -29,14 +31,17 @@ const FORMAT_KEY: &[u8] = b"format";
 const APPLIED_KEY: &[u8] = b"applied";
 const RECORD_BYTES_KEY: &[u8] = b"record-bytes";
 /// The operating system caches the file as well; this one saves it system calls.
-const CACHE_BYTES: usize = 32 * 1024 * 1024;
+const PAGE_CACHE_BYTES: usize = 32 * 1024 * 1024;
 
 /// The file.
 pub(super) struct Disk {
     file: String,
+    handle: File,
     database: Database,
     /// Bytes of all records.
     record_bytes: AtomicU64,
+    /// Bytes the file takes; its length says less, since it grows by doubling, with a hole.
+    size: AtomicU64,
 }
 
 /// What the file held at some moment; commits after it do not show.
@@ -50,13 +55,19 @@ impl Disk {
     /// Opens the file, makes it if there is none, and refuses one that is newer or not ours.
     pub(super) fn open(path: &Path) -> Result<Self, StorageError> {
         let file = path.display().to_string();
-        let opened = Builder::new().set_cache_size(CACHE_BYTES).create(path);
+        let io = |error| failed(&file, "open", redb::Error::Io(error));
+        let opened = File::options().read(true).write(true).create(true).truncate(false).open(path);
+        let handle = opened.map_err(io)?;
+        let opened = handle.try_clone().map_err(io)?;
+        let opened = Builder::new().set_cache_size(PAGE_CACHE_BYTES).create_file(opened);
         let database = opened.map_err(|error| open_error(&file, error))?;
-        let disk = Self { file, database, record_bytes: AtomicU64::new(0) };
+        let (record_bytes, size) = (AtomicU64::new(0), AtomicU64::new(0));
+        let disk = Self { file, handle, database, record_bytes, size };
         disk.prepare()?;
         let bytes = disk.view()?.meta(RECORD_BYTES_KEY)?;
         let bytes = bytes.and_then(|bytes| Some(u64::from_be_bytes(*bytes.first_chunk()?)));
         disk.record_bytes.store(bytes.unwrap_or(0), Ordering::Relaxed);
+        disk.measure()?;
         Ok(disk)
     }
 
@@ -172,7 +183,7 @@ impl Disk {
         transaction.commit().map_err(|error| self.failed("commit", error))?;
         // Only one transaction writes at a time.
         self.record_bytes.store(record_bytes, Ordering::Relaxed);
-        Ok(())
+        self.measure()
     }
 
     /// Commits records that come encoded, from a dump.
@@ -189,6 +200,19 @@ impl Disk {
             }
             Ok(added)
         })
+    }
+
+    fn measure(&self) -> Result<(), StorageError> {
+        const BLOCK: u64 = 512;
+        let metadata = self.handle.metadata();
+        let metadata = metadata.map_err(|error| self.failed("measure", redb::Error::Io(error)))?;
+        self.size.store(metadata.blocks() * BLOCK, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Bytes the file took after the last commit.
+    pub(super) fn size(&self) -> u64 {
+        self.size.load(Ordering::Relaxed)
     }
 
     pub(super) fn record_bytes(&self) -> u64 {
@@ -220,7 +244,7 @@ impl View {
 
     /// Reads single records, cheaper when they ask for neighbours one after the other.
     pub(super) fn sequence(&self) -> Sequence<'_> {
-        Sequence { view: self, next: None }
+        Sequence { view: self, last: None, walk: None }
     }
 
     fn decode<'a>(&self, at: Revision, bytes: &'a [u8]) -> Result<EventRef<'a>, StorageError> {
@@ -293,24 +317,40 @@ impl View {
     }
 }
 
-/// Single reads that walk along when the next revision asked for is the next there is.
+/// Single reads that walk along the leaves while each revision asked for is close behind the one
+/// before: what was written together is often read together.
 pub(super) struct Sequence<'a> {
     view: &'a View,
-    next: Option<redb::Range<'a, [u8; 12], &'static [u8]>>,
+    last: Option<Revision>,
+    walk: Option<redb::Range<'a, [u8; 12], &'static [u8]>>,
 }
+
+/// Stepping over this many records is cheaper than to descend the tree.
+const CLOSE: i64 = 8;
 
 impl Sequence<'_> {
     pub(super) fn get(&mut self, at: Revision) -> Result<Option<Event>, StorageError> {
-        if let Some(range) = &mut self.next
-            && let Some(found) = range.next()
-        {
-            let (key, value) = found.map_err(|error| failed(&self.view.file, "read", error))?;
-            if key.value() == at.to_bytes() {
+        let close = |last: Revision| last < at && at.main - last.main <= CLOSE;
+        if !self.last.replace(at).is_some_and(close) {
+            self.walk = None;
+            return self.view.get(at);
+        }
+        let unreadable = |error| failed(&self.view.file, "read", error);
+        let walk = match &mut self.walk {
+            Some(walk) => walk,
+            walk => walk.insert(self.view.records.range(at.to_bytes()..).map_err(unreadable)?),
+        };
+        for found in walk.take(8 * 1024) {
+            let (key, value) = found.map_err(unreadable)?;
+            let place = Revision::from_bytes(key.value());
+            if place == at {
                 return self.view.decode(at, value.value()).map(|record| Some(record.to_event()));
             }
+            if place > at {
+                break;
+            }
         }
-        self.next = None;
-        self.view.get(at)
+        Ok(None)
     }
 }
 

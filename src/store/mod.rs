@@ -20,6 +20,7 @@
 //!
 //! The engine is redb: a copy-on-write B+tree in one file. Only `disk` knows it.
 
+mod cache;
 mod disk;
 mod install;
 mod pending;
@@ -32,10 +33,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::mvcc::{Applied, Event, EventRef, Revision, Storage, StorageError};
+use cache::Cache;
 use disk::{Disk, View};
 use pending::Pending;
 
 pub use install::SnapshotReader;
+
+/// What lately used records may take in memory.
+const RECORD_CACHE_BYTES: usize = 32 * 1024 * 1024;
 
 /// What a commit waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +57,7 @@ pub struct Store {
     disk: Arc<Disk>,
     /// What the disk held when the last flush ended.
     view: View,
+    cache: Arc<Cache>,
     active: Pending,
     flushing: Option<(Arc<Pending>, Durability)>,
     applied: Applied,
@@ -61,9 +67,12 @@ pub struct Store {
 }
 
 /// An overlay on its way to the disk. Committed by the flusher while others read and apply.
+///
+/// Keep it until the lock of [`Store::end_flush`] is given back: the last owner frees the records.
 #[derive(Debug)]
 pub struct FlushBatch {
     disk: Arc<Disk>,
+    cache: Arc<Cache>,
     pending: Arc<Pending>,
     durability: Durability,
 }
@@ -83,6 +92,7 @@ impl Store {
             path: path.to_owned(),
             disk,
             view,
+            cache: Arc::new(Cache::new(RECORD_CACHE_BYTES)),
             active: Pending::new(applied),
             flushing: None,
             applied,
@@ -110,7 +120,7 @@ impl Store {
         }
         let pending = Arc::new(std::mem::replace(&mut self.active, Pending::new(self.applied)));
         self.flushing = Some((Arc::clone(&pending), durability));
-        Some(FlushBatch { disk: Arc::clone(&self.disk), pending, durability })
+        Some(self.batch(pending, durability))
     }
 
     /// Lets reads find on disk what [`FlushBatch::commit`] has committed.
@@ -128,8 +138,7 @@ impl Store {
     pub fn flush(&mut self) -> Result<(), StorageError> {
         // The first batch may be one that was begun elsewhere and is being committed there.
         if let Some((pending, durability)) = self.flushing.clone() {
-            let disk = Arc::clone(&self.disk);
-            FlushBatch { disk, pending, durability }.commit()?;
+            self.batch(pending, durability).commit()?;
             self.end_flush()?;
         }
         if let Some(batch) = self.begin_flush(Durability::Immediate) {
@@ -154,6 +163,11 @@ impl Store {
         Self::open(path)
     }
 
+    fn batch(&self, pending: Arc<Pending>, durability: Durability) -> FlushBatch {
+        let disk = Arc::clone(&self.disk);
+        FlushBatch { disk, cache: Arc::clone(&self.cache), pending, durability }
+    }
+
     fn overlays(&self) -> impl Iterator<Item = &Pending> {
         let flushing = self.flushing.as_ref().map(|(pending, _)| &**pending);
         std::iter::once(&self.active).chain(flushing)
@@ -167,7 +181,11 @@ impl Store {
 impl FlushBatch {
     /// Commits the batch in one transaction.
     pub fn commit(&self) -> Result<(), StorageError> {
-        self.disk.commit(&self.pending, self.durability)
+        self.disk.commit(&self.pending, self.durability)?;
+        for (at, record) in self.pending.records() {
+            self.cache.insert_copy(*at, record);
+        }
+        Ok(())
     }
 
     /// Up to where the log is contained in the store once this is committed.
@@ -185,7 +203,12 @@ impl Storage for Store {
         if let Some(record) = self.overlays().find_map(|pending| pending.record(at)) {
             return Ok(record.clone());
         }
-        self.view.get(at)?.ok_or_else(|| self.missing(at))
+        if let Some(record) = self.cache.get(at) {
+            return Ok(record);
+        }
+        let record = self.view.get(at)?.ok_or_else(|| self.missing(at))?;
+        self.cache.insert(at, &record);
+        Ok(record)
     }
 
     fn get_many(&self, at: &[Revision]) -> Result<Vec<Event>, StorageError> {
@@ -195,8 +218,12 @@ impl Storage for Store {
         for at in at {
             if oldest_pending.is_some_and(|oldest| *at >= oldest) {
                 records.push(self.get(*at)?);
+            } else if let Some(record) = self.cache.get(*at) {
+                records.push(record);
             } else {
-                records.push(on_disk.get(*at)?.ok_or_else(|| self.missing(*at))?);
+                let record = on_disk.get(*at)?.ok_or_else(|| self.missing(*at))?;
+                self.cache.insert(*at, &record);
+                records.push(record);
             }
         }
         Ok(records)
@@ -253,8 +280,7 @@ impl Storage for Store {
     }
 
     fn size_on_disk(&self) -> u64 {
-        // Unreadable only when somebody removed the file; the quota then sees an empty store.
-        std::fs::metadata(&self.path).map_or(0, |file| file.len())
+        self.disk.size()
     }
 
     fn size_in_use(&self) -> u64 {

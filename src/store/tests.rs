@@ -1,5 +1,20 @@
-use super::Store;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use prost::Message;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::disk::Disk;
+use super::pending::Pending;
+use super::{Durability, Store};
 use crate::apply::State;
+use crate::membership::{MemberId, PeerUrl, Roster, RosterEntry};
+use crate::mvcc::{Applied, Memory, Storage, StorageError};
+use crate::proto::etcdserverpb as pb;
+use crate::proto::quorate::replica::{PublishAttributes, Request, request::Op};
+use crate::raft::{Index, Term};
 
 /// Readers on other threads hold the state, the flusher holds a batch.
 #[test]
@@ -8,4 +23,242 @@ fn state_and_batch_cross_threads() {
     crosses::<State<Store>>();
     crosses::<super::FlushBatch>();
     crosses::<super::SnapshotReader>();
+}
+
+fn roster() -> Roster {
+    let url = PeerUrl::parse("http://127.0.0.1:2380").unwrap();
+    let entry = RosterEntry { peer_urls: vec![url], learner: false };
+    Roster { members: [(MemberId(5), entry)].into(), removed: [MemberId(9)].into() }
+}
+
+fn some_request(random: &mut StdRng, revision: i64) -> Op {
+    let mut key = || Bytes::from(format!("k{}", random.random_range(0..40)));
+    let (one, other) = (key(), key());
+    let lease = i64::from(random.random_range(1..4));
+    match random.random_range(0..20) {
+        0 => Op::LeaseGrant(pb::LeaseGrantRequest { id: lease, ttl: 10 * lease }),
+        1 => Op::LeaseRevoke(pb::LeaseRevokeRequest { id: lease }),
+        2 => Op::Compaction(pb::CompactionRequest {
+            revision: revision - random.random_range(0..20),
+            physical: false,
+        }),
+        3 => Op::Publish(PublishAttributes {
+            member_id: 5,
+            name: format!("n{lease}"),
+            client_urls: vec!["http://c".to_owned()],
+        }),
+        4..7 => Op::DeleteRange(pb::DeleteRangeRequest {
+            key: one,
+            range_end: other,
+            ..Default::default()
+        }),
+        7..10 => Op::Put(pb::PutRequest { key: one, lease, ..Default::default() }),
+        _ => {
+            let value = Bytes::from(vec![1; random.random_range(0..2000)]);
+            Op::Put(pb::PutRequest { key: one, value, ..Default::default() })
+        }
+    }
+}
+
+fn flush(state: &mut State<Store>, durability: Durability) {
+    let Some(batch) = state.storage_mut().begin_flush(durability) else { return };
+    batch.commit().unwrap();
+    state.storage_mut().end_flush().unwrap();
+}
+
+fn assert_same<A: Storage, B: Storage>(one: &State<A>, other: &State<B>) {
+    assert_eq!(one.applied(), other.applied());
+    assert_eq!(one.revision(), other.revision());
+    assert_eq!(one.compact_revision(), other.compact_revision());
+    assert_eq!(one.hash_kv(0).unwrap(), other.hash_kv(0).unwrap());
+    assert_eq!((one.roster(), one.members()), (other.roster(), other.members()));
+    let leases = |id| (one.leases().ttl(id), other.leases().ttl(id));
+    for (id, ttl) in one.leases().iter() {
+        assert_eq!(leases(id), (Some(ttl), Some(ttl)));
+        let keys: Vec<_> = one.leases().keys(id).unwrap().collect();
+        assert_eq!(keys, other.leases().keys(id).unwrap().collect::<Vec<_>>());
+    }
+    assert_eq!(one.leases().len(), other.leases().len());
+    let all = pb::RangeRequest { key: "k".into(), range_end: "l".into(), ..Default::default() };
+    assert_eq!(one.range(&all).unwrap(), other.range(&all).unwrap());
+}
+
+/// What a killed process leaves: the bytes in the file, and nothing of what was in its memory.
+fn crash(state: State<Store>, path: &Path) -> State<Store> {
+    let left = path.with_extension("left");
+    fs::copy(path, &left).unwrap();
+    drop(state);
+    fs::rename(&left, path).unwrap();
+    State::open(Store::open(path).unwrap()).unwrap()
+}
+
+#[test]
+fn a_crash_replays_from_the_applied_index() {
+    for seed in 0..6 {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.redb");
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut memory = State::open(Memory::default()).unwrap();
+        let mut state = State::open(Store::open(&path).unwrap()).unwrap();
+        memory.set_roster(&roster());
+        state.set_roster(&roster());
+        flush(&mut state, Durability::Immediate);
+        let mut log: Vec<Bytes> = Vec::new();
+        for _ in 0..600 {
+            let op = some_request(&mut random, memory.revision());
+            let data: Bytes = Request { id: 1, op: Some(op) }.encode_to_vec().into();
+            log.push(data.clone());
+            let index = Index(log.len() as u64);
+            let expected = memory.apply(index, Term(1), &data).unwrap().unwrap();
+            let outcome = state.apply(index, Term(1), &data).unwrap().unwrap();
+            assert_eq!(outcome.response, expected.response);
+            assert_eq!(outcome.events, expected.events);
+            match random.random_range(0..60) {
+                0..6 => flush(&mut state, Durability::Deferred),
+                6 => flush(&mut state, Durability::Immediate),
+                7..20 => {
+                    state.compaction_step(7);
+                    memory.compaction_step(3);
+                }
+                20 => {
+                    let durable = state.storage().durable().index;
+                    state = crash(state, &path);
+                    let (Index(applied), _) = state.applied();
+                    assert!(durable <= applied, "{durable} was durable, {applied} is left");
+                    for index in 1..=log.len() as u64 {
+                        let data = &log[usize::try_from(index).unwrap() - 1];
+                        state.apply(Index(index), Term(1), data).unwrap();
+                    }
+                    assert_same(&state, &memory);
+                }
+                _ => {}
+            }
+        }
+        while state.compaction_step(100) {}
+        assert_same(&state, &memory);
+        state.storage_mut().flush().unwrap();
+        assert_same(&state, &memory);
+        drop(state);
+        assert_same(&State::open(Store::open(&path).unwrap()).unwrap(), &memory);
+    }
+}
+
+/// A store with some thousand records at applied index 42, half of them not flushed.
+fn filled(path: &Path) -> State<Store> {
+    let mut state = State::open(Store::open(path).unwrap()).unwrap();
+    state.set_roster(&roster());
+    for index in 1..=2000u64 {
+        let (key, value) = (format!("k{index}").into(), Bytes::from(vec![3; 300]));
+        let op = Op::Put(pb::PutRequest { key, value, ..Default::default() });
+        let data: Bytes = Request { id: 1, op: Some(op) }.encode_to_vec().into();
+        state.apply(Index(index), Term(4), &data).unwrap();
+    }
+    state
+}
+
+fn send_snapshot(state: &State<Store>, to: &Path) -> Applied {
+    let reader = state.storage().snapshot_reader().unwrap();
+    let applied = reader.applied();
+    let chunks: Vec<Bytes> = reader.map(Result::unwrap).collect();
+    assert!(chunks.len() > 3, "it comes in chunks");
+    fs::write(to, chunks.concat()).unwrap();
+    applied
+}
+
+struct Paths {
+    _directory: tempfile::TempDir,
+    one: PathBuf,
+    other: PathBuf,
+    dump: PathBuf,
+}
+
+fn paths() -> Paths {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name| directory.path().join(name);
+    let (one, other, dump) = (at("one.redb"), at("other.redb"), at("received"));
+    Paths { _directory: directory, one, other, dump }
+}
+
+#[test]
+fn a_snapshot_makes_the_same_state_elsewhere() {
+    let paths = paths();
+    let mut state = filled(&paths.one);
+    flush(&mut state, Durability::Deferred);
+    assert_eq!(send_snapshot(&state, &paths.dump), Applied { index: 2000, term: 4 });
+    let old = Store::open(&paths.other).unwrap();
+    let installed = State::open(Store::install(&paths.other, &paths.dump).unwrap()).unwrap();
+    assert_same(&installed, &state);
+    assert_eq!(installed.storage().durable(), Applied { index: 2000, term: 4 });
+    assert_eq!(installed.storage().size_in_use(), state.storage().size_in_use());
+    assert_eq!(old.applied(), Applied::default(), "the old one reads its own file");
+    drop(installed);
+    assert_same(&State::open(Store::open(&paths.other).unwrap()).unwrap(), &state);
+}
+
+#[test]
+fn a_damaged_snapshot_leaves_the_old_store() {
+    let paths = paths();
+    let mut state = filled(&paths.one);
+    flush(&mut state, Durability::Immediate);
+    send_snapshot(&state, &paths.dump);
+    let mut bytes = fs::read(&paths.dump).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&paths.dump, &bytes).unwrap();
+    let refused = Store::install(&paths.one, &paths.dump).unwrap_err().to_string();
+    assert!(refused.contains("received") && refused.contains("checksum"), "{refused}");
+    fs::write(&paths.dump, &bytes[..middle]).unwrap();
+    assert!(Store::install(&paths.one, &paths.dump).is_err());
+    drop(state);
+    assert_eq!(Store::open(&paths.one).unwrap().applied(), Applied { index: 2000, term: 4 });
+    let left: Vec<_> = fs::read_dir(paths.one.parent().unwrap()).unwrap().collect();
+    assert_eq!(left.len(), 2, "the store and the dump, nothing half built");
+}
+
+#[test]
+fn a_store_of_a_newer_version_is_refused() {
+    let paths = paths();
+    let disk = Disk::open(&paths.one).unwrap();
+    let mut newer = Pending::new(Applied::default());
+    newer.set_meta(b"format", Some(Bytes::from_static(&[0, 0, 0, 2])));
+    disk.commit(&newer, Durability::Immediate).unwrap();
+    drop(disk);
+    let refused = Store::open(&paths.one).unwrap_err();
+    assert!(matches!(refused, StorageError::Newer { found: 2, known: 1, .. }));
+    assert!(refused.to_string().contains("written by a newer version"), "{refused}");
+}
+
+#[test]
+fn a_store_in_use_or_damaged_is_refused_by_name() {
+    let paths = paths();
+    let store = Store::open(&paths.one).unwrap();
+    assert!(matches!(Store::open(&paths.one), Err(StorageError::InUse { .. })));
+    drop(store);
+    for garbage in [&b"not a database, but long enough to be read as a header"[..], &[0; 9000]] {
+        fs::write(&paths.other, garbage).unwrap();
+        let refused = Store::open(&paths.other).unwrap_err().to_string();
+        assert!(refused.contains("other.redb"), "{refused}");
+    }
+}
+
+#[test]
+fn a_flush_waits_for_the_one_before() {
+    let paths = paths();
+    let mut state = filled(&paths.one);
+    let batch = state.storage_mut().begin_flush(Durability::Deferred).unwrap();
+    assert!(state.storage_mut().begin_flush(Durability::Immediate).is_none());
+    assert_eq!(batch.applied(), Applied { index: 2000, term: 4 });
+    // Records on their way are read from where they are.
+    let all = pb::RangeRequest { key: "k".into(), range_end: "l".into(), ..Default::default() };
+    let before = state.range(&all).unwrap();
+    assert_eq!(before.count, 2000);
+    batch.commit().unwrap();
+    assert_eq!(state.range(&all).unwrap(), before);
+    state.storage_mut().end_flush().unwrap();
+    assert_eq!(state.range(&all).unwrap(), before);
+    assert_eq!(state.storage().durable(), Applied::default());
+    // Nothing is pending, yet what was committed may still be lost.
+    flush(&mut state, Durability::Immediate);
+    assert_eq!(state.storage().durable(), Applied { index: 2000, term: 4 });
+    assert!(state.storage_mut().begin_flush(Durability::Immediate).is_none());
 }

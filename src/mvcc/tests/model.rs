@@ -1,0 +1,162 @@
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::mvcc::{Error, Event, KeyRange, KeyValue, Keyspace, Memory, Storage};
+
+/// The dumb keyspace: a full copy of everything for every revision.
+#[derive(Debug, Clone)]
+struct Model {
+    /// `copies[r]` is the state at revision r.
+    copies: Vec<BTreeMap<Bytes, KeyValue>>,
+    /// `events[r]` is what revision r changed.
+    events: Vec<Vec<Event>>,
+    compacted: i64,
+}
+
+const KEYS: u32 = 12;
+
+fn key(number: u32) -> Bytes {
+    format!("key{number:02}").into()
+}
+
+impl Model {
+    fn new() -> Self {
+        Self { copies: vec![BTreeMap::new(); 2], events: vec![Vec::new(); 2], compacted: -1 }
+    }
+
+    fn revision(&self) -> i64 {
+        i64::try_from(self.copies.len()).unwrap() - 1
+    }
+
+    fn at(&self, revision: i64) -> &BTreeMap<Bytes, KeyValue> {
+        &self.copies[usize::try_from(revision).unwrap()]
+    }
+
+    /// One write of up to three changes, done to both.
+    fn write<S: Storage>(&mut self, random: &mut StdRng, keys: &mut Keyspace<S>) {
+        let mut copy = self.at(self.revision()).clone();
+        let main = self.revision() + 1;
+        let mut expected = Vec::new();
+        let mut write = keys.write();
+        for _ in 0..random.random_range(1..=3) {
+            let key = key(random.random_range(0..KEYS));
+            if random.random_bool(0.3) {
+                if copy.remove(&key).is_some() {
+                    write.delete(key.clone());
+                    let kv = KeyValue { key, mod_revision: main, ..KeyValue::default() };
+                    expected.push(Event { kv, deleted: true });
+                }
+            } else {
+                let value = Bytes::from(format!("{}", random.random_range(0..1000)));
+                let (create_revision, version) =
+                    copy.get(&key).map_or((main, 0), |kv| (kv.create_revision, kv.version));
+                let lease = i64::from(random.random_range(0..2)) * 77;
+                let kv = KeyValue {
+                    key: key.clone(),
+                    value: value.clone(),
+                    create_revision,
+                    mod_revision: main,
+                    version: version + 1,
+                    lease,
+                };
+                write.put(key.clone(), value, lease);
+                copy.insert(key, kv.clone());
+                expected.push(Event { kv, deleted: false });
+            }
+        }
+        assert_eq!(write.finish(), expected);
+        if !expected.is_empty() {
+            self.copies.push(copy);
+            self.events.push(expected);
+        }
+    }
+
+    fn compact<S: Storage>(&mut self, random: &mut StdRng, keys: &mut Keyspace<S>) {
+        let revision = random.random_range(self.compacted - 1..=self.revision() + 1);
+        let expected = if revision <= self.compacted {
+            Err(Error::Compacted)
+        } else if revision > self.revision() {
+            Err(Error::Future)
+        } else {
+            self.compacted = revision;
+            Ok(())
+        };
+        assert_eq!(keys.compact(revision), expected);
+    }
+
+    /// Everything that may be read is the same in both.
+    fn check<S: Storage>(&self, keys: &Keyspace<S>) {
+        assert_eq!(keys.revision(), self.revision());
+        assert_eq!(keys.compact_revision(), self.compacted);
+        let all = KeyRange::From(Bytes::from_static(b"\0"));
+        for revision in self.compacted.max(1)..=self.revision() {
+            let found = keys.range(&all, revision, None).filter_map(|(_, at)| at);
+            let found = keys.storage().get_many(&found.collect::<Vec<_>>()).unwrap();
+            let found: Vec<KeyValue> = found.into_iter().map(|record| record.kv).collect();
+            let expected: Vec<KeyValue> = self.at(revision).values().cloned().collect();
+            assert_eq!(found, expected, "revision {revision}");
+            for number in 0..KEYS {
+                let expected = self.at(revision).get(&key(number)).cloned();
+                assert_eq!(keys.get(&key(number), revision).unwrap(), expected);
+            }
+        }
+        let from = self.compacted.max(1);
+        let (events, next) = keys.events(&all, from, usize::MAX).unwrap();
+        let expected: Vec<(i64, Vec<Event>)> = (from..)
+            .zip(&self.events[usize::try_from(from).unwrap()..])
+            .filter(|(_, events)| !events.is_empty())
+            .map(|(revision, events)| (revision, events.clone()))
+            .collect();
+        assert_eq!(
+            last_change_of_each_key(&events, from),
+            last_change_of_each_key(&expected, from)
+        );
+        assert_eq!(next, self.revision() + 1);
+    }
+}
+
+/// Compaction at a revision keeps of it only the last change of each key, which differs from all
+/// changes when a key was changed twice in it.
+fn last_change_of_each_key(events: &[(i64, Vec<Event>)], revision: i64) -> Vec<(i64, Vec<Event>)> {
+    let mut events = events.to_vec();
+    if let Some((first, changes)) = events.first_mut()
+        && *first == revision
+    {
+        let all = changes.clone();
+        let is_last = |place: usize| all[place + 1..].iter().all(|e| e.kv.key != all[place].kv.key);
+        *changes = (0..all.len()).filter(|place| is_last(*place)).map(|p| all[p].clone()).collect();
+    }
+    events
+}
+
+#[test]
+fn keyspace_is_a_vector_of_copies() {
+    for seed in 0..40 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut model = Model::new();
+        let mut keys = Keyspace::open(Memory::default(), &mut |_| ()).unwrap();
+        for _ in 0..150 {
+            match random.random_range(0..20) {
+                0 => model.compact(&mut random, &mut keys),
+                1..=3 => {
+                    let before = keys.hash(0).unwrap();
+                    keys.sweep(random.random_range(1..4));
+                    assert_eq!(keys.hash(0).unwrap(), before, "a sweep does not show");
+                }
+                4 => {
+                    let before = keys.hash(0).unwrap();
+                    keys = Keyspace::open(keys.into_storage(), &mut |_| ()).unwrap();
+                    assert_eq!(keys.hash(0).unwrap(), before, "a restart does not show");
+                    model.check(&keys);
+                }
+                _ => model.write(&mut random, &mut keys),
+            }
+        }
+        model.check(&keys);
+        while keys.sweep(5) {}
+        model.check(&keys);
+    }
+}
