@@ -6,6 +6,7 @@
 
 pub mod lab;
 pub mod node;
+mod publish;
 mod serve;
 
 use std::ffi::OsString;

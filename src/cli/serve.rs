@@ -1,38 +1,57 @@
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use hickory_proto::rr::Name;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::publish::Publisher;
 use super::{Failure, running};
-use crate::config::serve::{Config, Flags, LogFormat, PublicUrl};
+use crate::config::serve::{Config, Flags, PublicUrl};
+use crate::dns_server::{self, Bound, Catalog, Counters, DomainError, FileError};
 use crate::registry::{self, Registry};
-use crate::{discovery_server, shutdown};
+use crate::{discovery_server, shutdown, telemetry};
 
 /// How often expired tokens are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Why the service ended by itself.
+/// What stops the service, or keeps it from starting.
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error("cannot listen on {address} (--http-addr)")]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("{task} ended unexpectedly")]
     Ended { task: &'static str },
+    #[error("--zones-dir `{}` is no directory", .0.display())]
+    ZonesDir(PathBuf),
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  "))]
+    Zones(Vec<FileError>),
+    #[error("--cluster-domain")]
+    Domain(#[from] DomainError),
 }
+
+/// A part of the service, by the name that messages use.
+type Task = (&'static str, Result<(), Failure>);
 
 /// Runs the service until a signal ends it.
 pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let config = Config::load(flags, |name| std::env::var(name).ok())
         .map_err(|problems| Failure::Configuration(problems.into()))?;
-    log(&config);
+    let lines = telemetry::Options {
+        level: config.log_level,
+        format: config.log_format,
+        ..telemetry::Options::default()
+    };
+    telemetry::init(&lines).map_err(running)?;
     super::run(serve(config))
 }
 
 async fn serve(config: Config) -> Result<(), Failure> {
-    let stop = CancellationToken::new();
+    let catalog = catalog(&config).map_err(|error| Failure::Configuration(error.into()))?;
     let registry_config = registry::Config {
         data_dir: config.data_dir.clone(),
         token_ttl: config.token_ttl,
@@ -40,57 +59,81 @@ async fn serve(config: Config) -> Result<(), Failure> {
     };
     let (registry, writer) = Registry::open(registry_config).await.map_err(running)?;
     let listeners = bind(&config.http_addresses).await?;
+    let sockets: Result<Vec<Bound>, _> =
+        config.dns_addresses.iter().map(|address| Bound::bind(*address)).collect();
+    let sockets = sockets.map_err(running)?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         data.dir = %config.data_dir.display(),
         registry.index = registry.index(),
         "quorate starts"
     );
-    let mut tasks: JoinSet<Result<(), Failure>> = JoinSet::new();
+    let stop = CancellationToken::new();
+    let metrics = prometheus::Registry::new();
+    let mut tasks: JoinSet<Task> = JoinSet::new();
     let signals = shutdown::on_signal(stop.clone());
-    tasks.spawn(async { signals.await.map_err(running) });
-    tasks.spawn(async { writer.run().await.map_err(running) });
+    tasks.spawn(async { ("signal handling", signals.await.map_err(running)) });
+    tasks.spawn(async { ("the registry's writer", writer.run().await.map_err(running)) });
+    let sweeping = sweep(registry.clone(), stop.clone());
+    tasks.spawn(async { ("the sweep of expired tokens", Ok(sweeping.await)) });
+    if !sockets.is_empty() {
+        let counters = Arc::new(Counters::new());
+        counters.register(&metrics).map_err(running)?;
+        let dns = dns_server::serve(sockets, Arc::clone(&catalog), counters, stop.clone());
+        tasks.spawn(async { ("DNS", dns.await.map_err(running)) });
+    }
+    if config.cluster_domain.is_some() {
+        let publishing = Publisher::new(registry.clone(), catalog).run(stop.clone());
+        tasks.spawn(async { ("publishing in DNS", Ok(publishing.await)) });
+    }
     if let Some(first) = listeners.first() {
-        let address = first.local_addr().map_err(running)?;
-        let public_url = public_url(&config, address);
+        let public_url = public_url(&config, first.local_addr().map_err(running)?);
         for listener in &listeners {
             let address = listener.local_addr().map_err(running)?;
-            info!(http.addr = %address, public.url = %public_url, "serving HTTP");
+            info!(http.address = %address, public.url = %public_url, "serving HTTP");
         }
-        let config = discovery_server::Config {
-            public_url: public_url.as_str().to_owned(),
-            max_size: config.max_size,
-        };
-        let serving = discovery_server::serve(listeners, config, registry.clone(), stop.clone());
-        tasks.spawn(async {
-            serving.await;
-            Ok(())
-        });
+        let public_url = public_url.as_str().to_owned();
+        let config = discovery_server::Config { public_url, max_size: config.max_size, metrics };
+        let http = discovery_server::serve(listeners, config, registry, stop.clone());
+        tasks.spawn(async { ("HTTP", Ok(http.await)) });
     }
-    tasks.spawn(sweep(registry, stop.clone()));
     supervise(tasks, &stop).await
 }
 
 /// Waits for the end of all tasks; the first that fails, or ends before its time, stops the others.
-async fn supervise(
-    mut tasks: JoinSet<Result<(), Failure>>,
-    stop: &CancellationToken,
-) -> Result<(), Failure> {
+async fn supervise(mut tasks: JoinSet<Task>, stop: &CancellationToken) -> Result<(), Failure> {
     let mut outcome = Ok(());
     while let Some(ended) = tasks.join_next().await {
         let early = !stop.is_cancelled();
         stop.cancel();
-        let ended = ended.map_err(running).and_then(|ended| ended);
         let ended = match ended {
-            Ok(()) if early => Err(running(Error::Ended { task: "a task of the service" })),
-            ended => ended,
+            Ok((task, Ok(()))) if early => Err(running(Error::Ended { task })),
+            Ok((_, ended)) => ended,
+            Err(panic) => Err(running(panic)),
         };
-        if outcome.is_ok() {
-            outcome = ended;
-        }
+        outcome = outcome.and(ended);
     }
     info!("quorate stopped");
     outcome
+}
+
+/// The zones of the zone files, all of which have to be right at the start, and the one in which
+/// clusters are published.
+fn catalog(config: &Config) -> Result<Arc<Catalog>, Error> {
+    if config.zones_dir_is_given && !config.zones_dir.is_dir() {
+        return Err(Error::ZonesDir(config.zones_dir.clone()));
+    }
+    let (catalog, warnings) = Catalog::load(&config.zones_dir).map_err(Error::Zones)?;
+    for warning in warnings {
+        warn!(warning = %warning, "zone is odd");
+    }
+    if let Some(domain) = &config.cluster_domain {
+        let name = Name::from_ascii(domain).expect("the configuration checked the name");
+        let addresses: Vec<_> = config.dns_addresses.iter().map(SocketAddr::ip).collect();
+        catalog.set_cluster_domain(&name, &addresses)?;
+        info!(dns.domain = domain, "complete clusters will be published in DNS");
+    }
+    Ok(Arc::new(catalog))
 }
 
 async fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Failure> {
@@ -120,29 +163,15 @@ fn public_url(config: &Config, bound: SocketAddr) -> PublicUrl {
     url
 }
 
-async fn sweep(registry: Registry, stop: CancellationToken) -> Result<(), Failure> {
+async fn sweep(registry: Registry, stop: CancellationToken) {
     let mut tick = tokio::time::interval(SWEEP_INTERVAL);
     loop {
         tokio::select! {
-            () = stop.cancelled() => return Ok(()),
+            () = stop.cancelled() => return,
             _ = tick.tick() => {
                 // A failure is in the log already, and the next round tries again.
                 let _ = registry.sweep(registry::now()).await;
             }
         }
     }
-}
-
-/// Writes log lines to standard error.
-fn log(config: &Config) {
-    let lines = tracing_subscriber::fmt()
-        .with_max_level(config.log_level)
-        .with_writer(std::io::stderr)
-        .with_target(false);
-    let installed = match config.log_format {
-        LogFormat::Text => lines.with_ansi(false).try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
-    };
-    // A second subscriber in one process is a test's; its lines are as good.
-    let _ = installed;
 }

@@ -26,7 +26,7 @@ pub(super) struct Metrics {
 pub(super) struct Waiter(IntGauge);
 
 impl Metrics {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(all: Registry) -> Self {
         let valid = "the names and labels of our metrics are well-formed";
         let opts = |name: &str, help: &str| Opts::new(format!("quorate_{name}"), help);
         let tokens = opts("tokens", "Tokens by state.");
@@ -40,7 +40,7 @@ impl Metrics {
         )
         .buckets(vec![0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0]);
         let metrics = Self {
-            all: Registry::new(),
+            all,
             tokens: IntGaugeVec::new(tokens, &["state"]).expect(valid),
             commits: IntGauge::with_opts(commits).expect(valid),
             registrations: IntCounterVec::new(registrations, &["outcome"]).expect(valid),

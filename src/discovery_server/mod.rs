@@ -56,6 +56,8 @@ pub struct Config {
     pub public_url: String,
     /// The largest cluster size to grant.
     pub max_size: u32,
+    /// Counts here; `/metrics` prints this with whatever else is registered in it.
+    pub metrics: prometheus::Registry,
 }
 
 /// Serves HTTP on these listeners until `stop`, then lets waiters go with an empty answer and ends.
@@ -83,7 +85,8 @@ struct Inner {
 
 impl Service {
     fn new(config: Config, registry: Registry, stop: CancellationToken) -> Self {
-        Self(Arc::new(Inner { config, registry, metrics: Metrics::new(), stop }))
+        let metrics = Metrics::new(config.metrics.clone());
+        Self(Arc::new(Inner { config, registry, metrics, stop }))
     }
 
     fn registry(&self) -> &Registry {

@@ -134,6 +134,11 @@ impl Database {
             .await
     }
 
+    /// Closes the database, which moves the log into the main file.
+    pub(super) async fn close(self) -> Result<(), sqlx::Error> {
+        self.connection.close().await
+    }
+
     pub(super) fn path(&self) -> PathBuf {
         self.path.clone()
     }

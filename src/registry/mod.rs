@@ -28,13 +28,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub use error::{Error, OpenError, SyncFailed};
 pub use state::Counts;
 pub use writer::Writer;
 
-use crate::admission::{Application, ClusterSize, Founding, Label, Registered, Ttl, UnixMillis};
+use crate::admission::{
+    Application, ClusterSize, Founding, Label, Registered, State, Ttl, UnixMillis,
+};
 use crate::token::TokenPath;
 use state::Shared;
 use writer::Command;
@@ -179,9 +181,15 @@ impl Registry {
         self.shared.full(now)
     }
 
-    /// Changes whenever a token becomes full or is forgotten.
-    pub fn seals(&self) -> tokio::sync::watch::Receiver<u64> {
-        self.shared.seals()
+    /// The labels of tokens that still wait for founders.
+    pub fn expected(&self, now: UnixMillis) -> Vec<Label> {
+        let waits = |held: &Founding| held.label.is_some() && held.state(now) == State::Open;
+        self.shared.select(waits).iter().filter_map(|held| held.label.clone()).collect()
+    }
+
+    /// Changes whenever a token becomes full, a labelled one is made, or tokens are forgotten.
+    pub fn milestones(&self) -> watch::Receiver<u64> {
+        self.shared.milestones()
     }
 
     /// The index of the last change of any token.

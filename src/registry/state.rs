@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -14,7 +15,6 @@ use crate::token::TokenPath;
 const WAITER_GROUPS: usize = 256;
 
 /// What the writer publishes and readers see.
-#[derive(Debug)]
 pub(super) struct Shared {
     tokens: RwLock<HashMap<TokenPath, Arc<Founding>>>,
     index: AtomicU64,
@@ -23,7 +23,7 @@ pub(super) struct Shared {
     cluster_id: String,
     waiters: Vec<Notify>,
     hasher: RandomState,
-    seals: watch::Sender<u64>,
+    milestones: watch::Sender<u64>,
 }
 
 /// How many tokens are in each state, and how often the database was written.
@@ -36,6 +36,12 @@ pub struct Counts {
     pub commits: u64,
 }
 
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
 impl Shared {
     pub(super) fn new(loaded: Loaded) -> Self {
         Self {
@@ -46,7 +52,7 @@ impl Shared {
             cluster_id: loaded.cluster_id,
             waiters: (0..WAITER_GROUPS).map(|_| Notify::new()).collect(),
             hasher: RandomState::new(),
-            seals: watch::Sender::new(0),
+            milestones: watch::Sender::new(0),
         }
     }
 
@@ -62,7 +68,10 @@ impl Shared {
 
     /// Shows committed states, then wakes whoever waits for them.
     pub(super) fn publish(&self, changed: HashMap<TokenPath, Arc<Founding>>, last_index: u64) {
-        let sealed = changed.values().any(|founding| founding.is_full());
+        let passed = |held: &Arc<Founding>| {
+            held.is_full() || (held.label.is_some() && held.founders.is_empty())
+        };
+        let milestone = changed.values().any(passed);
         let paths: Vec<TokenPath> = changed.keys().cloned().collect();
         self.tokens.write().unwrap_or_else(PoisonError::into_inner).extend(changed);
         self.index.store(last_index, Ordering::Release);
@@ -70,8 +79,8 @@ impl Shared {
         for path in &paths {
             self.changes_of(path).notify_waiters();
         }
-        if sealed {
-            self.seals.send_modify(|count| *count += 1);
+        if milestone {
+            self.milestones.send_modify(|count| *count += 1);
         }
     }
 
@@ -86,7 +95,7 @@ impl Shared {
             self.changes_of(path).notify_waiters();
         }
         self.commits.fetch_add(1, Ordering::Relaxed);
-        self.seals.send_modify(|count| *count += 1);
+        self.milestones.send_modify(|count| *count += 1);
     }
 
     /// Shows what the database holds instead of everything shown before.
@@ -96,7 +105,7 @@ impl Shared {
         for group in &self.waiters {
             group.notify_waiters();
         }
-        self.seals.send_modify(|count| *count += 1);
+        self.milestones.send_modify(|count| *count += 1);
     }
 
     /// The tokens for which `wanted` holds, oldest first.
@@ -112,8 +121,8 @@ impl Shared {
         self.select(|founding| founding.state(now) == State::Full)
     }
 
-    pub(super) fn seals(&self) -> watch::Receiver<u64> {
-        self.seals.subscribe()
+    pub(super) fn milestones(&self) -> watch::Receiver<u64> {
+        self.milestones.subscribe()
     }
 
     pub(super) fn index(&self) -> u64 {

@@ -98,6 +98,11 @@ impl Writer {
         while self.queue.recv_many(&mut commands, GROUP).await > 0 {
             self.write(commands.drain(..)).await?;
         }
+        if let Some(database) = self.database
+            && let Err(failure) = database.close().await
+        {
+            warn!(error = %failure, "registry did not close, the next start reads its log");
+        }
         Ok(())
     }
 

@@ -13,11 +13,14 @@ mod values;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use tracing::level_filters::LevelFilter;
+
 pub use flags::Flags;
 pub use problems::{Problem, Problems};
-pub use values::{LogFormat, PublicUrl};
+pub use values::PublicUrl;
 
 use crate::admission::Ttl;
+use crate::telemetry::Format;
 use sources::Sources;
 
 /// The checked configuration of `quorate serve`.
@@ -40,8 +43,8 @@ pub struct Config {
     pub token_ttl: Ttl,
     /// How long a full token is kept.
     pub sealed_ttl: Ttl,
-    pub log_level: tracing::Level,
-    pub log_format: LogFormat,
+    pub log_level: LevelFilter,
+    pub log_format: Format,
 }
 
 /// Every setting: the flag without its dashes, the key in the file.
@@ -93,8 +96,8 @@ impl Config {
             max_size: check.or("max-size", DEFAULT_MAX_SIZE, values::max_size),
             token_ttl: check.or("token-ttl", DEFAULT_TOKEN_TTL, values::ttl),
             sealed_ttl: check.or("sealed-ttl", DEFAULT_SEALED_TTL, values::ttl),
-            log_level: check.or("log-level", tracing::Level::INFO, values::log_level),
-            log_format: check.or("log-format", LogFormat::Text, LogFormat::parse),
+            log_level: check.or("log-level", LevelFilter::INFO, values::log_level),
+            log_format: check.or("log-format", Format::Text, values::log_format),
         };
         if problems.is_empty() {
             config.check_together(&mut problems);

@@ -50,7 +50,7 @@ fn flag_wins_over_environment_and_environment_over_file() {
     assert_eq!(config.max_size, 3);
     assert_eq!(config.token_ttl, Ttl::from_hours(2));
     assert_eq!(config.sealed_ttl, Ttl::from_hours(7 * 24));
-    assert_eq!(config.log_level, tracing::Level::TRACE);
+    assert_eq!(config.log_level, LevelFilter::TRACE);
 }
 
 #[test]

@@ -1,22 +1,17 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use tracing::level_filters::LevelFilter;
 use url::Url;
 
 use super::Problems;
 use super::sources::Setting;
 use crate::admission::Ttl;
+use crate::telemetry::Format;
 
 /// The prefix of discovery URLs as it was spelled, without a slash at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicUrl(String);
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    Text,
-    Json,
-}
 
 impl PublicUrl {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
@@ -59,13 +54,11 @@ impl fmt::Display for PublicUrl {
     }
 }
 
-impl LogFormat {
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "text" => Ok(Self::Text),
-            "json" => Ok(Self::Json),
-            _ => Err("choose text or json".to_owned()),
-        }
+pub(super) fn log_format(text: &str) -> Result<Format, String> {
+    match text {
+        "text" => Ok(Format::Text),
+        "json" => Ok(Format::Json),
+        _ => Err("choose text or json".to_owned()),
     }
 }
 
@@ -138,13 +131,13 @@ pub(super) fn ttl(text: &str) -> Result<Ttl, String> {
     text.parse::<Ttl>().map_err(|error| error.to_string())
 }
 
-pub(super) fn log_level(text: &str) -> Result<tracing::Level, String> {
+pub(super) fn log_level(text: &str) -> Result<LevelFilter, String> {
     match text {
-        "error" => Ok(tracing::Level::ERROR),
-        "warn" => Ok(tracing::Level::WARN),
-        "info" => Ok(tracing::Level::INFO),
-        "debug" => Ok(tracing::Level::DEBUG),
-        "trace" => Ok(tracing::Level::TRACE),
+        "error" => Ok(LevelFilter::ERROR),
+        "warn" => Ok(LevelFilter::WARN),
+        "info" => Ok(LevelFilter::INFO),
+        "debug" => Ok(LevelFilter::DEBUG),
+        "trace" => Ok(LevelFilter::TRACE),
         _ => Err("choose error, warn, info, debug or trace".to_owned()),
     }
 }

@@ -1,0 +1,116 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::admission::{Founding, Label, UnixMillis};
+use crate::dns_server::Catalog;
+use crate::registry::{self, Registry};
+
+/// How often expired clusters are looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// The shortest time between two looks: each reads all tokens.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Shows complete clusters in DNS, each under its label or the public id of its token.
+#[derive(Debug)]
+pub(super) struct Publisher {
+    registry: Registry,
+    catalog: Arc<Catalog>,
+    /// What each label is known for in DNS.
+    shown: BTreeMap<String, Shown>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    /// The names exist and have no records yet.
+    Expected,
+    /// The cluster of the token with this index.
+    Cluster(u64),
+}
+
+impl Publisher {
+    pub(super) fn new(registry: Registry, catalog: Arc<Catalog>) -> Self {
+        Self { registry, catalog, shown: BTreeMap::new() }
+    }
+
+    /// Follows the registry until `stop`.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let mut milestones = self.registry.milestones();
+        loop {
+            milestones.mark_unchanged();
+            self.look(registry::now());
+            let next = async {
+                tokio::time::sleep(PAUSE).await;
+                // The registry outlives this task, so an end of the signal is not awaited.
+                let _ = tokio::time::timeout(LOOK_EVERY, milestones.changed()).await;
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = next => {}
+            }
+        }
+    }
+
+    /// Brings DNS to what the registry holds now.
+    fn look(&mut self, now: UnixMillis) {
+        let full = self.registry.full(now);
+        let labels = full.iter().map(|founding| (label_of(founding), founding));
+        let clusters: BTreeMap<String, &Arc<Founding>> = labels.collect();
+        let expected = self.registry.expected(now);
+        let expected: Vec<&str> = expected.iter().map(Label::as_str).collect();
+        let gone =
+            |label: &String| !clusters.contains_key(label) && !expected.contains(&label.as_str());
+        let gone: Vec<String> = self.shown.keys().filter(|label| gone(label)).cloned().collect();
+        for label in gone {
+            self.catalog.unpublish(&label);
+            self.shown.remove(&label);
+            info!(dns.label = label, "cluster is no longer published");
+        }
+        for label in expected {
+            if self.shown.get(label) != Some(&Shown::Expected) {
+                self.catalog.unpublish(label);
+                self.note(label, Shown::Expected, self.catalog.expect(label).err());
+            }
+        }
+        for (label, founding) in clusters {
+            let shown = Shown::Cluster(founding.created_index);
+            let Some(cluster) = founding.initial_cluster() else { continue };
+            if self.shown.get(&label) != Some(&shown) {
+                let refused = self.catalog.publish(&label, &cluster).err();
+                if refused.is_none() {
+                    info!(
+                        token.id = %founding.path.public_id(),
+                        dns.label = label,
+                        members = cluster.len(),
+                        "cluster published in DNS"
+                    );
+                }
+                self.note(&label, shown, refused);
+            }
+        }
+    }
+
+    /// Remembers what was done, also when it was refused: the answer would be the same next time.
+    fn note(
+        &mut self,
+        label: &str,
+        shown: Shown,
+        refused: Option<crate::dns_server::PublishError>,
+    ) {
+        if let Some(reason) = refused {
+            warn!(dns.label = label, error = %reason, "cluster cannot be published in DNS");
+        }
+        self.shown.insert(label.to_owned(), shown);
+    }
+}
+
+fn label_of(founding: &Founding) -> String {
+    match &founding.label {
+        Some(label) => label.as_str().to_owned(),
+        None => founding.path.public_id().as_str().to_owned(),
+    }
+}
