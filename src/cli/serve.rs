@@ -75,7 +75,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
     tasks.spawn(async { ("signal handling", signals.await.map_err(running)) });
     tasks.spawn(async { ("the registry's writer", writer.run().await.map_err(running)) });
     let sweeping = sweep(registry.clone(), stop.clone());
-    tasks.spawn(async { ("the sweep of expired tokens", Ok(sweeping.await)) });
+    tasks.spawn(named("the sweep of expired tokens", sweeping));
     if !sockets.is_empty() {
         let counters = Arc::new(Counters::new());
         counters.register(&metrics).map_err(running)?;
@@ -84,7 +84,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
     }
     if config.cluster_domain.is_some() {
         let publishing = Publisher::new(registry.clone(), catalog).run(stop.clone());
-        tasks.spawn(async { ("publishing in DNS", Ok(publishing.await)) });
+        tasks.spawn(named("publishing in DNS", publishing));
     }
     if let Some(first) = listeners.first() {
         let public_url = public_url(&config, first.local_addr().map_err(running)?);
@@ -95,9 +95,15 @@ async fn serve(config: Config) -> Result<(), Failure> {
         let public_url = public_url.as_str().to_owned();
         let config = discovery_server::Config { public_url, max_size: config.max_size, metrics };
         let http = discovery_server::serve(listeners, config, registry, stop.clone());
-        tasks.spawn(async { ("HTTP", Ok(http.await)) });
+        tasks.spawn(named("HTTP", http));
     }
     supervise(tasks, &stop).await
+}
+
+/// A task that cannot fail.
+async fn named(task: &'static str, work: impl Future<Output = ()>) -> Task {
+    work.await;
+    (task, Ok(()))
 }
 
 /// Waits for the end of all tasks; the first that fails, or ends before its time, stops the others.
