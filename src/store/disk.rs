@@ -134,8 +134,10 @@ impl Disk {
             for (at, record) in records.clone() {
                 encoded.clear();
                 record.encode(&mut encoded);
-                added += stored_len(&encoded);
-                table.insert(at.to_bytes(), &encoded[..])?;
+                // A batch that is committed twice counts once.
+                if table.insert(at.to_bytes(), &encoded[..])?.is_none() {
+                    added += stored_len(&encoded);
+                }
             }
             Ok(added)
         })

@@ -262,3 +262,16 @@ fn a_flush_waits_for_the_one_before() {
     assert_eq!(state.storage().durable(), Applied { index: 2000, term: 4 });
     assert!(state.storage_mut().begin_flush(Durability::Immediate).is_none());
 }
+
+#[test]
+fn a_stop_commits_what_a_flusher_has_begun() {
+    let paths = paths();
+    let mut state = filled(&paths.one);
+    let begun = state.storage_mut().begin_flush(Durability::Deferred).unwrap();
+    begun.commit().unwrap();
+    let (once, hash) = (state.storage().disk.record_bytes(), state.hash_kv(0));
+    state.storage_mut().flush().unwrap();
+    assert_eq!(state.storage().size_in_use(), once, "records committed twice count once");
+    assert_eq!(state.storage().durable(), Applied { index: 2000, term: 4 });
+    assert_eq!(state.hash_kv(0), hash);
+}
