@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ pub struct Config {
     pub advertise_client_urls: Vec<String>,
     /// Ignored when the log exists already.
     pub founding: Option<Founding>,
+    /// The DNS server that knows the peers' names, if it is not the system's.
+    pub resolver: Option<SocketAddr>,
     pub heartbeat: Duration,
     pub election: Duration,
     pub pre_vote: bool,

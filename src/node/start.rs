@@ -29,7 +29,7 @@ use crate::raft::Index;
 use crate::replica::{self, Event, Replica};
 use crate::snap;
 use crate::store::Store;
-use crate::transport::{Identity, Peers};
+use crate::transport::{Dialer, Identity, Peers};
 use crate::wal::{self, Metadata, Recovered, Wal};
 
 /// Requests and peer messages that may wait for the replica; beyond it they wait at their source.
@@ -48,6 +48,8 @@ pub enum StartError {
     Store(#[from] StorageError),
     #[error("received snapshots")]
     Snap(#[from] snap::Error),
+    #[error("DNS resolver for peers")]
+    Resolver(#[source] std::io::Error),
     #[error("thread")]
     Thread(#[source] std::io::Error),
     #[error("metrics")]
@@ -92,6 +94,7 @@ pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartEr
     let source = Arc::clone(&offered);
     let peers = Peers::new(
         identity,
+        Dialer::new(config.resolver).map_err(StartError::Resolver)?,
         events.clone(),
         Arc::new(move |index| flusher::chunks(&source, index)),
         stop.clone(),

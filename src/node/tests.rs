@@ -41,6 +41,7 @@ fn config(dir: &Path, name: &str, list: &InitialCluster) -> Config {
             roster: list.roster(TOKEN),
             join: false,
         }),
+        resolver: None,
         heartbeat: Duration::from_millis(20),
         election: Duration::from_millis(200),
         pre_vote: true,

@@ -7,6 +7,7 @@
     clippy::doc_markdown,
     clippy::use_self,
     clippy::str_to_string,
+    clippy::too_many_lines,
     unused_qualifications,
     reason = "generated code"
 )]

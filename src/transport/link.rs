@@ -3,9 +3,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tracing::{debug, info, warn};
 
+use super::dial::Dialer;
 use super::peers::Identity;
 use crate::membership::{MemberId, PeerUrl};
 use crate::proto::quorate::peer::Batch;
@@ -13,10 +14,6 @@ use crate::proto::quorate::peer::peer_client::PeerClient;
 use crate::raft::Message;
 use crate::replica::Event;
 
-/// How long a connection attempt may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Silence after which a connection is probed, and how long the probe may go unanswered.
-const KEEPALIVE: Duration = Duration::from_secs(2);
 /// Wait before the second attempt; doubles up to [`BACKOFF_MAX`].
 const BACKOFF_MIN: Duration = Duration::from_millis(20);
 /// Short, because a member that comes back is wanted at once.
@@ -30,6 +27,7 @@ const BATCH_MESSAGES: usize = 512;
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) identity: Identity,
+    pub(super) dialer: Dialer,
     pub(super) to: MemberId,
     pub(super) urls: Vec<PeerUrl>,
     pub(super) messages: mpsc::Receiver<Message>,
@@ -65,7 +63,7 @@ impl Link {
                 return;
             };
             attempt += 1;
-            let reason = match connect(&url).await {
+            let reason = match self.dialer.connect(&url).await {
                 Ok(channel) => {
                     info!(peer.id = %self.to, peer.url = %url, "peer became active");
                     backoff = BACKOFF_MIN;
@@ -121,26 +119,4 @@ impl Link {
             }
         }
     }
-}
-
-/// Opens an HTTP/2 connection to a peer.
-pub(super) async fn connect(url: &PeerUrl) -> Result<Channel, tonic::transport::Error> {
-    match endpoint(url) {
-        Some(endpoint) => endpoint.connect().await,
-        None => Endpoint::from_shared(url.to_string())?.connect().await,
-    }
-}
-
-/// How a peer is reached; `None` when the URL is none that HTTP knows.
-pub(super) fn endpoint(url: &PeerUrl) -> Option<Endpoint> {
-    let endpoint = Endpoint::from_shared(url.to_string()).ok()?;
-    let endpoint = endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE)
-        .keep_alive_while_idle(true)
-        .initial_stream_window_size(4 << 20)
-        .initial_connection_window_size(16 << 20);
-    Some(endpoint)
 }

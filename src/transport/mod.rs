@@ -5,12 +5,13 @@
 //! member it was not meant for. Delivery is best effort: what cannot be sent is dropped and
 //! consensus is told, never queued without bound.
 
+mod dial;
 mod link;
 mod listen;
-
 mod peers;
 mod snapshot;
 
+pub use dial::{Dialer, resolver};
 pub use listen::{Bound, ListenError, serve};
 
 pub use peers::{Identity, Peers, SnapshotChunks, SnapshotSource};

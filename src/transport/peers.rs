@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::Channel;
 
-use super::link::{self, Link, LinkState};
+use super::dial::Dialer;
+use super::link::{Link, LinkState};
 use super::snapshot;
 use crate::membership::{ClusterId, MemberId, PeerUrl, Roster};
 use crate::proto::quorate::peer::Envelope;
@@ -32,6 +33,7 @@ pub type SnapshotSource = Arc<dyn Fn(Index) -> Option<SnapshotChunks> + Send + S
 /// The way to all other members: one ordered stream of messages to each.
 pub struct Peers {
     identity: Identity,
+    dialer: Dialer,
     events: mpsc::Sender<Event>,
     snapshots: SnapshotSource,
     links: ArcSwap<BTreeMap<MemberId, Peer>>,
@@ -77,12 +79,14 @@ impl Peers {
     /// No peers yet; [`Self::update`] tells who they are. Must be called inside the runtime.
     pub fn new(
         identity: Identity,
+        dialer: Dialer,
         events: mpsc::Sender<Event>,
         snapshots: SnapshotSource,
         stop: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
             identity,
+            dialer,
             events,
             snapshots,
             links: ArcSwap::default(),
@@ -165,6 +169,7 @@ impl Peers {
         let stop = self.stop.child_token();
         let link = Link {
             identity: self.identity,
+            dialer: self.dialer.clone(),
             to,
             urls: urls.clone(),
             messages,
@@ -180,7 +185,7 @@ impl Peers {
         };
         self.tasks.spawn_on(run, &self.runtime);
         let _inside = self.runtime.enter();
-        let channel = urls.first().and_then(link::endpoint).map(|to| to.connect_lazy());
+        let channel = urls.first().and_then(|url| self.dialer.connect_lazy(url));
         Peer { urls, queue, channel, state, stop }
     }
 
@@ -188,11 +193,11 @@ impl Peers {
         let index = Index(message.snapshot.as_ref().map_or(0, |meta| meta.index));
         let chunks = (self.snapshots)(index);
         let (identity, urls, events) = (self.identity, peer.urls.clone(), self.events.clone());
-        let stop = peer.stop.clone();
+        let (dialer, stop) = (self.dialer.clone(), peer.stop.clone());
         let run = async move {
             let sent = async {
                 let Some(chunks) = chunks else { return false };
-                snapshot::send(identity, to, &urls, message, chunks).await
+                snapshot::send(&dialer, identity, to, &urls, message, chunks).await
             };
             let delivered = tokio::select! {
                 () = stop.cancelled() => false,

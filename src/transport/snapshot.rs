@@ -4,7 +4,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::{info, warn};
 
-use super::link::connect;
+use super::dial::Dialer;
 use super::peers::{Identity, SnapshotChunks};
 use crate::membership::{MemberId, PeerUrl};
 use crate::proto::quorate::peer::peer_client::PeerClient;
@@ -16,6 +16,7 @@ const PARTS_QUEUE: usize = 8;
 
 /// Sends a snapshot: its announcement, its chunks, their checksum. True when the peer took it.
 pub(super) async fn send(
+    dialer: &Dialer,
     identity: Identity,
     to: MemberId,
     urls: &[PeerUrl],
@@ -45,7 +46,7 @@ pub(super) async fn send(
     });
     let calling = async {
         let url = urls.first().ok_or_else(|| "the peer has no URL".to_owned())?;
-        let channel = connect(url).await.map_err(|error| super::chain(&error))?;
+        let channel = dialer.connect(url).await.map_err(|error| super::chain(&error))?;
         let parts = ReceiverStream::new(receiver);
         let taken = PeerClient::new(channel).snapshot(parts).await;
         taken.map(drop).map_err(|status| status.message().to_owned())

@@ -150,7 +150,7 @@ fn a_formed_cluster_restarts_without_the_service() {
         node.start();
     }
     expect_one_cluster(&mut nodes, &url);
-    let ignored = "discovery token is ignored since cluster already initialized";
+    let ignored = "bootstrap flags are ignored: data dir holds member";
     nodes[0].process().wait_for_log(ignored);
 }
 

@@ -49,6 +49,7 @@ impl Node {
             wal_dir: None,
             advertise_client_urls: vec!["http://127.0.0.1:2".to_owned()],
             founding: Some(founding),
+            resolver: None,
             heartbeat: Duration::from_millis(100),
             election: Duration::from_millis(1000),
             pre_vote: true,

@@ -229,20 +229,25 @@ fn check_discovery_url(text: &str) -> Result<(), String> {
     url::Url::parse(text).map(drop).map_err(|error| format!("parse \"{text}\": {error}"))
 }
 
-fn srv(values: &Values, problems: &mut Vec<Problem>) -> SrvRequest {
+/// The DNS server to ask instead of those of the system.
+pub(super) fn resolver(values: &Values) -> Result<Option<SocketAddr>, String> {
     let text = values.text("discovery-resolver");
-    let resolver = match (text.parse::<SocketAddr>(), text.parse::<IpAddr>()) {
-        _ if text.is_empty() => None,
-        (Ok(address), _) => Some(address),
-        (_, Ok(ip)) => Some(SocketAddr::new(ip, 53)),
-        _ => {
-            problems.push(Problem::setting(format!(
-                "--discovery-resolver: `{text}` is no address of a DNS server, such as 192.0.2.1 \
-                 or 127.0.0.1:8053"
-            )));
-            None
-        }
-    };
+    match (text.parse::<SocketAddr>(), text.parse::<IpAddr>()) {
+        _ if text.is_empty() => Ok(None),
+        (Ok(address), _) => Ok(Some(address)),
+        (_, Ok(ip)) => Ok(Some(SocketAddr::new(ip, 53))),
+        _ => Err(format!(
+            "--discovery-resolver: `{text}` is no address of a DNS server, such as 192.0.2.1 or \
+             127.0.0.1:8053"
+        )),
+    }
+}
+
+fn srv(values: &Values, problems: &mut Vec<Problem>) -> SrvRequest {
+    let resolver = resolver(values).unwrap_or_else(|problem| {
+        problems.push(Problem::setting(problem));
+        None
+    });
     SrvRequest {
         domain: values.text("discovery-srv"),
         suffix: values.text("discovery-srv-name"),

@@ -90,6 +90,8 @@ fn node_config(values: &Values) -> node::Config {
         wal_dir: values.is_set("wal-dir").then(|| PathBuf::from(values.text("wal-dir"))),
         advertise_client_urls: client_urls.iter().map(ToString::to_string).collect(),
         founding: None,
+        // A wrong one has been reported by the checks.
+        resolver: check::resolver(values).ok().flatten(),
         heartbeat: Duration::from_millis(values.uint("heartbeat-interval")),
         election: Duration::from_millis(values.uint("election-timeout")),
         pre_vote: values.bool("pre-vote"),

@@ -1,12 +1,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 
 use super::Error;
+use crate::transport;
 
 /// A resolver that follows resolv.conf, or asks one server.
 #[derive(Debug)]
@@ -36,23 +35,7 @@ pub(super) struct Record {
 impl Names {
     pub(super) fn new(server: Option<SocketAddr>) -> Result<Self, Error> {
         let setup = |error: NetError| Error::Setup { reason: error.to_string() };
-        let builder = match server {
-            Some(address) => {
-                let connection = |mut config: ConnectionConfig| {
-                    config.port = address.port();
-                    config
-                };
-                let connections =
-                    vec![connection(ConnectionConfig::udp()), connection(ConnectionConfig::tcp())];
-                let config = NameServerConfig::new(address.ip(), true, connections);
-                TokioResolver::builder_with_config(
-                    ResolverConfig::from_parts(None, Vec::new(), vec![config]),
-                    TokioRuntimeProvider::default(),
-                )
-            }
-            None => TokioResolver::builder_tokio().map_err(setup)?,
-        };
-        let resolver = Resolver(builder.build().map_err(setup)?);
+        let resolver = Resolver(transport::resolver(server).map_err(setup)?);
         let server = match server {
             Some(address) => address.to_string(),
             None => system_server().unwrap_or_else(|| "resolv.conf".to_owned()),

@@ -26,7 +26,7 @@ pub(super) const DISCOVERY: &[Flag] = &[
     flag("discovery-proxy", Text, "", Honoured, "HTTP proxy for discovery only."),
     flag("discovery-srv", Text, "", Honoured, "DNS domain whose SRV records name the founders."),
     flag("discovery-srv-name", Text, "", Honoured, "Suffix of the SRV service name."),
-    flag("discovery-resolver", Text, "", Honoured, "DNS server as address[:port] for --discovery-srv instead of resolv.conf."),
+    flag("discovery-resolver", Text, "", Honoured, "DNS server as address[:port] for --discovery-srv and the peers found by it, instead of resolv.conf."),
     flag("discovery-token", Text, "", Refuse(V3_DISCOVERY), "Token of v3 discovery.").at("discovery-config.token"),
     flag("discovery-endpoints", Text, "", Refuse(V3_DISCOVERY), "Comma-separated gRPC endpoints of v3 discovery.").at("discovery-config.client.endpoints"),
     flag("discovery-dial-timeout", Duration, "2s", Silent, "v3 discovery.").at("discovery-config.client.dial-timeout"),

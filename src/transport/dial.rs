@@ -1,0 +1,108 @@
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use http::Uri;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::membership::PeerUrl;
+
+/// How long a connection attempt may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Silence after which a connection is probed, and how long the probe may go unanswered.
+const KEEPALIVE: Duration = Duration::from_secs(2);
+
+/// Opens HTTP/2 connections to peers.
+///
+/// A node that found its peers through a DNS server of its own finds their addresses there too.
+#[derive(Clone, Default)]
+pub struct Dialer {
+    /// Without one, the system resolves names.
+    resolver: Option<TokioResolver>,
+}
+
+impl std::fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let resolver = if self.resolver.is_some() { "own" } else { "system" };
+        f.debug_struct("Dialer").field("resolver", &resolver).finish()
+    }
+}
+
+impl Dialer {
+    /// Resolves names with that server, or as the system does.
+    pub fn new(server: Option<SocketAddr>) -> std::io::Result<Self> {
+        let own = server.map(|server| resolver(Some(server))).transpose();
+        Ok(Self { resolver: own.map_err(std::io::Error::other)? })
+    }
+
+    pub(super) async fn connect(&self, url: &PeerUrl) -> Result<Channel, tonic::transport::Error> {
+        let endpoint = endpoint(url)?;
+        match self.resolver.clone() {
+            None => endpoint.connect().await,
+            Some(names) => {
+                endpoint
+                    .connect_with_connector(tower::service_fn(move |to| tcp(names.clone(), to)))
+                    .await
+            }
+        }
+    }
+
+    /// Connects when the first request is made; `None` when the URL is none that HTTP knows.
+    pub(super) fn connect_lazy(&self, url: &PeerUrl) -> Option<Channel> {
+        let endpoint = endpoint(url).ok()?;
+        Some(match self.resolver.clone() {
+            None => endpoint.connect_lazy(),
+            Some(names) => endpoint
+                .connect_with_connector_lazy(tower::service_fn(move |to| tcp(names.clone(), to))),
+        })
+    }
+}
+
+/// A resolver that asks one server, or follows resolv.conf.
+pub fn resolver(server: Option<SocketAddr>) -> Result<TokioResolver, NetError> {
+    let Some(address) = server else { return TokioResolver::builder_tokio()?.build() };
+    let connection = |mut config: ConnectionConfig| {
+        config.port = address.port();
+        config
+    };
+    let connections =
+        vec![connection(ConnectionConfig::udp()), connection(ConnectionConfig::tcp())];
+    let server = NameServerConfig::new(address.ip(), true, connections);
+    let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
+    TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).build()
+}
+
+async fn tcp(names: TokioResolver, to: Uri) -> std::io::Result<TokioIo<TcpStream>> {
+    // IPv6 addresses stand in brackets.
+    let host = to.host().unwrap_or_default().trim_matches(['[', ']']);
+    let port = to.port_u16().unwrap_or(80);
+    let mut refused =
+        std::io::Error::new(std::io::ErrorKind::NotFound, format!("no address of {host}"));
+    for address in names.lookup_ip(host).await.map_err(std::io::Error::other)?.iter() {
+        match TcpStream::connect((address, port)).await {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                return Ok(TokioIo::new(stream));
+            }
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
+}
+
+fn endpoint(url: &PeerUrl) -> Result<Endpoint, tonic::transport::Error> {
+    let endpoint = Endpoint::from_shared(url.to_string())?;
+    Ok(endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(4 << 20)
+        .initial_connection_window_size(16 << 20))
+}
