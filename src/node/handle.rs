@@ -73,7 +73,8 @@ impl Handle {
         match tokio::time::timeout(self.timeout(), turn).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(Error::Stopped),
-            Err(_) => Err(self.timed_out()),
+            // etcd does not look for a reason here as it does for requests.
+            Err(_) => Err(Error::Timeout),
         }
     }
 
