@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{Method, Response, StatusCode};
-use tracing::info;
+use tracing::{debug, info};
 
 use super::parameters::foreign_query;
 use super::router::{Asked, not_allowed, options};
@@ -193,7 +193,7 @@ async fn create(
         Ok(Ok(created)) => {
             let founding = created.founding;
             if !created.existed {
-                info!(
+                debug!(
                     token.id = %founding.path.public_id(),
                     token.size = founding.size.get(),
                     "token created"

@@ -1,7 +1,7 @@
 use axum::body::Body;
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderValue, Method, Response, StatusCode};
-use tracing::info;
+use tracing::debug;
 
 use super::answer::{UNAVAILABLE, text};
 use super::router::{Asked, not_allowed};
@@ -24,7 +24,7 @@ pub(super) async fn answer(service: &Service, asked: &Asked) -> Response<Body> {
     let created = service.registry().create(token, registry::now());
     match tokio::time::timeout(WRITE_LIMIT, created).await {
         Ok(Ok(created)) => {
-            info!(
+            debug!(
                 token.id = %path.public_id(),
                 token.size = created.founding.size.get(),
                 token.label = created.founding.label.as_ref().map(Label::as_str),
