@@ -1,3 +1,4 @@
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// What stops the service, or keeps it from starting.
 #[derive(Debug, thiserror::Error)]
 enum Error {
+    #[error("another program listens on {0} already; stop it or choose another --http-addr")]
+    Occupied(SocketAddr),
     #[error("cannot listen on {address} (--http-addr)")]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("{task} ended unexpectedly")]
@@ -145,9 +148,12 @@ fn catalog(config: &Config) -> Result<Arc<Catalog>, Error> {
 async fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Failure> {
     let mut listeners = Vec::with_capacity(addresses.len());
     for &address in addresses {
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|source| running(Error::Listen { address, source }))?;
+        let listener = TcpListener::bind(address).await.map_err(|source| {
+            running(match source.kind() {
+                ErrorKind::AddrInUse => Error::Occupied(address),
+                _ => Error::Listen { address, source },
+            })
+        })?;
         listeners.push(listener);
     }
     Ok(listeners)
