@@ -11,8 +11,8 @@ use super::{Committed, Config, ConfigError, Effects, Event, Persist, Status, ros
 use crate::membership::{MemberId, Roster};
 use crate::proto::quorate::replica::MembershipChange;
 use crate::raft::{
-    self, Draw, Entry, Index, Machine, Message, Payload, PeerProgress, Ready, Rejected, Role,
-    SnapshotMeta, Term, kind,
+    self, Draw, Entry, HardState, Index, Machine, Message, Payload, PeerProgress, Ready, Rejected,
+    Role, SnapshotMeta, Term, kind,
 };
 
 /// Committed entries that may wait to be applied; while there are more, proposals are refused.
@@ -32,6 +32,8 @@ pub struct Replica {
     reads: Reads,
     /// The last batch handed to the log.
     batch: u64,
+    /// The newest hard state, if no batch has taken it along: its commit index is new, nothing else.
+    unwritten: Option<HardState>,
     /// Batches the log has not acknowledged.
     unpersisted: VecDeque<Unpersisted>,
     applied: Index,
@@ -68,6 +70,7 @@ impl Replica {
             proposals: Proposals::new(config.max_queued, config.request_ticks),
             reads: Reads::new(config.id, run, 2 * config.heartbeat_ticks),
             batch: 0,
+            unwritten: None,
             unpersisted: VecDeque::new(),
             applied: config.applied,
             roster: config.roster,
@@ -284,13 +287,17 @@ impl Replica {
             effects.send.extend::<Vec<Message>>(now);
             then_send = later;
         }
-        if ready.hard_state.is_some() || ready.must_sync || !then_send.is_empty() {
+        if ready.hard_state.is_some() {
+            self.unwritten = ready.hard_state;
+        }
+        // A commit index alone is not worth waking the log for: it goes with the next batch.
+        if ready.must_sync || !then_send.is_empty() {
             self.batch += 1;
             let (batch, snapshot) = (self.batch, ready.snapshot.clone());
             self.unpersisted.push_back(Unpersisted { batch, ready: ready.number, snapshot });
             effects.persist = Some(Persist {
                 batch,
-                hard_state: ready.hard_state,
+                hard_state: self.unwritten.take(),
                 entries: ready.entries,
                 snapshot: ready.snapshot,
                 then_send,

@@ -34,6 +34,8 @@ mod reads;
 mod roster;
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod tests;
 
 pub use config::{Config, ConfigError};
@@ -126,8 +128,8 @@ pub struct Persist {
     pub snapshot: Option<(SnapshotMeta, Bytes)>,
     /// Must not leave this member before the batch is on disk: votes and append answers (Raft §5.1).
     pub then_send: Vec<Message>,
-    /// Whether the disk must have it before the acknowledgment; false for a mere commit index or for
-    /// messages that only wait for an earlier batch.
+    /// Whether the disk must have it before the acknowledgment; false for messages that only wait for an
+    /// earlier batch. (A mere commit index makes no batch of its own; it goes with the next.)
     pub sync: bool,
 }
 

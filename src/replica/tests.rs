@@ -13,13 +13,13 @@ struct Cluster {
     cut_off: Option<MemberId>,
 }
 
-fn roster(ids: std::ops::RangeInclusive<u64>) -> Roster {
+pub(super) fn roster(ids: std::ops::RangeInclusive<u64>) -> Roster {
     let url = |id| PeerUrl::parse(&format!("http://127.0.0.1:{}", 3000 + id)).unwrap();
     let entry = |id| (MemberId(id), RosterEntry { peer_urls: vec![url(id)], learner: false });
     Roster { members: ids.map(entry).collect(), ..Roster::default() }
 }
 
-fn config(id: u64, roster: &Roster, founder: bool) -> Config {
+pub(super) fn config(id: u64, roster: &Roster, founder: bool) -> Config {
     let founding = SnapshotMeta::founding(roster).mark();
     Config {
         id: MemberId(id),

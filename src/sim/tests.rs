@@ -69,7 +69,11 @@ fn one_seed_is_one_run() {
 /// The first complaint about a broken rule within some seeds.
 fn complaint(sabotage: Sabotage, seeds: u64) -> String {
     let fails = |seed| outcome(seed, sabotage, &mut Vec::new()).err();
-    (0..seeds).find_map(fails).unwrap_or_else(|| panic!("{sabotage:?} went unnoticed"))
+    let (seed, complaint) = (0..seeds)
+        .find_map(|seed| Some((seed, fails(seed)?)))
+        .unwrap_or_else(|| panic!("{sabotage:?} went unnoticed"));
+    println!("{sabotage:?} at seed {seed}: {complaint}");
+    complaint
 }
 
 #[test]
@@ -80,10 +84,10 @@ fn reads_without_a_read_index_are_noticed() {
 
 #[test]
 fn acknowledging_before_the_disk_is_noticed() {
-    complaint(Sabotage::AcknowledgeEarly, 100);
+    complaint(Sabotage::AcknowledgeEarly, 200);
 }
 
 #[test]
 fn forgotten_votes_are_noticed() {
-    complaint(Sabotage::ForgetVotes, 100);
+    complaint(Sabotage::ForgetVotes, 200);
 }

@@ -381,7 +381,9 @@ impl World {
         let starts = member.starts;
         self.send(id, early);
         if begin {
-            let stalled = !self.calm && self.draw.chance(20);
+            // A broken promise shows only while the disk has not caught up, so it is given time.
+            let slow = if self.sabotage == Sabotage::AcknowledgeEarly { 500 } else { 20 };
+            let stalled = !self.calm && self.draw.chance(slow);
             let delay = 1 + self.draw.below(if stalled { 200 } else { 6 });
             self.after(delay, Happening::Persist(id, starts));
         }

@@ -6,20 +6,20 @@ use crate::raft::{ConfState, Draw, Entry, HardState, Index, Mark, Payload, Snaps
 use crate::replica::Persist;
 use crate::sim::SimDisk;
 
-const SMALL: Options = Options { segment_bytes: 2048, unsafe_no_fsync: false };
+pub(super) const SMALL: Options = Options { segment_bytes: 2048, unsafe_no_fsync: false };
 
-fn metadata() -> Metadata {
+pub(super) fn metadata() -> Metadata {
     let list: InitialCluster = "a=http://127.0.0.1:3001,b=http://127.0.0.1:3002".parse().unwrap();
     let roster = list.roster("wal-test");
     let member = *roster.members.keys().next().unwrap();
     Metadata { member, cluster: ClusterId(0xc), roster, joined: false }
 }
 
-fn entry(index: u64, term: u64, data: impl Into<Bytes>) -> Entry {
+pub(super) fn entry(index: u64, term: u64, data: impl Into<Bytes>) -> Entry {
     Entry { term: Term(term), index: Index(index), payload: Payload::Request(data.into()) }
 }
 
-fn batch(entries: Vec<Entry>) -> Persist {
+pub(super) fn batch(entries: Vec<Entry>) -> Persist {
     Persist { entries, sync: true, ..Persist::default() }
 }
 
