@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
-use tracing::info;
 
 use super::apply_loop::ApplyWork;
 use super::log_loop::LogWork;
@@ -129,16 +128,6 @@ impl ReplicaLoop {
         let before = self.shared.status.send_replace(status);
         if before.leader != status.leader {
             self.shared.metrics.leader_changed(status.leader.is_some());
-            match (before.leader, status.leader) {
-                (None, Some(leader)) => {
-                    info!(leader = %leader, term = status.term.0, "elected leader");
-                }
-                (Some(old), Some(leader)) => {
-                    info!(from = %old, leader = %leader, term = status.term.0, "changed leader");
-                }
-                (Some(old), None) => info!(leader = %old, term = status.term.0, "lost leader"),
-                (None, None) => {}
-            }
         }
         if before.role != Role::Leader && status.role == Role::Leader {
             let state = self.shared.read();
