@@ -23,7 +23,9 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// What stops the service, or keeps it from starting.
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("another program listens on {0} already; stop it or choose another --http-addr")]
+    #[error(
+        "address already in use: another program listens on {0}; stop it or choose another --http-addr"
+    )]
     Occupied(SocketAddr),
     #[error("cannot listen on {address} (--http-addr)")]
     Listen { address: SocketAddr, source: std::io::Error },
