@@ -34,11 +34,12 @@ pub(super) async fn join(
     request: &Request,
     list: &InitialCluster,
     http: &reqwest::Client,
+    resolve: impl AsyncFn(&str) -> io::Result<IpAddr>,
 ) -> Result<Found, Error> {
     let running = peers::first_list(http, &others(request, list), LIMIT).await;
     let running = running.ok_or(Error::Unreachable)?;
     info!(cluster.id = %running.cluster, members = running.members.len(), "joining a running cluster");
-    let own = match_members(request, list, &running, static_list::resolve_patiently).await?;
+    let own = match_members(request, list, &running, resolve).await?;
     Ok(Found::Running { cluster: running.cluster, members: running.members, own })
 }
 

@@ -1,5 +1,9 @@
 use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
+
+use super::Names;
 
 /// Limit of a connection attempt.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -7,7 +11,12 @@ const CONNECT: Duration = Duration::from_secs(5);
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// A client that follows no redirect by itself and ignores `HTTP_PROXY`, as etcd's does.
-pub(super) fn client(proxy: Option<&str>) -> reqwest::Result<reqwest::Client> {
+///
+/// Host names are looked up with `names` if given, by the system otherwise.
+pub(super) fn client(
+    proxy: Option<&str>,
+    names: Option<Arc<Names>>,
+) -> reqwest::Result<reqwest::Client> {
     // Someone else in this process may have chosen already; any provider will do.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = reqwest::Client::builder()
@@ -17,9 +26,27 @@ pub(super) fn client(proxy: Option<&str>) -> reqwest::Result<reqwest::Client> {
         .connect_timeout(CONNECT)
         .tcp_keepalive(KEEPALIVE)
         .user_agent(concat!("quorate-node/", env!("CARGO_PKG_VERSION")));
+    let builder = match names {
+        Some(names) => builder.dns_resolver(Arc::new(Lookup(names))),
+        None => builder,
+    };
     match proxy {
         Some(proxy) => builder.proxy(reqwest::Proxy::all(proxy)?).build(),
         None => builder.build(),
+    }
+}
+
+struct Lookup(Arc<Names>);
+
+impl reqwest::dns::Resolve for Lookup {
+    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        let names = Arc::clone(&self.0);
+        Box::pin(async move {
+            let addresses = names.addresses(name.as_str()).await.map_err(io::Error::other)?;
+            let addresses: Vec<SocketAddr> =
+                addresses.into_iter().map(|address| SocketAddr::new(address, 0)).collect();
+            Ok(Box::new(addresses.into_iter()) as reqwest::dns::Addrs)
+        })
     }
 }
 

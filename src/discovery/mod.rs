@@ -17,13 +17,18 @@ mod srv;
 mod static_list;
 mod token;
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 
 pub use memo::Memo;
 pub use pace::Pace;
 pub use peers::{PeerMember, client_urls};
+
 pub use token::redact;
+
+use srv::Names;
 
 use crate::membership::{ClusterId, DuplicateUrl, InitialCluster, PeerUrl};
 
@@ -136,16 +141,23 @@ pub enum TokenTrouble {
 
 /// Finds the cluster. `data_dir` keeps the memo of a token registration.
 pub async fn discover(request: &Request, data_dir: &Path) -> Result<Found, Error> {
-    let http = http::client(None)?;
+    let http = http::client(None, None)?;
     let found = match &request.way {
         Way::Token(way) => {
             let founders = token::join(request, way, &Memo::new(data_dir), Pace::default()).await?;
             Found::New { founders, token: way.url.clone() }
         }
-        Way::Static(list) => named(request, list.clone(), &http).await?,
+        Way::Static(list) => {
+            named(request, list.clone(), &http, static_list::resolve_patiently).await?
+        }
         Way::Srv(way) => {
-            let list = srv::look_up(request, way).await.map_err(Error::Srv)?;
-            named(request, list, &http).await?
+            let names = Arc::new(Names::new(way.resolver).map_err(Error::Srv)?);
+            let list = srv::look_up(request, way, &names).await.map_err(Error::Srv)?;
+            let http = match way.resolver {
+                Some(_) => http::client(None, Some(Arc::clone(&names)))?,
+                None => http,
+            };
+            named(request, list, &http, async |host: &str| names.address(host).await).await?
         }
     };
     if let Found::New { founders, .. } = &found {
@@ -163,13 +175,14 @@ async fn named(
     request: &Request,
     list: InitialCluster,
     http: &reqwest::Client,
+    resolve: impl AsyncFn(&str) -> io::Result<IpAddr>,
 ) -> Result<Found, Error> {
     static_list::check_name(request, &list)?;
     list.check_unique_urls()?;
     if request.existing {
-        return Ok(existing::join(request, &list, http).await?);
+        return Ok(existing::join(request, &list, http, resolve).await?);
     }
-    static_list::check_urls(request, &list, static_list::resolve_patiently).await?;
+    static_list::check_urls(request, &list, resolve).await?;
     static_list::check_not_bootstrapped(request, &list, http).await?;
     Ok(Found::New { founders: list, token: request.cluster_token.clone() })
 }

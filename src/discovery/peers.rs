@@ -90,7 +90,7 @@ pub async fn client_urls(
     peers: &[PeerUrl],
     limit: Duration,
 ) -> Option<(Vec<String>, Vec<PeerUrl>)> {
-    let http = shared::client(None).ok()?;
+    let http = shared::client(None, None).ok()?;
     let list = first_list(&http, peers, limit).await?;
     let clients = list.members.iter().flat_map(|member| member.client_urls.clone()).collect();
     let peers = list.members.iter().flat_map(|member| &member.peer_urls);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::{Request, peers};
-use crate::membership::{InitialCluster, MemberId, PeerUrl};
+use crate::membership::{ClusterId, InitialCluster, MemberId, PeerUrl};
 
 /// How long the own name may take to appear in DNS.
 const RESOLVE_ATTEMPTS: u32 = 30;
@@ -28,6 +28,10 @@ pub enum Error {
     NotListed { extra: String, listed: String, why: String },
     #[error("failed to resolve {advertised} to match --initial-cluster={listed} ({why})")]
     Unresolved { advertised: String, listed: String, why: String },
+    #[error(
+        "the members of --initial-cluster run as cluster {running} already, this list and token make {made}; to join them add this member with `etcdctl member add` and start with --initial-cluster-state existing"
+    )]
+    OtherCluster { running: ClusterId, made: ClusterId },
     #[error(
         "member {id} has already been bootstrapped; to replace it remove and add it with `etcdctl member` and start with --initial-cluster-state existing"
     )]
@@ -196,6 +200,10 @@ pub(super) async fn check_not_bootstrapped(
     info!(members = others.len(), "asking the other members whether the cluster runs already");
     let running = peers::first_list(http, &others, BOOTSTRAPPED_LIMIT).await;
     let id = list.member_id(&request.name, &request.cluster_token);
+    let made = list.cluster_id(&request.cluster_token);
+    if let Some(running) = running.iter().find(|running| running.cluster != made) {
+        return Err(Error::OtherCluster { running: running.cluster, made });
+    }
     let known = running.iter().flat_map(|running| &running.members);
     match known.into_iter().find(|member| Some(member.id) == id && !member.client_urls.is_empty()) {
         Some(member) => Err(Error::Bootstrapped { id: member.id }),

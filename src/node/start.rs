@@ -99,7 +99,8 @@ pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartEr
         Arc::new(move |index| flusher::chunks(&source, index)),
         stop.clone(),
     );
-    peers.update(&roster);
+    // A member that joined knows the cluster by its founding only, until the log tells it more.
+    peers.update(if roster.members.is_empty() { &recovered.metadata.roster } else { &roster });
     let replica = Replica::new(replica_config(&config, identity, &recovered, &roster, applied))?;
     let shared = Arc::new(Shared {
         identity,

@@ -21,8 +21,6 @@ pub(super) enum Failure {
     },
     #[error("the node cannot start")]
     Start(#[from] StartError),
-    #[error("signals cannot be received")]
-    Signals(#[from] std::io::Error),
     #[error("{reason}")]
     Stopped { reason: String },
 }

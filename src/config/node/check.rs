@@ -104,6 +104,9 @@ pub(super) fn timing(values: &Values, problems: &mut Vec<Problem>) {
 
 /// Checks settings whose words etcd reads by hand.
 pub(super) fn words(values: &Values, problems: &mut Vec<Problem>) {
+    if let Err(problem) = resolver(values) {
+        problems.push(Problem::setting(problem));
+    }
     let logger = values.text("logger");
     if !matches!(logger.as_str(), "zap" | "capnslog") {
         problems.push(Problem::setting(format!("unknown logger option \"{logger}\"")));
@@ -163,7 +166,7 @@ pub(super) fn bootstrap(values: &Values, problems: &mut Vec<Problem>) -> Request
         }
         Way::Token(token(values, problems))
     } else if values.is_set("discovery-srv") {
-        Way::Srv(srv(values, problems))
+        Way::Srv(srv(values))
     } else {
         Way::Static(static_list(values, &name, &peer_urls, problems))
     };
@@ -243,11 +246,9 @@ pub(super) fn resolver(values: &Values) -> Result<Option<SocketAddr>, String> {
     }
 }
 
-fn srv(values: &Values, problems: &mut Vec<Problem>) -> SrvRequest {
-    let resolver = resolver(values).unwrap_or_else(|problem| {
-        problems.push(Problem::setting(problem));
-        None
-    });
+fn srv(values: &Values) -> SrvRequest {
+    // A wrong one is reported with the other words.
+    let resolver = resolver(values).ok().flatten();
     SrvRequest {
         domain: values.text("discovery-srv"),
         suffix: values.text("discovery-srv-name"),

@@ -3,12 +3,13 @@
 mod assemble;
 mod names;
 
+pub(super) use names::Names;
+
 use tracing::{error, info, warn};
 
 use super::{Request, SrvRequest};
 use crate::membership::InitialCluster;
 use assemble::{Own, Service, Target, assemble};
-use names::Names;
 
 /// Why SRV records did not lead into a cluster. The texts are etcd's.
 #[derive(Debug, thiserror::Error)]
@@ -29,8 +30,11 @@ pub enum Error {
 }
 
 /// Looks both services up and makes one list of them.
-pub(super) async fn look_up(request: &Request, way: &SrvRequest) -> Result<InitialCluster, Error> {
-    let names = Names::new(way.resolver)?;
+pub(super) async fn look_up(
+    request: &Request,
+    way: &SrvRequest,
+    names: &Names,
+) -> Result<InitialCluster, Error> {
     let mut own =
         Own { name: request.name.clone(), urls: request.peer_urls.clone(), places: Vec::new() };
     let mut own_failure = None;
@@ -53,7 +57,7 @@ pub(super) async fn look_up(request: &Request, way: &SrvRequest) -> Result<Initi
             "" => label.to_owned(),
             suffix => format!("{label}-{suffix}"),
         };
-        services.push(service(&names, scheme, label, &way.domain).await);
+        services.push(service(names, scheme, label, &way.domain).await);
     }
     let assembled = assemble(&own, &services);
     for service in &services {

@@ -1,3 +1,4 @@
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use hickory_resolver::TokioResolver;
@@ -9,7 +10,7 @@ use crate::transport;
 
 /// A resolver that follows resolv.conf, or asks one server.
 #[derive(Debug)]
-pub(super) struct Names {
+pub(in crate::discovery) struct Names {
     resolver: Resolver,
     /// Who is asked, for the texts.
     server: String,
@@ -33,7 +34,8 @@ pub(super) struct Record {
 }
 
 impl Names {
-    pub(super) fn new(server: Option<SocketAddr>) -> Result<Self, Error> {
+    /// Asks this server, or those of the system.
+    pub(in crate::discovery) fn new(server: Option<SocketAddr>) -> Result<Self, Error> {
         let setup = |error: NetError| Error::Setup { reason: error.to_string() };
         let resolver = Resolver(transport::resolver(server).map_err(setup)?);
         let server = match server {
@@ -66,7 +68,7 @@ impl Names {
     }
 
     /// The addresses of a host; an address is its own.
-    pub(super) async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, String> {
+    pub(in crate::discovery) async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, String> {
         if let Ok(address) = host.parse() {
             return Ok(vec![address]);
         }
@@ -77,6 +79,14 @@ impl Names {
             return Err(format!("lookup {host} on {}: no such host", self.server));
         }
         Ok(addresses)
+    }
+
+    /// The address of a host that counts: IPv4 is preferred.
+    pub(in crate::discovery) async fn address(&self, host: &str) -> io::Result<IpAddr> {
+        let addresses = self.addresses(host).await.map_err(io::Error::other)?;
+        let preferred = addresses.iter().find(|address| address.is_ipv4());
+        let preferred = preferred.or_else(|| addresses.first());
+        preferred.copied().ok_or_else(|| io::Error::other("no such host"))
     }
 
     /// The words that Go's resolver has for it.

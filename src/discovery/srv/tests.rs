@@ -149,7 +149,7 @@ async fn a_zone_leads_to_the_ids_of_etcd() {
             cluster_token: "tkn".to_owned(),
             existing: false,
         };
-        look_up(&request, &way)
+        look_up(&request, &way, &Names::new(way.resolver).unwrap())
             .await
             .map_err(|error| error.to_string().replace(&resolver.to_string(), "DNS"))
     };
