@@ -12,17 +12,21 @@ pub(super) enum Failure {
     DataDir(#[from] DataDirError),
     #[error(transparent)]
     Listen(#[from] ListenError),
-    #[error("{}", source)]
-    Bootstrap {
-        source: BootstrapError,
-        discovery_url: Option<String>,
-        name: String,
-        data_dir: String,
-    },
+    #[error("{}", .0.source)]
+    Bootstrap(Box<Unfound>),
     #[error("the node cannot start")]
     Start(#[from] StartError),
     #[error("{reason}")]
     Stopped { reason: String },
+}
+
+/// No cluster was found, and what the explanation needs.
+#[derive(Debug)]
+pub(super) struct Unfound {
+    pub(super) source: BootstrapError,
+    pub(super) discovery_url: Option<String>,
+    pub(super) name: String,
+    pub(super) data_dir: String,
 }
 
 impl Failure {
@@ -30,25 +34,28 @@ impl Failure {
     pub(super) fn log(&self) {
         let text = chain(self);
         match self {
-            Self::Bootstrap {
-                source: BootstrapError::Discovery(error),
-                discovery_url,
-                name,
-                data_dir,
-            } => {
-                match (error.token_trouble(), discovery_url) {
-                    (Some(trouble), Some(url)) => {
-                        let url = discovery::redact(url);
-                        explain_token(trouble, &text, &url, name, data_dir);
-                    }
-                    _ => error!(error = text, "discovery failed"),
-                }
-                if let Some(advice) = error.advice() {
-                    warn!(advice, "how to go on");
-                }
-            }
+            Self::Bootstrap(unfound) => unfound.log(&text),
             Self::Stopped { .. } => error!(error = text, "the node cannot go on"),
             _ => error!(error = text, "failed to start"),
+        }
+    }
+}
+
+impl Unfound {
+    fn log(&self, text: &str) {
+        let BootstrapError::Discovery(error) = &self.source else {
+            error!(error = text, "failed to start");
+            return;
+        };
+        match (error.token_trouble(), &self.discovery_url) {
+            (Some(trouble), Some(url)) => {
+                let url = discovery::redact(url);
+                explain_token(trouble, text, &url, &self.name, &self.data_dir);
+            }
+            _ => error!(error = text, "discovery failed"),
+        }
+        if let Some(advice) = error.advice() {
+            warn!(advice, "how to go on");
         }
     }
 }

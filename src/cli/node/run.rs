@@ -2,7 +2,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::failure::Failure;
+use super::failure::{Failure, Unfound};
 use super::listeners::{Listeners, join};
 use super::{architecture, member};
 use crate::api;
@@ -59,12 +59,12 @@ fn failed(source: bootstrap::BootstrapError, settings: &Settings) -> Failure {
         Way::Token(token) => Some(token.url.clone()),
         _ => None,
     };
-    Failure::Bootstrap {
+    Failure::Bootstrap(Box::new(Unfound {
         source,
         discovery_url,
         name: settings.node.name.clone(),
         data_dir: settings.node.data_dir.display().to_string(),
-    }
+    }))
 }
 
 /// The line with the whole configuration that etcd starts with.

@@ -172,7 +172,7 @@ mod tests {
                 Ok(Some(answer)) => format!(
                     "ok {} {}",
                     answer.node.key,
-                    answer.index.map_or("-".to_owned(), |index| index.to_string())
+                    answer.index.map_or_else(|| "-".to_owned(), |index| index.to_string())
                 ),
                 Err(Failure::Final(error)) => error.to_string(),
                 Err(Failure::Passing(detail)) => format!("passing {detail}"),

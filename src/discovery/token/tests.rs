@@ -117,7 +117,7 @@ impl Server {
         let last = path.rsplit('/').next().unwrap_or_default();
         let mut from = None;
         for pair in query.split('&') {
-            from = from.or(pair.strip_prefix("waitIndex="));
+            from = from.or_else(|| pair.strip_prefix("waitIndex="));
         }
         if let Some(from) = from {
             let from: u64 = from.parse().unwrap();
@@ -362,7 +362,8 @@ async fn a_lost_answer_to_the_registration_is_resumed() {
 #[tokio::test]
 async fn final_refusals_have_the_texts_of_etcd() {
     let invalid = "client: response is invalid json. The endpoint is probably not valid etcd cluster endpoint";
-    let cases: [(&str, &str, Option<(&'static str, Fault)>, &str); 10] = [
+    type Case = (&'static str, &'static str, Option<(&'static str, Fault)>, &'static str);
+    let cases: [Case; 10] = [
         ("unknown", "", None, "100: Key not found (/discovery/tok1) [4]"),
         ("abc", "abc", None, "discovery: size key is bad"),
         ("0", "0", None, "discovery: size key is bad"),
