@@ -32,11 +32,19 @@ pub(super) struct Unfound {
 impl Failure {
     /// Writes the lines that etcd writes, and what to do about it.
     pub(super) fn log(&self) {
-        let text = chain(self);
+        let text = self.text();
         match self {
             Self::Bootstrap(unfound) => unfound.log(&text),
             Self::Stopped { .. } => error!(error = text, "the node cannot go on"),
             _ => error!(error = text, "failed to start"),
+        }
+    }
+
+    /// The whole reason in one line.
+    pub(super) fn text(&self) -> String {
+        match self {
+            Self::Bootstrap(unfound) => chain(&unfound.source),
+            other => chain(other),
         }
     }
 }

@@ -93,7 +93,7 @@ fn start(settings: Settings) -> ExitCode {
             failure.log();
             // A log on stderr has said it already.
             if !log.outputs.contains(&telemetry::Output::Stderr) {
-                complain(&failure::chain(&failure));
+                complain(&failure.text());
             }
             ExitCode::from(EXIT_FAILED)
         }
