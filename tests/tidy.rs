@@ -173,7 +173,9 @@ fn section<'a>(readme: &'a str, title: &str) -> &'a str {
 fn flags(text: &str) -> BTreeSet<String> {
     let is_flag = |c: char| c.is_ascii_alphanumeric() || c == '-';
     text.split(|c| !is_flag(c))
-        .filter(|word| word.starts_with("--") && word.len() > 2)
+        .filter(|word| {
+            word.strip_prefix("--").is_some_and(|name| name.starts_with(char::is_alphabetic))
+        })
         .filter(|word| !matches!(*word, "--help" | "--version"))
         .map(str::to_owned)
         .collect()
