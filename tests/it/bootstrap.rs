@@ -42,7 +42,10 @@ fn with(more: &[&'static str]) -> Vec<&'static str> {
 fn member_lists_that_are_wrong() {
     let prefix = "error setting up initial cluster: ";
     let cases = [
-        ("n1=127.0.0.1:3001", "first path segment in URL cannot contain colon"),
+        (
+            "n1=127.0.0.1:3001",
+            "parse \"127.0.0.1:3001\": first path segment in URL cannot contain colon",
+        ),
         ("n1=http://127.0.0.1:3001/", "URL must not contain a path: http://127.0.0.1:3001/"),
         (
             "n1=http://127.0.0.1",

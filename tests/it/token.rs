@@ -108,6 +108,10 @@ fn a_waiting_node_that_lost_its_disk_still_completes_the_cluster() {
     nodes[1].kill();
     nodes[1].wipe();
     nodes[1].start();
+    // The third completes the cluster, and nobody resumes after that.
+    wait("the wiped node to wait again", || {
+        (nodes[1].log().matches("waiting for 1 of 3 members").count() == 2).then_some(())
+    });
     nodes[2].start();
     expect_one_cluster(&mut nodes, &url);
 }
