@@ -1,11 +1,9 @@
-use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::rr::Name;
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -15,6 +13,7 @@ use super::{Failure, running};
 use crate::config::serve::{Config, Flags, PublicUrl};
 use crate::dns_server::{self, Bound, Catalog, Counters, DomainError, FileError};
 use crate::registry::{self, Registry};
+use crate::transport::{self, ListenError};
 use crate::{discovery_server, shutdown, telemetry};
 
 /// How often expired tokens are looked for.
@@ -27,8 +26,8 @@ enum Error {
         "address already in use: another program listens on {0}; stop it or choose another --http-addr"
     )]
     Occupied(SocketAddr),
-    #[error("cannot listen on {address} (--http-addr)")]
-    Listen { address: SocketAddr, source: std::io::Error },
+    #[error("--http-addr")]
+    Listen(#[source] ListenError),
     #[error("{task} ended unexpectedly")]
     Ended { task: &'static str },
     #[error("--zones-dir `{}` is no directory", .0.display())]
@@ -92,9 +91,9 @@ async fn serve(config: Config) -> Result<(), Failure> {
         tasks.spawn(named("publishing in DNS", publishing));
     }
     if let Some(first) = listeners.first() {
-        let public_url = public_url(&config, first.local_addr().map_err(running)?);
+        let public_url = public_url(&config, first.address());
         for listener in &listeners {
-            let address = listener.local_addr().map_err(running)?;
+            let address = listener.address();
             info!(http.address = %address, public.url = %public_url, "serving HTTP");
         }
         let public_url = public_url.as_str().to_owned();
@@ -147,13 +146,14 @@ fn catalog(config: &Config) -> Result<Arc<Catalog>, Error> {
     Ok(Arc::new(catalog))
 }
 
-async fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Failure> {
+async fn bind(addresses: &[SocketAddr]) -> Result<Vec<transport::Bound>, Failure> {
     let mut listeners = Vec::with_capacity(addresses.len());
     for &address in addresses {
-        let listener = TcpListener::bind(address).await.map_err(|source| {
-            running(match source.kind() {
-                ErrorKind::AddrInUse => Error::Occupied(address),
-                _ => Error::Listen { address, source },
+        let bound = transport::Bound::bind(&address.to_string()).await;
+        let listener = bound.map_err(|error| {
+            running(match error {
+                ListenError::InUse { .. } => Error::Occupied(address),
+                error @ ListenError::Io { .. } => Error::Listen(error),
             })
         })?;
         listeners.push(listener);

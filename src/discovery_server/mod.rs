@@ -20,7 +20,6 @@
 mod answer;
 mod cluster;
 mod keys;
-mod listen;
 mod metrics;
 mod new;
 mod page;
@@ -32,11 +31,13 @@ mod target;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::admission::Door;
 use crate::registry::Registry;
+use crate::transport::{self, Bound, Http};
 use metrics::Metrics;
 
 /// The longest a long poll is held. Front proxies cut at 60 s, and a node counts their 504 as a
@@ -62,13 +63,22 @@ pub struct Config {
 
 /// Serves HTTP on these listeners until `stop`, then lets waiters go with an empty answer and ends.
 pub async fn serve(
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Bound>,
     config: Config,
     registry: Registry,
     stop: CancellationToken,
 ) {
     let service = Service::new(config, registry, stop.clone());
-    listen::run(listeners, router::router(service), stop).await;
+    let router = router::router(service);
+    let mut serving = JoinSet::new();
+    for listener in listeners {
+        serving.spawn(transport::serve(listener, router.clone(), Http::default(), stop.clone()));
+    }
+    while let Some(ended) = serving.join_next().await {
+        if let Err(error) = ended {
+            warn!(error = %error, "an HTTP listener ended");
+        }
+    }
 }
 
 /// What every handler holds.

@@ -3,7 +3,6 @@ use std::time::Duration;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, Response};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -35,9 +34,9 @@ impl Bench {
             sealed_ttl: "1h".parse().unwrap(),
         };
         let (registry, writer) = Registry::open(config).await.unwrap();
-        let address = address.unwrap_or_else(|| "127.0.0.1:0".parse().unwrap());
-        let listener = TcpListener::bind(address).await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let address = address.map_or("127.0.0.1:0".to_owned(), |address| address.to_string());
+        let listener = Bound::bind(&address).await.unwrap();
+        let url = format!("http://{}", listener.address());
         let config =
             Config { public_url: url.clone(), max_size: 9, metrics: prometheus::Registry::new() };
         let stop = CancellationToken::new();

@@ -8,7 +8,7 @@ use crate::apply::Response;
 use crate::membership::{InitialCluster, MemberId, PeerUrl};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::quorate::replica::request::Op;
-use crate::transport::{Bound, serve};
+use crate::transport::{Bound, Http, serve};
 
 const TOKEN: &str = "test";
 /// Far more than anything here takes; only a failure waits for it.
@@ -64,7 +64,7 @@ fn config(dir: &Path, name: &str, list: &InitialCluster) -> Config {
 async fn run(bound: Bound, config: Config) -> Node {
     let stop = CancellationToken::new();
     let running = start(config, CancellationToken::new()).unwrap();
-    let serving = tokio::spawn(serve(bound, running.peer_router(), stop.clone()));
+    let serving = tokio::spawn(serve(bound, running.peer_router(), Http::default(), stop.clone()));
     Node { running, stop, serving }
 }
 

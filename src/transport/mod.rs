@@ -12,7 +12,7 @@ mod peers;
 mod snapshot;
 
 pub use dial::{Dialer, resolver};
-pub use listen::{Bound, ListenError, serve};
+pub use listen::{Bound, Http, ListenError, serve};
 
 pub use peers::{Identity, Peers, SnapshotChunks, SnapshotSource};
 

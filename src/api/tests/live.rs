@@ -18,7 +18,7 @@ use crate::proto::etcdserverpb::lease_client::LeaseClient;
 use crate::proto::etcdserverpb::watch_client::WatchClient;
 use crate::proto::etcdserverpb::watch_request::RequestUnion;
 use crate::proto::mvccpb;
-use crate::transport::{Bound, serve};
+use crate::transport::{Bound, Http, serve};
 
 /// Far more than anything here takes; only a failure waits for it.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -73,7 +73,7 @@ impl Node {
         let address = bound.address();
         let stop = CancellationToken::new();
         let router = client_router(running.handle().clone(), Options::default());
-        let serving = tokio::spawn(serve(bound, router, stop.clone()));
+        let serving = tokio::spawn(serve(bound, router, Http::default(), stop.clone()));
         Self { running, address, stop, serving, _dir: dir }
     }
 

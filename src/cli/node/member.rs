@@ -8,7 +8,7 @@ use super::notify;
 use crate::api;
 use crate::config::node::Settings;
 use crate::node::{self, DataDir, Founding, Running, bootstrap};
-use crate::transport::{Bound, serve};
+use crate::transport::{Bound, Http, serve};
 
 /// Runs the member and serves it, until it is told to stop or cannot go on.
 pub(super) async fn run(
@@ -41,17 +41,24 @@ pub(super) async fn run(
     let peers = api::peer_router(handle.clone()).merge(running.peer_router());
     for bound in peer {
         info!(address = %bound.address(), "serving peer traffic");
-        servers.spawn(serve(bound, peers.clone(), stop.clone()));
+        servers.spawn(serve(bound, peers.clone(), Http::default(), stop.clone()));
     }
     for bound in metrics {
         info!(address = %bound.address(), "serving metrics");
-        servers.spawn(serve(bound, api::metrics_router(handle.clone()), stop.clone()));
+        servers.spawn(serve(
+            bound,
+            api::metrics_router(handle.clone()),
+            Http::default(),
+            stop.clone(),
+        ));
     }
     let options = api::Options { cors: settings.cors };
     let reason = tokio::select! {
         () = running.ready() => {
+            let max_concurrent_streams = handle.limits().max_concurrent_streams;
+            let http = Http { max_concurrent_streams, ..Http::default() };
             let router = api::client_router(handle, options);
-            serve_clients(client, &router, &mut servers, &stop);
+            serve_clients(client, &router, http, &mut servers, &stop);
             ended(&running, &stop).await
         }
         reason = ended(&running, &stop) => reason,
@@ -71,6 +78,7 @@ async fn ended(running: &Running, stop: &CancellationToken) -> Option<String> {
 fn serve_clients(
     client: Vec<Bound>,
     router: &axum::Router,
+    http: Http,
     servers: &mut JoinSet<()>,
     stop: &CancellationToken,
 ) {
@@ -81,7 +89,7 @@ fn serve_clients(
             address = %bound.address(),
             "serving client traffic insecurely; this is strongly discouraged!"
         );
-        servers.spawn(serve(bound, router.clone(), stop.clone()));
+        servers.spawn(serve(bound, router.clone(), http, stop.clone()));
     }
     notify::ready();
 }
