@@ -13,6 +13,7 @@ use super::process::Process;
 use super::screen::{Screen, line};
 use super::sketch::{CLUSTER_DOMAIN, DOMAIN, Node, Sketch};
 use super::{Error, Mode, Up, check};
+use crate::token::{PublicId, Token};
 
 /// The longest any one step may take before the lab gives up and shows the logs.
 const STEP: Duration = Duration::from_secs(30);
@@ -214,7 +215,10 @@ impl Lab {
         line(format_args!("  curl '{service}/new?size=3'"));
         if !discovery.is_empty() {
             line(format_args!("  curl {discovery}"));
-            line(format_args!("  dig @127.0.0.1 -p {dns} SOA {CLUSTER_DOMAIN}"));
+            if let Some(label) = label(discovery) {
+                let name = format!("_etcd-server._tcp.{label}.{CLUSTER_DOMAIN}");
+                line(format_args!("  dig @127.0.0.1 -p {dns} SRV {name}"));
+            }
         }
         line(format_args!("  dig @127.0.0.1 -p {dns} SRV _etcd-server._tcp.{DOMAIN}"));
     }
@@ -261,6 +265,12 @@ impl Lab {
 fn own_executable() -> Result<PathBuf, Error> {
     let what = || "find the own executable".to_owned();
     std::env::current_exe().map_err(|source| Error::Io { what: what(), source })
+}
+
+/// Under which the service publishes the cluster of this token.
+fn label(discovery: &str) -> Option<PublicId> {
+    let token: Token = discovery.rsplit('/').next()?.parse().ok()?;
+    Some(token.public_id())
 }
 
 /// A directory of this process's own below the system's one for temporary files.
