@@ -34,7 +34,8 @@ impl Bench {
             sealed_ttl: "1h".parse().unwrap(),
         };
         let (registry, writer) = Registry::open(config).await.unwrap();
-        let address = address.map_or("127.0.0.1:0".to_owned(), |address| address.to_string());
+        let address =
+            address.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
         let listener = Bound::bind(&address).await.unwrap();
         let url = format!("http://{}", listener.address());
         let config =
