@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use quorate::membership::MemberId;
 use reqwest::{Client, StatusCode};
+use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 use super::Plan;
@@ -165,13 +166,19 @@ pub(crate) async fn herd() {
     for _ in 0..HERD.div_ceil(SIZE) {
         tokens.push(service.new_token(&http).await);
     }
-    let started = Instant::now();
     let mut nodes = JoinSet::new();
+    let gate = Arc::new(Barrier::new(HERD + 1));
     for number in 0..HERD {
-        let url = tokens[number / SIZE].clone();
-        // Nodes share nothing, not even a connection.
-        nodes.spawn(async move { converse(&http_client(), &url, number % SIZE).await });
+        let (url, gate) = (tokens[number / SIZE].clone(), Arc::clone(&gate));
+        // Nodes share nothing, not even a connection; what a client costs to make is not the service's.
+        let http = http_client();
+        nodes.spawn(async move {
+            gate.wait().await;
+            converse(&http, &url, number % SIZE).await
+        });
     }
+    gate.wait().await;
+    let started = Instant::now();
     let mut slowest = Vec::new();
     while let Some(node) = nodes.join_next().await {
         slowest.push(node.unwrap());
