@@ -8,7 +8,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,9 @@ use tracing::{debug, warn};
 
 /// How long open requests may finish after shutdown began.
 const DRAIN: Duration = Duration::from_secs(3);
+/// Connections that may wait to be accepted. A client that finds no room tries again a second later,
+/// which a herd of nodes that start at once would all wait for.
+const BACKLOG: u32 = 4096;
 /// Silence on an HTTP/2 connection after which it is probed.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 /// Pause after the listener itself failed, usually for want of file descriptors.
@@ -37,6 +40,21 @@ pub enum ListenError {
     Io { address: String, source: std::io::Error },
 }
 
+/// Listens on the first address of a name that can be had.
+async fn listen(address: &str) -> std::io::Result<TcpListener> {
+    let mut refused = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
+    for address in tokio::net::lookup_host(address).await? {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // Connections of an earlier process may linger on the port.
+        socket.set_reuseaddr(true)?;
+        match socket.bind(address).and_then(|()| socket.listen(BACKLOG)) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
+}
+
 impl Bound {
     /// Binds `address` (`host:port`; port 0 lets the kernel choose).
     pub async fn bind(address: &str) -> Result<Self, ListenError> {
@@ -44,7 +62,7 @@ impl Bound {
             std::io::ErrorKind::AddrInUse => ListenError::InUse { address: address.to_owned() },
             _ => ListenError::Io { address: address.to_owned(), source },
         };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let listener = listen(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         Ok(Self { listener, address })
     }
