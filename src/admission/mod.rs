@@ -2,7 +2,7 @@
 //!
 //! A token waits for `size` founders. A node applies with a key (its member id) and a value
 //! (`name=url,...`); [`Application::check`] judges what can be judged without knowing anybody else,
-//! [`decide`] the rest. Rules, in the order they are applied:
+//! [`decide()`] the rest. Rules, in the order they are applied:
 //!
 //! 1. The value is a member list of exactly one well-formed, reachable member, within bounds.
 //! 2. The key is the member id that follows from the value and the canonical discovery URL. A node
