@@ -29,6 +29,8 @@ pub enum Error {
     Unhealthy,
     #[error("this member is a learner")]
     Learner,
+    #[error("the learner does not hold nearly all of the leader's log yet")]
+    LearnerNotReady,
     #[error("that member cannot take over the leadership")]
     BadTransferee,
     #[error("the node is stopping")]

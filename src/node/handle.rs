@@ -12,6 +12,7 @@ use crate::apply;
 use crate::lease::LeaseId;
 use crate::membership::{ClusterId, Member, MemberId};
 use crate::proto::etcdserverpb::ResponseHeader;
+use crate::proto::quorate::replica::membership_change::Kind;
 use crate::proto::quorate::replica::{MembershipChange, Request, request::Op};
 use crate::raft::{Index, Role, Term};
 use crate::replica::Event;
@@ -59,6 +60,13 @@ impl Handle {
         mut change: MembershipChange,
     ) -> Result<Vec<Member>, Error> {
         super::reconfigure::check(&self.0, &change)?;
+        let target = MemberId(change.member_id);
+        if change.kind() == Kind::Promote
+            && self.0.roster.load().members.get(&target).is_some_and(|entry| entry.learner)
+            && !self.learner_in_sync(target).await?
+        {
+            return Err(Error::LearnerNotReady);
+        }
         let (id, answer) = self.admit()?;
         change.id = id;
         match self.wait(id, Event::ProposeMembership(change), answer).await? {
@@ -169,13 +177,13 @@ impl Handle {
         if self.leads() {
             return Ok(self.0.leases.renew(id));
         }
-        super::lease_desk::renew_at_leader(&self.0, id).await
+        super::at_leader::renew(&self.0, id).await
     }
 
     /// Seconds left and granted, asked of the leader; `None` when unknown.
     pub async fn lease_remaining(&self, id: LeaseId) -> Result<Option<(i64, i64)>, Error> {
         if !self.leads() {
-            return super::lease_desk::remaining_at_leader(&self.0, id).await;
+            return super::at_leader::remaining(&self.0, id).await;
         }
         Ok(self.0.leases.remaining(id))
     }
@@ -227,6 +235,14 @@ impl Handle {
         let pending = self.0.pending.load(Ordering::Relaxed);
         let gauges = Gauges { status: self.status(), pending, revision, compact_revision };
         self.0.metrics.text(&gauges)
+    }
+
+    /// Whether a learner holds nearly all of the leader's log, asked of the leader.
+    pub(super) async fn learner_in_sync(&self, id: MemberId) -> Result<bool, Error> {
+        if self.leads() {
+            return Ok(super::reconfigure::in_sync(&self.0.progress.load(), id));
+        }
+        super::at_leader::learner_in_sync(&self.0, id).await
     }
 
     pub(super) fn leads(&self) -> bool {

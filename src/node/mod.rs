@@ -19,6 +19,7 @@
 //! Services hold a [`Handle`] and nothing else of this module.
 
 mod apply_loop;
+mod at_leader;
 pub mod bootstrap;
 mod config;
 mod data_dir;
@@ -26,7 +27,6 @@ mod error;
 mod flusher;
 mod handle;
 mod lease_clock;
-mod lease_desk;
 mod log_loop;
 mod metrics;
 mod peer_service;

@@ -6,8 +6,9 @@ use crate::lease::LeaseId;
 use crate::membership::{ClusterId, MemberId};
 use crate::proto::quorate::peer::peer_server::{Peer, PeerServer};
 use crate::proto::quorate::peer::{
-    Batch, Envelope, LeaseRemainingRequest, LeaseRemainingResponse, LeaseRenewRequest,
-    LeaseRenewResponse, MessagesClosed, SnapshotPart, SnapshotTaken, snapshot_part::Part,
+    Batch, Envelope, LearnerProgressRequest, LearnerProgressResponse, LeaseRemainingRequest,
+    LeaseRemainingResponse, LeaseRenewRequest, LeaseRenewResponse, MessagesClosed, SnapshotPart,
+    SnapshotTaken, snapshot_part::Part,
 };
 use crate::raft::{Index, Mark, Term};
 use crate::replica::Event;
@@ -178,5 +179,15 @@ impl Peer for PeerService {
         let (ttl, granted_ttl) =
             self.led(self.node.lease_remaining(LeaseId(request.id))).await?.unwrap_or((-1, 0));
         Ok(Response::new(LeaseRemainingResponse { ttl, granted_ttl }))
+    }
+
+    async fn learner_progress(
+        &self,
+        request: Request<LearnerProgressRequest>,
+    ) -> Result<Response<LearnerProgressResponse>, Status> {
+        let request = request.into_inner();
+        self.admit(request.envelope.as_ref())?;
+        let in_sync = self.led(self.node.learner_in_sync(MemberId(request.member_id))).await?;
+        Ok(Response::new(LearnerProgressResponse { in_sync }))
     }
 }

@@ -7,6 +7,7 @@ use super::shared::Shared;
 use crate::membership::{Member, MemberId};
 use crate::proto::quorate::replica::MembershipChange;
 use crate::proto::quorate::replica::membership_change::Kind;
+use crate::raft::PeerProgress;
 
 /// How long a peer must have been connected to count.
 const CONNECTED_FOR: Duration = Duration::from_secs(5);
@@ -41,6 +42,13 @@ pub(super) fn check(shared: &Shared, change: &MembershipChange) -> Result<(), Er
         }
         Kind::Promote | Kind::Update => Ok(()),
     }
+}
+
+/// Whether a learner has matched at least nine tenths of what the leader itself holds: with less,
+/// its vote would hold up the quorum until it has caught up.
+pub(super) fn in_sync(progress: &[PeerProgress], id: MemberId) -> bool {
+    let most = progress.iter().map(|peer| peer.matched.0).max().unwrap_or(0);
+    progress.iter().any(|peer| peer.id == id && peer.matched.0.saturating_mul(10) >= most * 9)
 }
 
 fn connected(shared: &Shared, voters: &[&Member], needed: usize) -> Result<(), Error> {

@@ -55,7 +55,11 @@ impl ReplicaLoop {
                     break;
                 }
                 for event in events.drain(..) {
+                    let tick = matches!(event, Event::Tick);
                     self.replica.step(event);
+                    if tick {
+                        self.shared.progress.store(Arc::new(self.replica.progress()));
+                    }
                 }
             }
         });

@@ -14,7 +14,7 @@ use super::{Config, Error, State};
 use crate::apply;
 use crate::membership::{Member, Roster};
 use crate::proto::quorate::replica::Request;
-use crate::raft::Index;
+use crate::raft::{Index, PeerProgress};
 use crate::replica::{Event, Status};
 use crate::transport::{Identity, Peers};
 
@@ -40,6 +40,8 @@ pub(super) struct Shared {
     pub(super) waiters: Waiters<Answer>,
     pub(super) reads: Reads,
     pub(super) status: watch::Sender<Status>,
+    /// How far the peers are; filled on the leader only, once a tick.
+    pub(super) progress: ArcSwap<Vec<PeerProgress>>,
     pub(super) applied: watch::Sender<Index>,
     pub(super) commit: AtomicU64,
     pub(super) peers: Arc<Peers>,

@@ -110,6 +110,7 @@ pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartEr
         waiters: Waiters::new(identity.member),
         reads: Reads::default(),
         status: watch::Sender::new(replica.status()),
+        progress: ArcSwap::default(),
         applied: watch::Sender::new(applied),
         commit: applied.0.into(),
         peers,

@@ -3,11 +3,12 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Config, Founding, Limits, Running, start};
+use super::{Config, Error, Founding, Limits, Running, start};
 use crate::apply::Response;
 use crate::membership::{InitialCluster, MemberId, PeerUrl};
 use crate::proto::etcdserverpb as pb;
-use crate::proto::quorate::replica::request::Op;
+use crate::proto::quorate::replica::membership_change::Kind;
+use crate::proto::quorate::replica::{MembershipChange, request::Op};
 use crate::transport::{Bound, Http, serve};
 
 const TOKEN: &str = "test";
@@ -123,6 +124,28 @@ async fn a_lone_node_keeps_what_it_acknowledged() {
     assert_eq!(get(&node, "a").await.as_deref(), Some("1"));
     put(&node, "a", "2").await;
     assert_eq!(node.running.handle().header().revision, 3);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_learner_without_the_log_is_not_promoted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut bound, list) = founders(1).await;
+    let (name, listener) = bound.remove(0);
+    let node = run(listener, config(dir.path(), &name, &list)).await;
+    ready(&node).await;
+    let learner = MemberId(7);
+    let change = |kind: Kind, urls: &[&str]| MembershipChange {
+        kind: kind.into(),
+        member_id: learner.0,
+        peer_urls: urls.iter().map(|url| (*url).to_owned()).collect(),
+        ..MembershipChange::default()
+    };
+    let handle = node.running.handle();
+    let members = handle.change_membership(change(Kind::AddLearner, &["http://127.0.0.1:1"])).await;
+    assert_eq!(members.unwrap().len(), 2);
+    let promoted = handle.change_membership(change(Kind::Promote, &[])).await;
+    assert!(matches!(promoted, Err(Error::LearnerNotReady)), "{promoted:?}");
     node.stop().await;
 }
 

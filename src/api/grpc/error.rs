@@ -57,6 +57,10 @@ fn words(error: &Error) -> Words {
         }
         Error::RequestTooLarge { .. } => (InvalidArgument, "etcdserver: request is too large"),
         Error::Unhealthy => (Unavailable, "etcdserver: unhealthy cluster"),
+        Error::LearnerNotReady => (
+            FailedPrecondition,
+            "etcdserver: can only promote a learner member which is in sync with leader",
+        ),
         Error::Learner => (FailedPrecondition, "etcdserver: rpc not supported for learner"),
         Error::BadTransferee => (FailedPrecondition, "etcdserver: bad leader transferee"),
         Error::Stopped => (Unavailable, "etcdserver: server stopped"),
@@ -138,6 +142,11 @@ mod tests {
                 "re-configuration failed due to not enough started members",
             ),
             (Error::Unhealthy, 14, "unhealthy cluster"),
+            (
+                Error::LearnerNotReady,
+                9,
+                "can only promote a learner member which is in sync with leader",
+            ),
             (Error::Learner, 9, "rpc not supported for learner"),
             (Error::BadTransferee, 9, "bad leader transferee"),
             (Error::Stopped, 14, "server stopped"),

@@ -1,4 +1,4 @@
-//! Lease questions that only the leader can answer, asked over the peer port.
+//! Questions that only the leader can answer, asked over the peer port.
 
 use tonic::transport::Channel;
 
@@ -7,10 +7,12 @@ use super::shared::Shared;
 use crate::lease::LeaseId;
 use crate::membership::MemberId;
 use crate::proto::quorate::peer::peer_client::PeerClient;
-use crate::proto::quorate::peer::{LeaseRemainingRequest, LeaseRenewRequest};
+use crate::proto::quorate::peer::{
+    LearnerProgressRequest, LeaseRemainingRequest, LeaseRenewRequest,
+};
 
 /// Granted seconds, `None` when the leader knows no such lease.
-pub(super) async fn renew_at_leader(shared: &Shared, id: LeaseId) -> Result<Option<i64>, Error> {
+pub(super) async fn renew(shared: &Shared, id: LeaseId) -> Result<Option<i64>, Error> {
     let (leader, mut client) = at_leader(shared).await?;
     let envelope = Some(shared.identity.envelope(leader));
     let answer = client.lease_renew(LeaseRenewRequest { envelope, id: id.0 }).await;
@@ -19,15 +21,21 @@ pub(super) async fn renew_at_leader(shared: &Shared, id: LeaseId) -> Result<Opti
 }
 
 /// Seconds left and granted, `None` when the leader knows no such lease.
-pub(super) async fn remaining_at_leader(
-    shared: &Shared,
-    id: LeaseId,
-) -> Result<Option<(i64, i64)>, Error> {
+pub(super) async fn remaining(shared: &Shared, id: LeaseId) -> Result<Option<(i64, i64)>, Error> {
     let (leader, mut client) = at_leader(shared).await?;
     let envelope = Some(shared.identity.envelope(leader));
     let answer = client.lease_remaining(LeaseRemainingRequest { envelope, id: id.0 }).await;
     let answer = answer.map_err(|_status| Error::NoLeader)?.into_inner();
     Ok((answer.ttl >= 0).then_some((answer.ttl, answer.granted_ttl)))
+}
+
+/// Whether the leader finds that a learner holds nearly all of its log.
+pub(super) async fn learner_in_sync(shared: &Shared, id: MemberId) -> Result<bool, Error> {
+    let (leader, mut client) = at_leader(shared).await?;
+    let envelope = Some(shared.identity.envelope(leader));
+    let request = LearnerProgressRequest { envelope, member_id: id.0 };
+    let answer = client.learner_progress(request).await;
+    Ok(answer.map_err(|_status| Error::NoLeader)?.into_inner().in_sync)
 }
 
 /// Waits for a leader as long as a request may take, then opens the way to it.
