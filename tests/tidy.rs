@@ -143,9 +143,11 @@ fn modules_are_named_after_nouns() {
 #[test]
 fn readme_lists_the_flags_of_the_programs() {
     let readme = fs::read_to_string("README.md").unwrap();
-    let cases: [(&str, &str, &[&str]); 3] = [
+    let cases: [(&str, &str, &[&str]); 5] = [
         ("quorate serve", env!("CARGO_BIN_EXE_quorate"), &["serve", "--help"]),
         ("quorate lab up", env!("CARGO_BIN_EXE_quorate"), &["lab", "up", "--help"]),
+        ("quorate new", env!("CARGO_BIN_EXE_quorate"), &["new", "--help"]),
+        ("quorate predict", env!("CARGO_BIN_EXE_quorate"), &["predict", "--help"]),
         ("quorate-node", env!("CARGO_BIN_EXE_quorate-node"), &["--help"]),
     ];
     for (title, program, arguments) in cases {

@@ -5,7 +5,10 @@
 //! configuration problems are reported at once.
 
 pub mod lab;
+mod new;
 pub mod node;
+mod output;
+mod predict;
 mod publish;
 mod serve;
 
@@ -29,6 +32,10 @@ struct Quorate {
 enum Command {
     /// Hand out discovery tokens over HTTP and answer DNS
     Serve(Box<config::serve::Flags>),
+    /// Ask a running service for a discovery token and print its URL
+    New(new::New),
+    /// Compute member and cluster ids before anything starts
+    Predict(predict::Predict),
     /// Try a whole cluster on this machine
     #[command(subcommand)]
     Lab(lab::Command),
@@ -63,6 +70,8 @@ pub fn quorate(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let outcome = match parsed.command {
         Command::Serve(flags) => serve::run(&flags),
+        Command::New(new) => run(async move { new.run().await }),
+        Command::Predict(predict) => predict.run(),
         Command::Lab(command) => run(async { command.run().await.map_err(lab_failure) }),
         Command::Node { flags } => return node::main(flags.into_iter()),
     };

@@ -1,0 +1,99 @@
+use std::time::Duration;
+
+use clap::Args;
+use reqwest::{Client, StatusCode, Url};
+
+use super::{Failure, running};
+
+/// How long the service may take; it answers in milliseconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Which token to ask for.
+#[derive(Debug, Args)]
+pub(super) struct New {
+    /// Where the service is
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8087",
+        env = "QUORATE_SERVICE"
+    )]
+    service: Url,
+    /// Members of the cluster
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    size: u32,
+    /// Label of the cluster: its name below --cluster-domain
+    #[arg(long, value_name = "LABEL")]
+    name: Option<String>,
+    /// How long the token waits for its members, e.g. 2h
+    #[arg(long, value_name = "SPAN")]
+    ttl: Option<String>,
+}
+
+/// Why there is no token.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("{0}")]
+    Refused(String),
+    #[error("`{service}` answered {status}: {text}")]
+    Answer { service: Url, status: StatusCode, text: String },
+    #[error("`{service}` cannot be reached; is `quorate serve` running there?")]
+    Unreachable { service: Url, source: reqwest::Error },
+}
+
+impl New {
+    /// Asks the service for a token and prints its discovery URL.
+    pub(super) async fn run(&self) -> Result<(), Failure> {
+        let url = self.ask().await?;
+        super::output::print(&format!("{url}\n"))
+    }
+
+    async fn ask(&self) -> Result<String, Failure> {
+        let unreachable =
+            |source| running(Error::Unreachable { service: self.service.clone(), source });
+        // Another part of the process may have chosen it already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder().no_proxy().timeout(PATIENCE).build().map_err(running)?;
+        let answer = client.post(self.request()).send().await.map_err(unreachable)?;
+        let status = answer.status();
+        let text = answer.text().await.map_err(unreachable)?;
+        let text = text.trim().to_owned();
+        match status {
+            StatusCode::OK => Ok(text),
+            status if status.is_client_error() => {
+                Err(Failure::Configuration(Error::Refused(text).into()))
+            }
+            status => Err(running(Error::Answer { service: self.service.clone(), status, text })),
+        }
+    }
+
+    fn request(&self) -> Url {
+        let mut url = self.service.clone();
+        url.set_path("/new");
+        let mut query = url.query_pairs_mut();
+        query.clear().append_pair("size", &self.size.to_string());
+        for (key, value) in [("name", &self.name), ("ttl", &self.ttl)] {
+            if let Some(value) = value {
+                query.append_pair(key, value);
+            }
+        }
+        drop(query);
+        url
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_asked_for_stands_in_the_request() {
+        let new = New {
+            service: Url::parse("http://h:8087").unwrap(),
+            size: 5,
+            name: Some("prod".to_owned()),
+            ttl: None,
+        };
+        assert_eq!(new.request().as_str(), "http://h:8087/new?size=5&name=prod");
+    }
+}

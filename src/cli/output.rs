@@ -1,0 +1,12 @@
+use std::io::{ErrorKind, Write as _};
+
+use super::{Failure, running};
+
+/// Prints a command's result on standard output. A reader that went away has read enough.
+pub(super) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(running(error)),
+        _ => Ok(()),
+    }
+}
