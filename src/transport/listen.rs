@@ -15,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
+use super::authority::Tolerant;
+
 /// How long open requests may finish after shutdown began.
 const DRAIN: Duration = Duration::from_secs(3);
 /// Connections that may wait to be accepted. A client that finds no room tries again a second later,
@@ -167,8 +169,9 @@ pub async fn serve(bound: Bound, router: Router, options: Http, stop: Cancellati
             request
         });
         let service = TowerToHyperService::new(service);
-        let connection =
-            builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+        let connection = builder
+            .serve_connection_with_upgrades(TokioIo::new(Tolerant::new(stream)), service)
+            .into_owned();
         let connection = draining.watch(connection);
         connections.spawn(async move {
             if let Err(error) = connection.await {

@@ -5,6 +5,7 @@
 //! member it was not meant for. Delivery is best effort: what cannot be sent is dropped and
 //! consensus is told, never queued without bound.
 
+mod authority;
 mod dial;
 mod link;
 mod listen;

@@ -1,0 +1,331 @@
+//! Lets in clients whose `:authority` is a whole URL.
+//!
+//! `etcdctl --endpoints http://HOST:PORT endpoint status`, and every client library of that
+//! generation in its maintenance calls, sends `:authority: http://HOST:PORT`. etcd does not look at it; our
+//! HTTP/2 library ends the stream before any of our code sees the request. So the `://` of such a value
+//! is overwritten before the library reads it. The new text has as many characters and as many bits in HPACK's
+//! Huffman code: neither lengths nor the compression table of the connection change.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const FRAME_HEADER: usize = 9;
+const HEADERS: u8 = 1;
+const PADDED: u8 = 0x08;
+const PRIORITY: u8 = 0x20;
+/// The largest frame that a client may send us unasked (RFC 9113 §4.2).
+const LARGEST: usize = 16_384;
+/// Place of `:authority` in the static table (RFC 7541, appendix A).
+const AUTHORITY: usize = 1;
+
+/// What such a value begins with, and what it is made to begin with.
+const PLAIN: (&[u8], &[u8]) = (b"http://", b"httpC--");
+/// The same in Huffman code (RFC 7541, appendix B): 41 bits, of which the last is 0 in both.
+const HUFFMAN: ([u8; 6], [u8; 6]) =
+    ([0x9d, 0x29, 0xae, 0xe3, 0x0c, 0x00], [0x9d, 0x29, 0xae, 0xf2, 0xcb, 0x00]);
+
+/// A connection whose inbound bytes are looked at until it is clear that nothing needs mending.
+#[derive(Debug)]
+pub(super) struct Tolerant<S> {
+    stream: S,
+    state: State,
+    /// Received, and not a whole header frame yet.
+    held: Vec<u8>,
+    /// To be read by the library, from `given` on.
+    ready: Vec<u8>,
+    given: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It may be HTTP/1.1.
+    Preface,
+    /// No request has come yet; this many bytes of the present frame are still to come.
+    First(usize),
+    /// A client of that kind: all its requests are mended.
+    Mending(usize),
+    /// Nothing is looked at any more.
+    Through,
+}
+
+impl<S> Tolerant<S> {
+    pub(super) fn new(stream: S) -> Self {
+        Self { stream, state: State::Preface, held: Vec::new(), ready: Vec::new(), given: 0 }
+    }
+
+    /// Moves what the library may see from `held` to `ready`.
+    fn sort(&mut self) {
+        let mut done = 0;
+        loop {
+            let held = &mut self.held[done..];
+            match self.state {
+                State::Preface if held.starts_with(PREFACE) => {
+                    done += PREFACE.len();
+                    self.state = State::First(0);
+                }
+                State::Preface if PREFACE.starts_with(held) => break,
+                State::Preface => self.state = State::Through,
+                State::Through => {
+                    done = self.held.len();
+                    break;
+                }
+                State::First(0) | State::Mending(0) if held.len() < FRAME_HEADER => break,
+                State::First(0) | State::Mending(0) => {
+                    let length = u32::from_be_bytes([0, held[0], held[1], held[2]]) as usize;
+                    let whole = FRAME_HEADER + length;
+                    if held[3] != HEADERS || length > LARGEST {
+                        self.state = self.state.within(whole);
+                    } else if held.len() < whole {
+                        break;
+                    } else {
+                        let mended = mend(held[4], &mut held[FRAME_HEADER..whole]);
+                        done += whole;
+                        self.state = match self.state {
+                            State::First(_) if !mended => State::Through,
+                            _ => State::Mending(0),
+                        };
+                    }
+                }
+                State::First(left) | State::Mending(left) => {
+                    let here = left.min(held.len());
+                    done += here;
+                    self.state = self.state.within(left - here);
+                    if left > here {
+                        break;
+                    }
+                }
+            }
+        }
+        self.ready.extend(self.held.drain(..done));
+    }
+}
+
+impl State {
+    fn within(self, left: usize) -> Self {
+        if matches!(self, Self::First(_)) { Self::First(left) } else { Self::Mending(left) }
+    }
+}
+
+/// Overwrites the `://` of the authority in the payload of a header frame, if it has one.
+fn mend(flags: u8, payload: &mut [u8]) -> bool {
+    let skipped = usize::from(flags & PADDED != 0) + if flags & PRIORITY == 0 { 0 } else { 5 };
+    let mut block = payload.get_mut(skipped..).unwrap_or_default();
+    let mut mended = false;
+    // Whatever cannot be read is left for the library to refuse.
+    while let Some((value, rest)) = next_authority(block) {
+        let (huffman, text) = value;
+        mended |= if huffman { replace_huffman(text) } else { replace(text, PLAIN) };
+        block = rest;
+    }
+    mended
+}
+
+type Text<'a> = (bool, &'a mut [u8]);
+
+/// The next literal value of `:authority` and the block behind it (RFC 7541 §6).
+fn next_authority(mut block: &mut [u8]) -> Option<(Text<'_>, &mut [u8])> {
+    loop {
+        let first = *block.first()?;
+        let bits = match first {
+            0x80.. => 7,
+            0x40.. => 6,
+            0x20.. => 5,
+            _ => 4,
+        };
+        let (name, used) = integer(block, bits)?;
+        block = block.get_mut(used..)?;
+        if matches!(bits, 5 | 7) {
+            continue;
+        }
+        if name == 0 {
+            block = string(block)?.1;
+        }
+        let (value, rest) = string(block)?;
+        if name == AUTHORITY {
+            return Some((value, rest));
+        }
+        block = rest;
+    }
+}
+
+/// A string and what follows it (RFC 7541 §5.2).
+fn string(block: &mut [u8]) -> Option<(Text<'_>, &mut [u8])> {
+    let huffman = block.first()? & 0x80 != 0;
+    let (length, used) = integer(block, 7)?;
+    let (text, rest) = block.get_mut(used..)?.split_at_mut_checked(length)?;
+    Some(((huffman, text), rest))
+}
+
+/// An integer and the bytes it takes (RFC 7541 §5.1).
+fn integer(block: &[u8], bits: u32) -> Option<(usize, usize)> {
+    let most = (1_usize << bits) - 1;
+    let first = usize::from(*block.first()?) & most;
+    if first < most {
+        return Some((first, 1));
+    }
+    let mut value = most;
+    // Three further bytes are more than any frame is long.
+    for (at, byte) in block.iter().enumerate().skip(1).take(3) {
+        value += usize::from(byte & 0x7f) << (7 * (at - 1));
+        if byte & 0x80 == 0 {
+            return Some((value, at + 1));
+        }
+    }
+    None
+}
+
+fn replace(text: &mut [u8], (from, to): (&[u8], &[u8])) -> bool {
+    let found = text.starts_with(from);
+    if found {
+        text[..to.len()].copy_from_slice(to);
+    }
+    found
+}
+
+fn replace_huffman(text: &mut [u8]) -> bool {
+    let (from, to) = HUFFMAN;
+    // Of the sixth byte only the first bit belongs to the prefix.
+    let last = from.len() - 1;
+    let found = text.get(last).is_some_and(|byte| byte & 0x80 == from[last]);
+    found && replace(text, (&from[..last], &to[..last]))
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Tolerant<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        loop {
+            if this.given < this.ready.len() {
+                let waiting = &this.ready[this.given..];
+                let now = waiting.len().min(buffer.remaining());
+                buffer.put_slice(&waiting[..now]);
+                this.given += now;
+                return Poll::Ready(Ok(()));
+            }
+            this.ready.clear();
+            this.given = 0;
+            if this.state == State::Through {
+                (this.held, this.ready) = (Vec::new(), Vec::new());
+                return Pin::new(&mut this.stream).poll_read(context, buffer);
+            }
+            let mut chunk = [0; 4096];
+            let mut chunk = ReadBuf::new(&mut chunk);
+            ready!(Pin::new(&mut this.stream).poll_read(context, &mut chunk))?;
+            if chunk.filled().is_empty() {
+                // The end; the library judges what came before it.
+                this.state = State::Through;
+            }
+            this.held.extend_from_slice(chunk.filled());
+            this.sort();
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Tolerant<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A header frame with `:method: POST` by index and `:authority` as a literal.
+    fn headers(huffman: bool, authority: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(authority.len()).unwrap();
+        let mut frame = vec![0, 0, length + 3, HEADERS, 4, 0, 0, 0, 1, 0x83, 0x41];
+        frame.push(length | if huffman { 0x80 } else { 0 });
+        frame.extend_from_slice(authority);
+        frame
+    }
+
+    fn read(pieces: &[&[u8]]) -> Vec<u8> {
+        let mut connection = Tolerant::new(());
+        for piece in pieces {
+            connection.held.extend_from_slice(piece);
+            connection.sort();
+        }
+        connection.ready
+    }
+
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+
+    #[test]
+    fn an_authority_that_is_a_url_is_overwritten() {
+        let bad = headers(false, b"http://127.0.0.1:2379");
+        let good = headers(false, b"httpC--127.0.0.1:2379");
+        let whole = [PREFACE, &SETTINGS, &bad, &SETTINGS, &bad].concat();
+        let mended = [PREFACE, &SETTINGS, &good, &SETTINGS, &good].concat();
+        assert_eq!(read(&[&whole]), mended);
+        let bytes: Vec<&[u8]> = whole.chunks(1).collect();
+        assert_eq!(read(&bytes), mended);
+        for authority in ["httpC--127.0.0.1:2379", "httpC--[::1]:2379", "httpC--etcd1:2379"] {
+            assert!(http::uri::Authority::try_from(authority).is_ok(), "{authority}");
+        }
+    }
+
+    #[test]
+    fn the_huffman_code_is_overwritten_bit_for_bit() {
+        // RFC 7541 has `https://` in C.6.1; `http://` differs in one code.
+        let bad = headers(true, &[0x9d, 0x29, 0xae, 0xe3, 0x0c, 0x44, 0x01]);
+        let good = headers(true, &[0x9d, 0x29, 0xae, 0xf2, 0xcb, 0x44, 0x01]);
+        assert_eq!(read(&[&[PREFACE, &bad].concat()]), [PREFACE, &good].concat());
+    }
+
+    #[test]
+    fn everything_else_passes_as_it_is() {
+        let usual = headers(false, b"http:2379");
+        for whole in [
+            b"GET http://127.0.0.1/ HTTP/1.1\r\n\r\n".to_vec(),
+            b"PRI * HTTP/1.1\r\n\r\n".to_vec(),
+            [PREFACE, &SETTINGS, &usual, &headers(false, b"http://later")].concat(),
+            [PREFACE, &[0xff; 64]].concat(),
+            [PREFACE, &headers(true, &[0x9d, 0x29, 0xae])].concat(),
+            [PREFACE, &[0, 0, 3, HEADERS, 4, 0, 0, 0, 1, 0x41, 0xff, 0xff]].concat(),
+        ] {
+            assert_eq!(read(&[&whole]), whole);
+            assert_eq!(read(&whole.chunks(1).collect::<Vec<_>>()), whole);
+        }
+    }
+
+    #[test]
+    fn a_frame_without_headers_is_not_held_back() {
+        // The client waits for our settings before it asks anything.
+        let first = [PREFACE, &SETTINGS].concat();
+        assert_eq!(read(&[&first]), first);
+        let data = [PREFACE, &[0, 0, 9, 0, 0, 0, 0, 0, 1, 7, 7]].concat();
+        assert_eq!(read(&[&data]), data);
+    }
+}
