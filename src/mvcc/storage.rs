@@ -1,4 +1,5 @@
 use std::fmt::Debug;
+use std::io;
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
@@ -69,6 +70,8 @@ pub struct Applied {
 pub enum StorageError {
     #[error("store `{file}`: {op}: {cause}")]
     Io { file: String, op: &'static str, cause: String },
+    #[error("store `{file}`: no space left on the device to {op}; make room and start again")]
+    NoSpace { file: String, op: &'static str },
     #[error("store `{file}` is corrupt: {what}")]
     Corrupt { file: String, what: String },
     #[error("store `{file}` is in use by another process")]
@@ -77,4 +80,27 @@ pub enum StorageError {
         "store `{file}` has format version {found}, this program reads up to {known}: it was written by a newer version, start that one"
     )]
     Newer { file: String, found: u32, known: u32 },
+}
+
+impl StorageError {
+    pub(crate) fn io(file: String, op: &'static str, error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace { file, op },
+            _ => Self::Io { file, op, cause: error.to_string() },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_has_a_sentence_of_its_own() {
+        let told = |kind: io::ErrorKind| StorageError::io("s".into(), "commit", &kind.into());
+        let full = "store `s`: no space left on the device to commit; make room and start again";
+        assert_eq!(told(io::ErrorKind::StorageFull).to_string(), full);
+        assert_eq!(told(io::ErrorKind::QuotaExceeded).to_string(), full);
+        assert!(matches!(told(io::ErrorKind::NotFound), StorageError::Io { .. }));
+    }
 }

@@ -386,6 +386,7 @@ fn corrupt(file: &str, what: &str) -> StorageError {
 fn failed(file: &str, op: &'static str, error: impl Into<redb::Error>) -> StorageError {
     match error.into() {
         redb::Error::Corrupted(what) => corrupt(file, &what),
+        redb::Error::Io(error) => StorageError::io(file.to_owned(), op, &error),
         error => StorageError::Io { file: file.to_owned(), op, cause: error.to_string() },
     }
 }

@@ -181,7 +181,7 @@ impl Loader<'_> {
 }
 
 fn io_error(file: &Path, op: &'static str, error: &io::Error) -> StorageError {
-    StorageError::Io { file: file.display().to_string(), op, cause: error.to_string() }
+    StorageError::io(file.display().to_string(), op, error)
 }
 
 fn dump_error(file: &Path, error: DumpError) -> StorageError {
