@@ -8,7 +8,8 @@ use std::thread::JoinHandle;
 use quorate::proto::etcdserverpb::RangeRequest;
 
 use crate::harness::{
-    Client, Flavor, Node, Put, cluster_id, etcdctl, scratch, static_cluster, wait,
+    Client, Flavor, Node, Put, cluster_id, etcdctl, initial_cluster, scratch, static_cluster,
+    static_cluster_with, wait,
 };
 
 #[test]
@@ -85,6 +86,72 @@ fn a_restarted_node_catches_up() {
     assert_all_nodes_hold(&nodes, &puts);
 }
 
+/// A log this short is of no use to a member that missed more than a moment.
+const SHORT_LOG: [&str; 2] = ["--snapshot-count=100", "--snapshot-catchup-entries=20"];
+
+#[test]
+fn a_member_far_behind_catches_up_by_snapshot() {
+    let dir = scratch();
+    let mut nodes = static_cluster_with(&[Flavor::Ours; 3], dir.path(), &SHORT_LOG).unwrap();
+    nodes[2].kill();
+    let client = nodes[0].client();
+    wait("a write without the killed node", || client.put("first", "v").ok());
+    write_far_ahead(&nodes);
+    nodes[2].start().wait_for_log("installing a snapshot");
+    nodes[2].wait_until_healthy();
+    assert_all_nodes_agree(&nodes);
+}
+
+/// A member loses its disk and is added again while clients write; `kill -9` meets it while the state of the
+/// others arrives.
+#[test]
+fn a_wiped_member_added_again_catches_up_under_load() {
+    let dir = scratch();
+    let mut nodes = static_cluster_with(&[Flavor::Ours; 3], dir.path(), &SHORT_LOG).unwrap();
+    write_far_ahead(&nodes);
+    let writers: Vec<Writer> = nodes[..2].iter().map(Writer::start).collect();
+    nodes[2].kill();
+    nodes[2].wipe();
+    let client = nodes[0].client();
+    let members = wait("the members", || client.members().ok()).1;
+    let gone = members.iter().find(|member| member.name == nodes[2].name).unwrap();
+    wait("the removal", || client.remove_member(gone.id).ok());
+    wait("the addition", || client.add_member(nodes[2].peer_url()).ok());
+    nodes[2].bootstrap = vec![
+        format!("--initial-cluster={}", initial_cluster(&nodes)),
+        "--initial-cluster-state=existing".to_owned(),
+    ];
+    nodes[2].bootstrap.extend(SHORT_LOG.map(str::to_owned));
+    for met in ["arriving", "arrived", "installed"] {
+        nodes[2].start();
+        let received = nodes[2].data_dir().join("member/snap");
+        wait(&format!("the snapshot {met}"), || match met {
+            "arriving" => received.read_dir().ok()?.next().map(drop),
+            "arrived" => nodes[2].log().contains("received a snapshot").then_some(()),
+            _ => nodes[2].log().contains("the state was replaced by a snapshot").then_some(()),
+        });
+        nodes[2].kill();
+    }
+    nodes[2].start();
+    nodes[2].wait_until_healthy();
+    let puts: Vec<Put> = writers.into_iter().flat_map(Writer::finish).collect();
+    assert!(!puts.is_empty());
+    assert_all_nodes_hold(&nodes, &puts);
+    assert_all_nodes_agree(&nodes);
+}
+
+/// `etcdctl` sends the whole URL as authority in its maintenance calls.
+#[test]
+fn maintenance_by_etcdctl_takes_urls_as_endpoints() {
+    let dir = scratch();
+    let nodes = static_cluster(&[Flavor::Ours; 3], dir.path()).unwrap();
+    for arguments in [["endpoint", "status", "--cluster"], ["endpoint", "hashkv", "--cluster"]] {
+        let Some(answer) = etcdctl(&nodes[0].client_url(), &arguments) else { return };
+        let text = String::from_utf8_lossy(&answer.stdout);
+        assert!(answer.status.success() && text.lines().count() == 3, "{answer:?}");
+    }
+}
+
 /// Two of three are gone: reads and writes end with an error, in bounded time, and work again later.
 #[test]
 fn without_a_majority_requests_fail_instead_of_hanging() {
@@ -138,6 +205,24 @@ fn leader(nodes: &[Node]) -> usize {
 
 fn acknowledged(writers: &[Writer]) -> usize {
     writers.iter().map(|writer| writer.puts.lock().unwrap().len()).sum()
+}
+
+/// 20,000 keys in 200 entries.
+fn write_far_ahead(nodes: &[Node]) {
+    let client = nodes[0].client();
+    for n in 0..200 {
+        let keys: Vec<String> = (0..100).map(|at| format!("far/{n}/{at}")).collect();
+        client.put_many(&keys, 256).unwrap();
+    }
+}
+
+/// Nobody writes any more.
+fn assert_all_nodes_agree(nodes: &[Node]) {
+    wait("all nodes to hold the same", || {
+        let hashes: Result<Vec<_>, _> = nodes.iter().map(|node| node.client().hash()).collect();
+        let hashes = hashes.ok()?;
+        hashes.iter().all(|hash| *hash == hashes[0]).then_some(())
+    });
 }
 
 fn assert_all_nodes_hold(nodes: &[Node], puts: &[Put]) {

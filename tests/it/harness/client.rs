@@ -4,9 +4,10 @@ use std::time::Duration;
 use quorate::proto::etcdserverpb::cluster_client::ClusterClient;
 use quorate::proto::etcdserverpb::kv_client::KvClient;
 use quorate::proto::etcdserverpb::maintenance_client::MaintenanceClient;
+use quorate::proto::etcdserverpb::request_op::Request;
 use quorate::proto::etcdserverpb::{
-    Member, MemberListRequest, PutRequest, RangeRequest, RangeResponse, StatusRequest,
-    StatusResponse,
+    HashKvRequest, Member, MemberAddRequest, MemberListRequest, MemberRemoveRequest, PutRequest,
+    RangeRequest, RangeResponse, RequestOp, StatusRequest, StatusResponse, TxnRequest,
 };
 use tokio::runtime::Runtime;
 use tonic::Status;
@@ -55,6 +56,21 @@ impl Client {
         Ok(Put { key: key.to_owned(), value: value.to_owned(), revision })
     }
 
+    /// Writes many keys at once, with values of `bytes` bytes.
+    pub fn put_many(&self, keys: &[String], bytes: usize) -> Result<(), Status> {
+        let put = |key: &String| RequestOp {
+            request: Some(Request::RequestPut(PutRequest {
+                key: key.clone().into(),
+                value: vec![b'v'; bytes].into(),
+                ..PutRequest::default()
+            })),
+        };
+        let request =
+            TxnRequest { success: keys.iter().map(put).collect(), ..TxnRequest::default() };
+        let mut kv = KvClient::new(self.channel.clone());
+        self.runtime.block_on(kv.txn(request)).map(drop)
+    }
+
     /// The value of a key, linearizable.
     pub fn get(&self, key: &str) -> Result<Option<String>, Status> {
         let request = RangeRequest { key: key.to_owned().into(), ..RangeRequest::default() };
@@ -70,6 +86,25 @@ impl Client {
     pub fn status(&self) -> Result<StatusResponse, Status> {
         let mut maintenance = MaintenanceClient::new(self.channel.clone());
         Ok(self.runtime.block_on(maintenance.status(StatusRequest {}))?.into_inner())
+    }
+
+    /// Hash over all the node holds, and the revision it is of.
+    pub fn hash(&self) -> Result<(i64, u32), Status> {
+        let mut maintenance = MaintenanceClient::new(self.channel.clone());
+        let request = HashKvRequest { revision: 0 };
+        let answer = self.runtime.block_on(maintenance.hash_kv(request))?.into_inner();
+        Ok((answer.header.expect("every answer has a header").revision, answer.hash))
+    }
+
+    pub fn add_member(&self, peer_url: String) -> Result<(), Status> {
+        let mut cluster = ClusterClient::new(self.channel.clone());
+        let request = MemberAddRequest { peer_ur_ls: vec![peer_url], is_learner: false };
+        self.runtime.block_on(cluster.member_add(request)).map(drop)
+    }
+
+    pub fn remove_member(&self, id: u64) -> Result<(), Status> {
+        let mut cluster = ClusterClient::new(self.channel.clone());
+        self.runtime.block_on(cluster.member_remove(MemberRemoveRequest { id })).map(drop)
     }
 
     /// The cluster's id and its members, as this node sees them.

@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 
 pub use client::{Client, Put, etcdctl};
 pub use namespace::Namespace;
-pub use node::{Flavor, Node, cluster_id, initial_cluster, static_cluster, token_cluster};
+pub use node::{
+    Flavor, Node, cluster_id, initial_cluster, static_cluster, static_cluster_with, token_cluster,
+};
 pub use ports::free_port;
 pub use process::Process;
 pub use service::{Answer, Service, http};

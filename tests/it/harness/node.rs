@@ -140,10 +140,16 @@ fn nodes(flavors: &[Flavor], dir: &Path) -> Option<Vec<Node>> {
 
 /// Nodes with a static list, started and healthy; `None` when a program is missing.
 pub fn static_cluster(flavors: &[Flavor], dir: &Path) -> Option<Vec<Node>> {
+    static_cluster_with(flavors, dir, &[])
+}
+
+/// The same with more flags.
+pub fn static_cluster_with(flavors: &[Flavor], dir: &Path, flags: &[&str]) -> Option<Vec<Node>> {
     let mut nodes = nodes(flavors, dir)?;
     let list = initial_cluster(&nodes);
     for node in &mut nodes {
         node.bootstrap = vec![format!("--initial-cluster={list}")];
+        node.bootstrap.extend(flags.iter().map(|flag| (*flag).to_owned()));
         node.start();
     }
     nodes.iter_mut().for_each(Node::wait_until_healthy);
