@@ -2,7 +2,7 @@ use std::io;
 
 use serde_json::Value as Json;
 
-use super::{Given, Kind, Note, Problem, Source, table};
+use super::{Flag, Given, Kind, Note, Problem, Source, table};
 
 /// A configuration has a few kilobytes; what is larger is some other file.
 const MAX_BYTES: u64 = 1 << 20;
@@ -44,7 +44,10 @@ fn parse(path: &str, text: &str) -> Result<(Vec<Given>, Vec<Note>), Problem> {
     let mut leaves = Vec::new();
     flatten(String::new(), &document, &mut leaves);
     for (key, value) in leaves {
-        let flag = table::all().find(|flag| flag.key() == key && flag.kind != Kind::Nothing);
+        if value.is_object() {
+            return Err(Problem::setting(format!("{path}: `{key}` takes a value, not a mapping")));
+        }
+        let flag = setting(&key);
         // `config-file` and `version` make no sense in a file.
         match flag.filter(|flag| !matches!(flag.name, "config-file" | "version")) {
             Some(flag) => {
@@ -57,10 +60,15 @@ fn parse(path: &str, text: &str) -> Result<(Vec<Given>, Vec<Note>), Problem> {
     Ok((given, notes))
 }
 
-/// The values of nested mappings by dotted key.
+/// The flag that a key stands for.
+fn setting(key: &str) -> Option<&'static Flag> {
+    table::all().find(|flag| flag.key() == key && flag.kind != Kind::Nothing)
+}
+
+/// The values of nested mappings by dotted key; a mapping where a value belongs is left as it is.
 fn flatten<'a>(prefix: String, value: &'a Json, leaves: &mut Vec<(String, &'a Json)>) {
     match value {
-        Json::Object(mapping) => {
+        Json::Object(mapping) if setting(&prefix).is_none() => {
             for (key, value) in mapping {
                 let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
                 flatten(key, value, leaves);
@@ -127,6 +135,10 @@ mod tests {
             ),
             ("- a\n- b", "error: x.yaml: a mapping of settings is expected"),
             ("name: 5", "name=5"),
+            (
+                "listen-client-urls: {a: b}",
+                "error: x.yaml: `listen-client-urls` takes a value, not a mapping",
+            ),
         ];
         for (yaml, read) in cases {
             let mut parts: Vec<String> = check(yaml).split("; ").map(str::to_owned).collect();
