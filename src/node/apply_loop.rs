@@ -9,6 +9,7 @@ use super::flusher::Flusher;
 use super::shared::{Done, Shared};
 use crate::apply::{self, LeaseChange};
 use crate::mvcc::{self, StorageError};
+use crate::proto::quorate::replica::membership_change::Kind;
 use crate::raft::{Index, SnapshotMeta};
 use crate::replica::{Committed, Event};
 use crate::snap;
@@ -77,6 +78,7 @@ impl ApplyLoop {
         let mut entries = entries.into_iter().peekable();
         let mut index = self.shared.applied_index();
         let mut applied = Vec::with_capacity(SLICE);
+        let mut leave = false;
         while entries.peek().is_some() {
             self.flusher.wait_for_room();
             let mut state = self.shared.write();
@@ -99,6 +101,8 @@ impl ApplyLoop {
                         let members = state.members();
                         self.shared.peers.update(&roster);
                         self.shared.roster.store(Arc::new(roster));
+                        let own = change.member_id == self.shared.identity.member.0;
+                        leave |= own && change.kind() == Kind::Remove && outcome.is_ok();
                         info!(member.id = change.member_id, outcome = ?outcome, "applied a membership change");
                         applied.push(Applied {
                             id: change.id,
@@ -128,6 +132,9 @@ impl ApplyLoop {
             }
         }
         self.shared.applied.send_replace(index);
+        if leave {
+            self.shared.leave();
+        }
         Ok(self.acks.send(Event::Applied { index }).is_ok())
     }
 

@@ -78,6 +78,12 @@ impl Shared {
         self.stop.cancel();
     }
 
+    /// Ends the node without fault: the cluster goes on without it.
+    pub(super) fn leave(&self) {
+        tracing::warn!(member.id = %self.identity.member, "{}", crate::transport::REMOVED);
+        self.stop.cancel();
+    }
+
     /// Answers the client whose encoded request found no room.
     pub(super) fn refuse(&self, request: &[u8]) {
         let Ok(request) = Request::decode(request) else { return };

@@ -56,6 +56,11 @@ pub enum StartError {
     Metrics(#[from] prometheus::Error),
     #[error("log and store do not belong together")]
     Replica(#[from] replica::ConfigError),
+    #[error(
+        "{}; a new member needs an empty data directory and `member add`",
+        crate::transport::REMOVED
+    )]
+    Removed,
     #[error("the data directory holds no log and nothing says which cluster to found")]
     NotFounded,
 }
@@ -77,6 +82,9 @@ pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartEr
     let identity =
         Identity { cluster: recovered.metadata.cluster, member: recovered.metadata.member };
     let roster = state.roster().clone();
+    if roster.removed.contains(&identity.member) {
+        return Err(StartError::Removed);
+    }
     let (applied, _) = state.applied();
     info!(
         member.id = %identity.member,
@@ -191,6 +199,11 @@ fn spawn_tasks(handle: &Handle, reads: mpsc::UnboundedReceiver<ReadNews>) -> Joi
     };
     let readers = Arc::clone(shared);
     tasks.spawn(async move { readers.reads.run(ports).await });
+    let removed = Arc::clone(shared);
+    tasks.spawn(async move {
+        removed.peers.removed().await;
+        removed.leave();
+    });
     tasks.spawn(lease_clock::expire(handle.clone()));
     tasks.spawn(publish::publish(handle.clone()));
     tasks

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Config, Error, Founding, Limits, Running, start};
+use super::{Config, Error, Founding, Limits, Running, StartError, start};
 use crate::apply::Response;
 use crate::membership::{InitialCluster, MemberId, PeerUrl};
 use crate::proto::etcdserverpb as pb;
@@ -149,17 +149,23 @@ async fn a_learner_without_the_log_is_not_promoted() {
     node.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_nodes_serve_through_any_of_them() {
-    let dir = tempfile::tempdir().unwrap();
+/// Three nodes that serve.
+async fn three(dir: &Path) -> Vec<Node> {
     let (bound, list) = founders(3).await;
     let mut nodes = Vec::new();
     for (name, listener) in bound {
-        nodes.push(run(listener, config(dir.path(), &name, &list)).await);
+        nodes.push(run(listener, config(dir, &name, &list)).await);
     }
     for node in &nodes {
         ready(node).await;
     }
+    nodes
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_nodes_serve_through_any_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut nodes = three(dir.path()).await;
     for (number, node) in nodes.iter().enumerate() {
         put(node, &format!("key{number}"), "x").await;
         for other in &nodes {
@@ -182,6 +188,37 @@ async fn three_nodes_serve_through_any_of_them() {
     put(&nodes[0], "after", "y").await;
     assert_eq!(get(&nodes[1], "after").await.as_deref(), Some("y"));
     assert_eq!(get(&nodes[1], "key0").await.as_deref(), Some("x"));
+    for node in nodes {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_member_ends_by_itself_and_without_fault() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut nodes = three(dir.path()).await;
+    let gone = nodes.pop().unwrap();
+    let remove = MembershipChange {
+        kind: Kind::Remove.into(),
+        member_id: gone.running.handle().member_id().0,
+        ..MembershipChange::default()
+    };
+    let left = nodes[0].running.handle().change_membership(remove).await.unwrap();
+    assert_eq!(left.len(), 2);
+    let ended = tokio::time::timeout(PATIENCE, gone.running.ended()).await.unwrap();
+    assert_eq!(ended, None);
+    let again = gone.running.handle().config().clone();
+    gone.stop().await;
+    // It knows of its removal if that reached it; otherwise its peers tell it again.
+    match start(again, CancellationToken::new()) {
+        Err(refused) => assert!(matches!(refused, StartError::Removed), "{refused}"),
+        Ok(running) => {
+            assert_eq!(tokio::time::timeout(PATIENCE, running.ended()).await.unwrap(), None);
+            running.close().await;
+        }
+    }
+    put(&nodes[0], "after", "y").await;
+    assert_eq!(get(&nodes[1], "after").await.as_deref(), Some("y"));
     for node in nodes {
         node.stop().await;
     }

@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tracing::{debug, info, warn};
 
@@ -33,6 +34,8 @@ pub(super) struct Link {
     pub(super) messages: mpsc::Receiver<Message>,
     pub(super) events: mpsc::Sender<Event>,
     pub(super) state: Arc<LinkState>,
+    /// Cancelled when the peer says that this member is no longer one.
+    pub(super) removed: CancellationToken,
 }
 
 /// What others may know of a link.
@@ -111,7 +114,12 @@ impl Link {
         tokio::select! {
             ended = call => match ended {
                 Ok(_) => "closed by the peer".to_owned(),
-                Err(status) => status.message().to_owned(),
+                Err(status) => {
+                    if status.message() == super::REMOVED {
+                        self.removed.cancel();
+                    }
+                    status.message().to_owned()
+                }
             },
             () = pump => {
                 debug!(peer.id = %self.to, "stream to the peer broke");

@@ -42,6 +42,7 @@ pub struct Peers {
     tasks: TaskTracker,
     /// Messages come from threads outside of it.
     runtime: tokio::runtime::Handle,
+    removed: CancellationToken,
     stop: CancellationToken,
 }
 
@@ -93,6 +94,7 @@ impl Peers {
             change: Mutex::new(()),
             tasks: TaskTracker::new(),
             runtime: tokio::runtime::Handle::current(),
+            removed: CancellationToken::new(),
             stop,
         })
     }
@@ -152,6 +154,11 @@ impl Peers {
         self.links.load().get(&id).and_then(|peer| peer.channel.clone())
     }
 
+    /// Waits until a peer says that this member was removed from the cluster.
+    pub async fn removed(&self) {
+        self.removed.cancelled().await;
+    }
+
     /// Who this member is.
     pub fn identity(&self) -> Identity {
         self.identity
@@ -175,6 +182,7 @@ impl Peers {
             messages,
             events: self.events.clone(),
             state: Arc::clone(&state),
+            removed: self.removed.clone(),
         };
         let ended = stop.clone();
         let run = async move {
