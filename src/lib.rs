@@ -14,6 +14,7 @@ pub mod v2;
 pub mod admission;
 pub mod apply;
 pub mod lease;
+pub mod local;
 pub mod mvcc;
 pub mod raft;
 pub mod replica;

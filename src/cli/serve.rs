@@ -11,7 +11,10 @@ use tracing::{info, warn};
 use super::publish::Publisher;
 use super::{Failure, running};
 use crate::config::serve::{Config, Flags, PublicUrl};
-use crate::dns_server::{self, Bound, Catalog, Counters, DomainError, FileError};
+use crate::dns_server::{
+    self, Bound, Catalog, Counters, DomainError, FileError, HOSTS_TTL, LocalSources,
+};
+use crate::local::Names;
 use crate::registry::{self, Registry};
 use crate::transport::{self, ListenError};
 use crate::{discovery_server, shutdown, telemetry};
@@ -143,6 +146,12 @@ fn catalog(config: &Config) -> Result<Arc<Catalog>, Error> {
         catalog.set_cluster_domain(&name, &addresses)?;
         info!(dns.domain = domain, "complete clusters will be published in DNS");
     }
+    catalog.set_local(LocalSources {
+        names: Names::new(HOSTS_TTL),
+        hosts: config.hosts.clone(),
+        hosts_dirs: Vec::new(),
+        expand: None,
+    });
     Ok(Arc::new(catalog))
 }
 

@@ -8,15 +8,19 @@ use tracing::{info, warn};
 
 use super::clusters::{Clusters, PublishError};
 use super::files::{FileError, Warning, ZoneFiles, Zones};
+use super::local::{HOSTS_TTL, LocalFiles, LocalSources};
+use crate::local::Names;
 use crate::membership::InitialCluster;
 use crate::zone::{Key, Zone};
 
-/// Every zone that is served: those of the files, and the one of the clusters.
+/// Everything that is served: the zones of the files, the one of the clusters, and local names.
 #[derive(Debug)]
 pub struct Catalog {
     files: Mutex<ZoneFiles>,
     zones: ArcSwap<Zones>,
     clusters: OnceLock<Clusters>,
+    local_files: Mutex<Option<LocalFiles>>,
+    local: ArcSwap<Names>,
 }
 
 /// Why a name cannot be the domain of the clusters.
@@ -41,7 +45,13 @@ impl Catalog {
             return Err(changes.errors);
         }
         let zones = ArcSwap::from_pointee(files.zones());
-        let catalog = Self { files: Mutex::new(files), zones, clusters: OnceLock::new() };
+        let catalog = Self {
+            files: Mutex::new(files),
+            zones,
+            clusters: OnceLock::new(),
+            local_files: Mutex::new(None),
+            local: ArcSwap::from_pointee(Names::new(HOSTS_TTL)),
+        };
         Ok((catalog, changes.warnings))
     }
 
@@ -112,10 +122,31 @@ impl Catalog {
         }
     }
 
-    /// Looks for changed zone files and exchanges their zones; logs what it did.
+    /// Takes local names into service and follows their files; logs what is wrong in them.
+    pub fn set_local(&self, sources: LocalSources) {
+        self.local.store(Arc::new(sources.names.clone()));
+        let mut files = LocalFiles::new(sources);
+        files.refresh(false, &self.local);
+        *self.local_files.lock().unwrap_or_else(PoisonError::into_inner) = Some(files);
+    }
+
+    /// The local names, as they are now.
+    pub(super) fn local(&self) -> Arc<Names> {
+        self.local.load_full()
+    }
+
+    /// Looks for changed files and exchanges what is served of them; logs what it did.
     ///
     /// Reads files, so keep it off the threads that answer.
     pub fn refresh(&self) {
+        self.refresh_zones();
+        let mut local = self.local_files.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(files) = local.as_mut() {
+            files.refresh(true, &self.local);
+        }
+    }
+
+    fn refresh_zones(&self) {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let changes = files.look(true);
         if changes.directory_lost {

@@ -34,7 +34,7 @@ struct File {
 
 /// Two equal stamps mean the same contents, as far as the file system tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
+pub(super) struct Stamp {
     length: u64,
     inode: u64,
     modified: (i64, i64),
@@ -208,7 +208,7 @@ impl ZoneFiles {
 }
 
 impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
+    pub(super) fn of(metadata: &Metadata) -> Self {
         Self {
             length: metadata.len(),
             inode: metadata.ino(),

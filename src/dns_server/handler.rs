@@ -14,6 +14,7 @@ use tracing::debug;
 use super::catalog::Catalog;
 use super::fit::{Frame, fit};
 use super::metrics::Counters;
+use crate::local::{Found, Names};
 use crate::zone::Answer;
 
 /// The largest datagram that is sent, and that we say we take: it passes every usual link
@@ -52,11 +53,12 @@ impl RequestHandler for Handler {
             Ok((name, _)) => self.catalog.find(name),
             Err(_) => None,
         };
+        let local = self.catalog.local();
         let answer = match (question, &zone) {
             (Err(code), _) => Answer::bare(code),
             (Ok((name, kind)), zone) => {
                 let answer = zone.as_ref().map(|zone| zone.lookup(name, kind));
-                self.with_reverse(name, kind, answer)
+                self.with_reverse(name, kind, answer).unwrap_or_else(|| say(&local, name, kind))
             }
         };
         let (frame, answer) = fit(frame, answer, &request.queries);
@@ -87,25 +89,35 @@ impl RequestHandler for Handler {
 }
 
 impl Handler {
-    /// Adds what published clusters know about an address, if no zone file has it.
+    /// Adds what published clusters know about an address, if no zone file has it. None if neither
+    /// has to do with the name.
     fn with_reverse<'z>(
         &self,
         name: &Name,
         kind: RecordType,
         answer: Option<Answer<'z>>,
-    ) -> Answer<'z> {
+    ) -> Option<Answer<'z>> {
         let known = answer
             .as_ref()
             .is_some_and(|answer| !answer.answers.is_empty() || !answer.authoritative);
         let pointers = if known { Vec::new() } else { self.catalog.reverse(name, kind) };
         if pointers.is_empty() {
-            return answer.unwrap_or_else(|| Answer::bare(ResponseCode::Refused));
+            return answer;
         }
-        Answer {
+        Some(Answer {
             authoritative: true,
             answers: pointers.into_iter().map(Cow::Owned).collect(),
             ..Answer::bare(ResponseCode::NoError)
-        }
+        })
+    }
+}
+
+/// What local names say, without anybody else to ask.
+fn say<'n>(local: &'n Names, name: &Name, kind: RecordType) -> Answer<'n> {
+    match local.lookup(name, kind) {
+        Found::Answer(answer) => answer,
+        Found::Empty => Answer { authoritative: true, ..Answer::bare(ResponseCode::NoError) },
+        Found::Unknown => Answer::bare(ResponseCode::Refused),
     }
 }
 

@@ -1,20 +1,21 @@
 //! The DNS service: zones from files and from registrations, over UDP and TCP.
 //!
 //! ```text
-//! zones dir --reload--> catalog <--publish-- registrations
-//!                          |
-//! socket --listen--> handler: judge the request, find the zone, look up, make it fit, send
+//! zones dir, hosts --reload--> catalog <--publish-- registrations
+//!                                 |
+//! socket --listen--> handler: judge the request, find who knows, look up, make it fit, send
 //! ```
 //!
-//! What a zone answers is decided in [`crate::zone`]; here are only the things a message has and a
+//! What a name answers is decided in [`crate::zone`] and [`crate::local`]; here are only the things a message has and a
 //! zone has not: header, class, EDNS, size, transport. Sockets, TCP framing and the wire format are
 //! those of hickory; its catalog, stores and zone reader are not used.
 //!
 //! Properties:
 //! 1. A question sees one state of a zone: zones never change, they are exchanged.
-//! 2. A bad file never takes a good zone out of service.
-//! 3. All records of a published cluster appear at once.
-//! 4. A datagram has at most 1232 bytes and never more than its client offered.
+//! 2. The first that knows a name answers: zones, clusters, local names.
+//! 3. A bad file never takes a good zone out of service.
+//! 4. All records of a published cluster appear at once.
+//! 5. A datagram has at most 1232 bytes and never more than its client offered.
 //!
 //! Deliberately absent: recursion and forwarding, zone transfer, dynamic update, DNSSEC.
 
@@ -24,12 +25,14 @@ mod files;
 mod fit;
 mod handler;
 mod listen;
+mod local;
 mod metrics;
 
 pub use catalog::{Catalog, DomainError};
 pub use clusters::PublishError;
 pub use files::{FileError, FileFault, Warning};
 pub use listen::{BindError, Bound, serve};
+pub use local::{HOSTS_TTL, LocalSources};
 pub use metrics::Counters;
 
 #[cfg(test)]

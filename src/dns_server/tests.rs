@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Bound, Catalog, Counters, serve};
 
+mod hosts;
 mod published;
 mod reload;
 mod wire;

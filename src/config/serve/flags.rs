@@ -4,8 +4,8 @@ use clap::Args;
 #[derive(Debug, Clone, Default, Args)]
 #[command(after_help = "Every flag has an environment variable, QUORATE_ and its name in upper \
     case (QUORATE_HTTP_ADDR), and a key in the configuration file (http-addr = \"...\"). A flag \
-    wins over the environment, the environment over the file. Several addresses are separated by \
-    commas in a variable and make an array in the file.")]
+    wins over the environment, the environment over the file. Several values of a repeatable flag \
+    are separated by commas in a variable and make an array in the file.")]
 pub struct Flags {
     /// TOML file with settings
     #[arg(long, value_name = "FILE")]
@@ -31,6 +31,10 @@ pub struct Flags {
     /// Directory of zone files, *.zone; reloaded when they change [default: dns-zones]
     #[arg(long, value_name = "DIR")]
     pub zones_dir: Option<String>,
+
+    /// Hosts file answered as A, AAAA and PTR, repeatable; reloaded when it changes
+    #[arg(long, value_name = "FILE")]
+    pub hosts: Vec<String>,
 
     /// Zone in which complete clusters are published
     #[arg(long, value_name = "NAME")]
@@ -67,6 +71,7 @@ impl Flags {
             "dns-addr" => self.dns_addr.clone(),
             "public-url" => one(&self.public_url),
             "zones-dir" => one(&self.zones_dir),
+            "hosts" => self.hosts.clone(),
             "cluster-domain" => one(&self.cluster_domain),
             "max-size" => one(&self.max_size),
             "token-ttl" => one(&self.token_ttl),

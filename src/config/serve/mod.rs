@@ -36,6 +36,8 @@ pub struct Config {
     pub zones_dir: PathBuf,
     /// Whether somebody asked for that directory; the default may be missing.
     pub zones_dir_is_given: bool,
+    /// Hosts files, the first that names an address wins.
+    pub hosts: Vec<PathBuf>,
     /// The zone in which clusters are published, without a dot at the end.
     pub cluster_domain: Option<String>,
     pub max_size: u32,
@@ -48,12 +50,13 @@ pub struct Config {
 }
 
 /// Every setting: the flag without its dashes, the key in the file.
-const SETTINGS: [&str; 11] = [
+const SETTINGS: [&str; 12] = [
     "data-dir",
     "http-addr",
     "dns-addr",
     "public-url",
     "zones-dir",
+    "hosts",
     "cluster-domain",
     "max-size",
     "token-ttl",
@@ -61,6 +64,9 @@ const SETTINGS: [&str; 11] = [
     "log-level",
     "log-format",
 ];
+
+/// Those that may be given several times.
+const LISTS: [&str; 3] = ["http-addr", "dns-addr", "hosts"];
 
 const DEFAULT_HTTP: &str = "127.0.0.1:8087";
 const DEFAULT_DNS: &str = "127.0.0.1:8053";
@@ -91,6 +97,7 @@ impl Config {
             data_dir: check.path("data-dir", DEFAULT_DATA_DIR),
             zones_dir: check.path("zones-dir", DEFAULT_ZONES_DIR),
             zones_dir_is_given: sources.all("zones-dir").is_some(),
+            hosts: check.paths("hosts"),
             public_url: check.optional("public-url", PublicUrl::parse),
             cluster_domain: check.optional("cluster-domain", values::domain),
             max_size: check.or("max-size", DEFAULT_MAX_SIZE, values::max_size),
@@ -109,6 +116,9 @@ impl Config {
     fn check_together(&self, problems: &mut Problems) {
         if self.http_addresses.is_empty() && self.dns_addresses.is_empty() {
             problems.add("--http-addr and --dns-addr are both `off`: nothing is left to serve");
+        }
+        if !self.hosts.is_empty() && self.dns_addresses.is_empty() {
+            problems.add("--hosts are answered in DNS, but --dns-addr is `off`");
         }
         if self.cluster_domain.is_some() && self.dns_addresses.is_empty() {
             problems.add("--cluster-domain publishes clusters in DNS, but --dns-addr is `off`");
@@ -152,6 +162,11 @@ impl Check<'_> {
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> T {
         self.optional(name, parse).unwrap_or(default)
+    }
+
+    fn paths(&self, name: &'static str) -> Vec<PathBuf> {
+        let settings = self.sources.all(name).unwrap_or_default();
+        settings.into_iter().map(|setting| PathBuf::from(setting.text)).collect()
     }
 
     fn path(&mut self, name: &'static str, default: &str) -> PathBuf {

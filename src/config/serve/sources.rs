@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{Flags, Problems, SETTINGS};
+use super::{Flags, LISTS, Problems, SETTINGS};
 
 /// One value of a setting, as text, with the place it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Sources {
             let typed = flags.typed(name);
             let (texts, origin) = match from_environment(name) {
                 _ if !typed.is_empty() => (typed, Origin::Flag),
-                Some(text) if name.ends_with("-addr") => {
+                Some(text) if LISTS.contains(&name) => {
                     let texts = text.split(',').map(|part| part.trim().to_owned()).collect();
                     (texts, Origin::Environment)
                 }
@@ -77,7 +77,7 @@ fn variable(name: &str) -> String {
     format!("QUORATE_{}", name.to_uppercase().replace('-', "_"))
 }
 
-/// Reads a TOML file of settings: strings, numbers, and arrays of strings for addresses.
+/// Reads a TOML file of settings: strings, numbers, and arrays of strings for lists.
 fn read_file(file: &str, problems: &mut Problems) -> BTreeMap<&'static str, Vec<Setting>> {
     let mut given = BTreeMap::new();
     let text = match std::fs::read_to_string(Path::new(file)) {

@@ -127,3 +127,12 @@ fn the_public_url_keeps_its_spelling_but_no_slash_at_the_end() {
         assert!(load(&["--public-url", text], &[]).is_err(), "{text}");
     }
 }
+
+#[test]
+fn hosts_files_may_be_several() {
+    let two = [PathBuf::from("/etc/hosts"), PathBuf::from("b")];
+    assert_eq!(load(&["--hosts", "/etc/hosts", "--hosts", "b"], &[]).unwrap().hosts, two);
+    assert_eq!(load(&[], &[("QUORATE_HOSTS", "/etc/hosts, b")]).unwrap().hosts, two);
+    let text = load(&["--hosts", "b", "--dns-addr", "off"], &[]).unwrap_err().to_string();
+    assert!(text.contains("--hosts"), "{text}");
+}

@@ -1,0 +1,119 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use hickory_proto::rr::Name;
+use tracing::{info, warn};
+
+use super::files::Stamp;
+use crate::local::hosts::{self, Host};
+use crate::local::{Finding, Names};
+
+/// How long clients may keep an answer from a hosts file.
+pub const HOSTS_TTL: u32 = 60;
+
+/// Where local names come from besides zones.
+#[derive(Debug, Clone)]
+pub struct LocalSources {
+    /// What is known without any file.
+    pub names: Names,
+    /// Files of addresses and names; the first that names an address wins.
+    pub hosts: Vec<PathBuf>,
+    /// Every file in them is a hosts file.
+    pub hosts_dirs: Vec<PathBuf>,
+    /// Added to simple names of hosts files.
+    pub expand: Option<Name>,
+}
+
+/// Local names, and the files they follow.
+#[derive(Debug)]
+pub(super) struct LocalFiles {
+    sources: LocalSources,
+    held: BTreeMap<PathBuf, Held>,
+}
+
+/// The contents of a file when it could last be read.
+#[derive(Debug, Default)]
+struct Held {
+    seen: Option<Stamp>,
+    /// `None` before the first look at it.
+    read: Option<Option<Stamp>>,
+    hosts: Vec<Host>,
+}
+
+impl LocalFiles {
+    pub(super) fn new(sources: LocalSources) -> Self {
+        Self { sources, held: BTreeMap::new() }
+    }
+
+    /// Reads what is new or has changed, and puts the names that follow into service.
+    ///
+    /// With `settle` a changed file is read only when two looks in a row saw the same.
+    pub(super) fn refresh(&mut self, settle: bool, served: &ArcSwap<Names>) {
+        let paths = self.paths();
+        let before = self.held.len();
+        self.held.retain(|path, _| paths.contains(path));
+        let mut changed = self.held.len() != before;
+        for path in &paths {
+            let held = self.held.entry(path.clone()).or_default();
+            let stamp = std::fs::metadata(path).ok().map(|metadata| Stamp::of(&metadata));
+            let settled = std::mem::replace(&mut held.seen, stamp) == stamp;
+            if held.read == Some(stamp) || (settle && !settled) {
+                continue;
+            }
+            held.read = Some(stamp);
+            changed |= held.load(path);
+        }
+        if changed {
+            let mut names = self.sources.names.clone();
+            for host in paths.iter().filter_map(|path| self.held.get(path)).flat_map(|it| &it.hosts)
+            {
+                names.add_host(host, self.sources.expand.as_ref());
+            }
+            served.store(Arc::new(names));
+        }
+    }
+
+    fn paths(&self) -> Vec<PathBuf> {
+        let mut paths = self.sources.hosts.clone();
+        for directory in &self.sources.hosts_dirs {
+            // A directory that is missing holds none, and may come.
+            let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+            let mut files: Vec<_> =
+                entries.map(|entry| entry.path()).filter(|path| is_plain(path)).collect();
+            files.sort_unstable();
+            paths.extend(files);
+        }
+        paths
+    }
+}
+
+/// Editors leave `.x`, `x~` and `#x#` beside a file.
+fn is_plain(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.as_encoded_bytes()).unwrap_or_default();
+    let kept =
+        |name: &[u8]| name.starts_with(b".") || name.ends_with(b"~") || name.starts_with(b"#");
+    path.is_file() && !kept(name)
+}
+
+impl Held {
+    /// Whether the file could be read. What was known before stays otherwise.
+    fn load(&mut self, path: &Path) -> bool {
+        let file = path.display();
+        let text = match std::fs::read(path) {
+            Ok(text) => text,
+            Err(error) => {
+                warn!(dns.hosts = %file, error = %error, "hosts file cannot be read");
+                return false;
+            }
+        };
+        let (hosts, findings) = hosts::read(&String::from_utf8_lossy(&text));
+        for Finding { line, fault } in findings {
+            warn!("hosts file `{file}`, line {line}: {fault}");
+        }
+        info!(dns.hosts = %file, lines = hosts.len(), "hosts file loaded");
+        self.hosts = hosts;
+        true
+    }
+}
