@@ -28,9 +28,10 @@ sim SEED:
 golden:
     UPDATE_GOLDENFILES=1 cargo test
 
-# Re-records the answers of a real etcd; fails when they drifted.
+# Re-records the answers of a real etcd and of dnsmasq; fails when they drifted.
 differential:
     SUBJECT=etcd cargo test --test it differential
+    SUBJECT=dnsmasq cargo test --test it dnsmasq
 
 bench *ARGS:
     cargo bench --bench quorate -- {{ARGS}}

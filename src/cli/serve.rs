@@ -12,7 +12,8 @@ use super::publish::Publisher;
 use super::{Failure, running};
 use crate::config::serve::{Config, Flags, PublicUrl};
 use crate::dns_server::{
-    self, Bound, Catalog, Counters, DomainError, FileError, HOSTS_TTL, LocalSources,
+    self, Bound, Catalog, Counters, Dnsmasq, DnsmasqError, DomainError, FileError, HOSTS_TTL,
+    LocalSources,
 };
 use crate::local::Names;
 use crate::registry::{self, Registry};
@@ -37,6 +38,8 @@ enum Error {
     ZonesDir(PathBuf),
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  "))]
     Zones(Vec<FileError>),
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  "))]
+    Dnsmasq(Vec<DnsmasqError>),
     #[error("--cluster-domain")]
     Domain(#[from] DomainError),
 }
@@ -146,13 +149,27 @@ fn catalog(config: &Config) -> Result<Arc<Catalog>, Error> {
         catalog.set_cluster_domain(&name, &addresses)?;
         info!(dns.domain = domain, "complete clusters will be published in DNS");
     }
-    catalog.set_local(LocalSources {
-        names: Names::new(HOSTS_TTL),
-        hosts: config.hosts.clone(),
-        hosts_dirs: Vec::new(),
-        expand: None,
-    });
+    catalog.set_local(local(config)?);
     Ok(Arc::new(catalog))
+}
+
+/// The names of hosts files and of dnsmasq's configuration.
+fn local(config: &Config) -> Result<LocalSources, Error> {
+    if config.dnsmasq_conf.is_empty() {
+        return Ok(LocalSources {
+            names: Names::new(HOSTS_TTL),
+            hosts: config.hosts.clone(),
+            hosts_dirs: Vec::new(),
+            expand: None,
+        });
+    }
+    let Dnsmasq { mut sources, unsupported } =
+        Dnsmasq::load(&config.dnsmasq_conf).map_err(Error::Dnsmasq)?;
+    for line in unsupported {
+        warn!("{line}");
+    }
+    sources.hosts.splice(..0, config.hosts.iter().cloned());
+    Ok(sources)
 }
 
 async fn bind(addresses: &[SocketAddr]) -> Result<Vec<transport::Bound>, Failure> {

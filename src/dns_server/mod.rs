@@ -21,6 +21,7 @@
 
 mod catalog;
 mod clusters;
+mod dnsmasq;
 mod files;
 mod fit;
 mod handler;
@@ -30,6 +31,7 @@ mod metrics;
 
 pub use catalog::{Catalog, DomainError};
 pub use clusters::PublishError;
+pub use dnsmasq::{Dnsmasq, DnsmasqError, Unsupported};
 pub use files::{FileError, FileFault, Warning};
 pub use listen::{BindError, Bound, serve};
 pub use local::{HOSTS_TTL, LocalSources};

@@ -69,3 +69,66 @@ fn wrong_lines_are_named_and_the_others_count() {
     assert!(texts[1].starts_with("line 2: no name stands behind `10.0.0.1`"), "{texts:?}");
     assert!(texts[2].starts_with("line 3: `a..b` is no domain name"), "{texts:?}");
 }
+
+#[test]
+fn the_fields_of_a_service_have_dnsmasqs_order_and_defaults() {
+    let text = "srv-host=_a._tcp.x.test,h.x.test,2380,0,100 # comment\n\
+                srv-host=\"_b._tcp.x.test\",h.x.test\nsrv-host=_c._tcp.x.test\n";
+    let (settings, findings) = dnsmasq::read(text);
+    assert_eq!(findings, []);
+    let data = |(_, setting): &(u32, dnsmasq::Setting)| match setting {
+        dnsmasq::Setting::Service { data, .. } => data.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let data: Vec<String> = settings.iter().map(data).collect();
+    assert_eq!(data, ["0 100 2380 h.x.test.", "0 0 1 h.x.test.", "0 0 1 ."]);
+}
+
+#[test]
+fn wrong_lines_of_dnsmasq_name_value_and_way_out() {
+    for (text, part) in [
+        ("srv-host=_a._tcp.x.test,h,70000", "srv-host port `70000` is no number"),
+        ("srv-host=_a._tcp.x.test,h,1,2,3,4", "`srv-host` has too many parts; write name,target,"),
+        ("srv-host=", "`srv-host` is not complete"),
+        ("host-record=a.test", "`host-record` is not complete; write name"),
+        ("address=/a.test/10.0.0", "`10.0.0` is no IP address; write one"),
+        ("address=10.0.0.1", "`address` is not complete; write /domain/address"),
+        ("server=10.0.0.1#x", "`10.0.0.1#x` is no DNS server; write its address"),
+        ("cname=a.test", "`cname` is not complete"),
+        ("cname=a..b,c", "`a..b` is no domain name"),
+        ("local-ttl=soon", "local-ttl `soon` is no number"),
+        ("addn-hosts", "`addn-hosts` is not complete; write a path"),
+    ] {
+        let (settings, findings) = dnsmasq::read(&format!("\n# x\n{text}\n"));
+        assert_eq!(settings, [], "{text}");
+        assert_eq!(findings.len(), 1, "{text}");
+        let found = findings[0].to_string();
+        assert!(found.starts_with("line 3: ") && found.contains(part), "{text}: {found}");
+    }
+}
+
+#[test]
+fn lines_that_do_nothing_are_known_by_name() {
+    for (text, name) in [
+        ("port=5353", "port"),
+        ("listen-address=127.0.0.1", "listen-address"),
+        ("bogus-priv", "bogus-priv"),
+        ("domain=a.test,10.0.0.0/8", "domain"),
+        ("server=//10.0.0.1", "server=//10.0.0.1"),
+        ("cname=*.a.test,b.test", "cname=*.a.test"),
+    ] {
+        let (settings, findings) = dnsmasq::read(text);
+        assert_eq!(findings, []);
+        assert_eq!(settings, [(1, dnsmasq::Setting::Unsupported(name.to_owned()))], "{text}");
+    }
+}
+
+#[test]
+fn a_circle_of_aliases_ends() {
+    let mut names = Names::new(60);
+    for (_, setting) in dnsmasq::read("cname=a.test,b.test\ncname=b.test,a.test\n").0 {
+        let dnsmasq::Setting::Record { name, data, ttl } = setting else { panic!() };
+        names.add(&name, data, ttl);
+    }
+    assert!(ask(&names, "a.test.", RecordType::A).starts_with("b.test. a.test."));
+}

@@ -21,6 +21,20 @@ pub enum Fault {
     Name { text: String },
     #[error("no name stands behind `{address}`; add one or take the line out")]
     NoNames { address: String },
+    #[error("`{option}` is not complete; write {form}")]
+    Missing { option: String, form: &'static str },
+    #[error("`{option}` has too many parts; write {form}")]
+    TooMany { option: String, form: &'static str },
+    #[error("{field} `{text}` is no number that fits; ports, priorities and weights end at 65535")]
+    Number { field: String, text: String },
+    #[error(
+        "`{text}` is no IP address; write one, such as 10.0.0.1, or leave it empty for no such name"
+    )]
+    NoAddress { text: String },
+    #[error("`{text}` is no DNS server; write its address, or address#port, such as 10.0.0.1#5353")]
+    NoServer { text: String },
+    #[error("a text of {length} bytes; the longest possible has 255, separate several by commas")]
+    LongText { length: usize },
 }
 
 /// The lines of a text with their numbers.
@@ -38,5 +52,13 @@ pub(super) fn name(text: &str) -> Result<Name, Fault> {
     }
     let mut name = Name::from_ascii(bare).map_err(|_reason| wrong())?;
     name.set_fqdn(true);
+    Ok(name)
+}
+
+/// A name whose labels may have any characters.
+pub(super) fn any_name(text: &str) -> Result<Name, Fault> {
+    let labels = text.strip_suffix('.').unwrap_or(text).split('.').map(str::as_bytes);
+    let wrong = |_reason| Fault::Name { text: text.to_owned() };
+    let name = Name::from_labels(labels).map_err(wrong)?;
     Ok(name)
 }

@@ -11,6 +11,7 @@ mod cli;
 mod cluster;
 mod differential;
 mod dns;
+mod dnsmasq;
 mod harness;
 mod service;
 mod srv;

@@ -36,6 +36,10 @@ pub struct Flags {
     #[arg(long, value_name = "FILE")]
     pub hosts: Vec<String>,
 
+    /// Configuration file of dnsmasq whose names are answered, repeatable; read at the start
+    #[arg(long, value_name = "FILE")]
+    pub dnsmasq_conf: Vec<String>,
+
     /// Zone in which complete clusters are published
     #[arg(long, value_name = "NAME")]
     pub cluster_domain: Option<String>,
@@ -72,6 +76,7 @@ impl Flags {
             "public-url" => one(&self.public_url),
             "zones-dir" => one(&self.zones_dir),
             "hosts" => self.hosts.clone(),
+            "dnsmasq-conf" => self.dnsmasq_conf.clone(),
             "cluster-domain" => one(&self.cluster_domain),
             "max-size" => one(&self.max_size),
             "token-ttl" => one(&self.token_ttl),

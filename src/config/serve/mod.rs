@@ -38,6 +38,8 @@ pub struct Config {
     pub zones_dir_is_given: bool,
     /// Hosts files, the first that names an address wins.
     pub hosts: Vec<PathBuf>,
+    /// Configuration files of dnsmasq.
+    pub dnsmasq_conf: Vec<PathBuf>,
     /// The zone in which clusters are published, without a dot at the end.
     pub cluster_domain: Option<String>,
     pub max_size: u32,
@@ -50,13 +52,14 @@ pub struct Config {
 }
 
 /// Every setting: the flag without its dashes, the key in the file.
-const SETTINGS: [&str; 12] = [
+const SETTINGS: [&str; 13] = [
     "data-dir",
     "http-addr",
     "dns-addr",
     "public-url",
     "zones-dir",
     "hosts",
+    "dnsmasq-conf",
     "cluster-domain",
     "max-size",
     "token-ttl",
@@ -66,7 +69,7 @@ const SETTINGS: [&str; 12] = [
 ];
 
 /// Those that may be given several times.
-const LISTS: [&str; 3] = ["http-addr", "dns-addr", "hosts"];
+const LISTS: [&str; 4] = ["http-addr", "dns-addr", "hosts", "dnsmasq-conf"];
 
 const DEFAULT_HTTP: &str = "127.0.0.1:8087";
 const DEFAULT_DNS: &str = "127.0.0.1:8053";
@@ -98,6 +101,7 @@ impl Config {
             zones_dir: check.path("zones-dir", DEFAULT_ZONES_DIR),
             zones_dir_is_given: sources.all("zones-dir").is_some(),
             hosts: check.paths("hosts"),
+            dnsmasq_conf: check.paths("dnsmasq-conf"),
             public_url: check.optional("public-url", PublicUrl::parse),
             cluster_domain: check.optional("cluster-domain", values::domain),
             max_size: check.or("max-size", DEFAULT_MAX_SIZE, values::max_size),
@@ -119,6 +123,9 @@ impl Config {
         }
         if !self.hosts.is_empty() && self.dns_addresses.is_empty() {
             problems.add("--hosts are answered in DNS, but --dns-addr is `off`");
+        }
+        if !self.dnsmasq_conf.is_empty() && self.dns_addresses.is_empty() {
+            problems.add("--dnsmasq-conf is answered in DNS, but --dns-addr is `off`");
         }
         if self.cluster_domain.is_some() && self.dns_addresses.is_empty() {
             problems.add("--cluster-domain publishes clusters in DNS, but --dns-addr is `off`");

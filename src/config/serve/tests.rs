@@ -136,3 +136,11 @@ fn hosts_files_may_be_several() {
     let text = load(&["--hosts", "b", "--dns-addr", "off"], &[]).unwrap_err().to_string();
     assert!(text.contains("--hosts"), "{text}");
 }
+
+#[test]
+fn dnsmasq_files_may_be_several() {
+    let two = [PathBuf::from("a"), PathBuf::from("b")];
+    let typed = load(&["--dnsmasq-conf", "a", "--dnsmasq-conf", "b"], &[]).unwrap();
+    assert_eq!(typed.dnsmasq_conf, two);
+    assert_eq!(load(&[], &[("QUORATE_DNSMASQ_CONF", "a,b")]).unwrap().dnsmasq_conf, two);
+}

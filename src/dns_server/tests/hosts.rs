@@ -1,7 +1,7 @@
 //! Hosts files beside zones, and changes of them.
 
 use super::*;
-use crate::dns_server::{HOSTS_TTL, LocalSources};
+use crate::dns_server::{Dnsmasq, HOSTS_TTL, LocalSources};
 use crate::local::Names;
 
 #[test]
@@ -36,4 +36,33 @@ fn hosts_are_answered_after_zones_and_follow_their_file() {
     std::fs::remove_file(service.path("hosts.d/one")).unwrap();
     eventually("the removed file", || service.data("c.test.", RecordType::A).is_empty());
     assert_eq!(service.data("b.test.", RecordType::A), ["10.0.0.10"]);
+}
+
+#[test]
+fn dnsmasq_files_include_others_and_name_what_does_nothing() {
+    let dir = TempDir::new().unwrap();
+    let path = |file: &str| dir.path().join(file);
+    std::fs::create_dir(path("conf.d")).unwrap();
+    let text = format!("no-hosts\nbogus-priv\nconf-dir={},*.conf\n", path("conf.d").display());
+    std::fs::write(path("dnsmasq.conf"), text).unwrap();
+    std::fs::write(path("conf.d/a.conf"), "local-ttl=9\nhost-record=a.test,10.0.0.1\n").unwrap();
+    std::fs::write(path("conf.d/b.other"), "nonsense\n").unwrap();
+    let service = Service::start(&[]);
+    let loaded = Dnsmasq::load(&[path("dnsmasq.conf")]).unwrap();
+    let texts: Vec<String> = loaded.unsupported.iter().map(ToString::to_string).collect();
+    let expected =
+        format!("dnsmasq file `{}`, line 2: `bogus-priv`", path("dnsmasq.conf").display());
+    assert_eq!(texts, [format!("{expected} does nothing here")]);
+    service.catalog.set_local(loaded.sources);
+    let answer = service.ask("a.test.", RecordType::A);
+    assert_eq!((answer.answers.len(), answer.answers[0].ttl), (1, 9));
+
+    let again = format!("conf-file={}\n", path("again").display());
+    std::fs::write(path("again"), format!("local-ttl=x\n{again}")).unwrap();
+    let errors = Dnsmasq::load(&[path("again"), path("missing")]).unwrap_err();
+    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    for part in ["again`, line 1: local-ttl `x`", "line 2: `conf-file`", "missing` cannot be read"]
+    {
+        assert!(texts.iter().any(|text| text.contains(part)), "{part}: {texts:?}");
+    }
 }
