@@ -1,9 +1,13 @@
 use std::collections::{BTreeMap, VecDeque};
 
+use prost::Message as _;
+
 use super::*;
 use crate::membership::{PeerUrl, RosterEntry};
+use crate::proto::quorate::peer;
+use crate::proto::quorate::replica::Request;
 use crate::proto::quorate::replica::membership_change::Kind;
-use crate::raft::{Mark, SnapshotMeta};
+use crate::raft::{Mark, SnapshotMeta, kind};
 
 /// Replicas whose disks and networks are instantaneous and perfect.
 struct Cluster {
@@ -326,4 +330,53 @@ fn nothing_a_peer_says_stops_a_replica() {
         }
     }
     assert!(cluster.replicas.values().all(|replica| replica.rejected() > 100));
+}
+
+#[test]
+fn a_request_lost_with_its_leader_is_proposed_again_and_applied_once() {
+    let mut cluster = Cluster::founded(3);
+    let old = cluster.elect();
+    cluster.tick(2);
+    let follower = *cluster.replicas.keys().find(|id| **id != old).unwrap();
+    let request = Bytes::from(Request { id: 77, op: None }.encode_to_vec());
+    cluster.cut_off = Some(old);
+    cluster.step(follower, Event::Propose(request.clone()));
+    // The old leader takes one of its own client, which it can never commit.
+    let stale = Bytes::from(Request { id: 78, op: None }.encode_to_vec());
+    cluster.step(old, Event::Propose(stale.clone()));
+    assert!(cluster.requests(follower).is_empty());
+    let new = cluster.elect();
+    assert_ne!(new, old);
+    cluster.tick(2);
+    assert_eq!(cluster.requests(follower), [&request[..]]);
+    cluster.cut_off = None;
+    cluster.tick(30);
+    for id in 1..=3 {
+        assert_eq!(cluster.requests(MemberId(id)), [&request[..], &stale[..]], "{id}");
+    }
+}
+
+#[test]
+fn a_proposal_forwarded_in_an_earlier_term_is_refused() {
+    let mut cluster = Cluster::founded(3);
+    let leader = cluster.elect();
+    let from = cluster.replicas.keys().copied().find(|id| *id != leader).unwrap();
+    let entry = peer::Entry { data: Bytes::from_static(b"late"), ..peer::Entry::default() };
+    let term = cluster.replicas[&leader].status().term.0;
+    let forwarded = |made_in: u64| {
+        Event::Receive(Message {
+            kind: kind::PROPOSE,
+            to: leader.0,
+            from: from.0,
+            log_term: made_in,
+            entries: vec![entry.clone()],
+            ..Message::default()
+        })
+    };
+    cluster.step(leader, forwarded(term - 1));
+    cluster.tick(2);
+    assert!(cluster.requests(leader).is_empty());
+    cluster.step(leader, forwarded(term));
+    cluster.tick(2);
+    assert_eq!(cluster.requests(leader), [b"late"]);
 }
