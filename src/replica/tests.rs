@@ -288,7 +288,7 @@ fn nothing_a_peer_says_stops_a_replica() {
     let leader = cluster.elect();
     let mut draw = crate::raft::Draw::new(5);
     let numbers = [0, 1, 2, 3, 4, 5, 1 << 40, u64::MAX];
-    let entry = |draw: &mut crate::raft::Draw| crate::proto::quorate::peer::Entry {
+    let entry = |draw: &mut crate::raft::Draw| peer::Entry {
         kind: u32::try_from(draw.below(3)).unwrap(),
         term: numbers[usize::try_from(draw.below(8)).unwrap()],
         index: numbers[usize::try_from(draw.below(8)).unwrap()],
@@ -313,7 +313,7 @@ fn nothing_a_peer_says_stops_a_replica() {
         message.reject = draw.chance(500);
         message.entries = (0..draw.below(3)).map(|_| entry(&mut draw)).collect();
         if draw.chance(200) {
-            message.snapshot = Some(crate::proto::quorate::peer::SnapshotMeta {
+            message.snapshot = Some(peer::SnapshotMeta {
                 index: draw.below(4),
                 term: draw.below(3),
                 voters: vec![draw.below(3), 2],
