@@ -12,10 +12,9 @@ use super::publish::Publisher;
 use super::{Failure, running};
 use crate::config::serve::{Config, Flags, PublicUrl};
 use crate::dns_server::{
-    self, Bound, Catalog, Counters, Dnsmasq, DnsmasqError, DomainError, FileError, HOSTS_TTL,
-    LocalSources,
+    self, Bound, Catalog, Counters, Dnsmasq, DnsmasqError, DomainError, FileError, LocalSources,
+    LoopError, Upstreams,
 };
-use crate::local::Names;
 use crate::registry::{self, Registry};
 use crate::transport::{self, ListenError};
 use crate::{discovery_server, shutdown, telemetry};
@@ -40,6 +39,8 @@ enum Error {
     Zones(Vec<FileError>),
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  "))]
     Dnsmasq(Vec<DnsmasqError>),
+    #[error(transparent)]
+    Loop(#[from] LoopError),
     #[error("--cluster-domain")]
     Domain(#[from] DomainError),
 }
@@ -149,27 +150,36 @@ fn catalog(config: &Config) -> Result<Arc<Catalog>, Error> {
         catalog.set_cluster_domain(&name, &addresses)?;
         info!(dns.domain = domain, "complete clusters will be published in DNS");
     }
-    catalog.set_local(local(config)?);
+    let (local, upstreams) = names(config)?;
+    catalog.set_local(local);
+    if !upstreams.servers.is_empty()
+        || !upstreams.resolv_files.is_empty()
+        || catalog.needs_upstreams()
+    {
+        catalog.set_upstreams(upstreams)?;
+    }
     Ok(Arc::new(catalog))
 }
 
-/// The names of hosts files and of dnsmasq's configuration.
-fn local(config: &Config) -> Result<LocalSources, Error> {
-    if config.dnsmasq_conf.is_empty() {
-        return Ok(LocalSources {
-            names: Names::new(HOSTS_TTL),
-            hosts: config.hosts.clone(),
-            hosts_dirs: Vec::new(),
-            expand: None,
-        });
-    }
-    let Dnsmasq { mut sources, unsupported } =
-        Dnsmasq::load(&config.dnsmasq_conf).map_err(Error::Dnsmasq)?;
-    for line in unsupported {
+/// The names of hosts files and of dnsmasq's configuration, and the servers for all others.
+fn names(config: &Config) -> Result<(LocalSources, Upstreams), Error> {
+    let mut dnsmasq = if config.dnsmasq_conf.is_empty() {
+        Dnsmasq::default()
+    } else {
+        Dnsmasq::load(&config.dnsmasq_conf).map_err(Error::Dnsmasq)?
+    };
+    for line in dnsmasq.unsupported {
         warn!("{line}");
     }
-    sources.hosts.splice(..0, config.hosts.iter().cloned());
-    Ok(sources)
+    dnsmasq.sources.hosts.splice(..0, config.hosts.iter().cloned());
+    let upstreams = Upstreams {
+        servers: config.upstream.iter().copied().chain(dnsmasq.servers).collect(),
+        resolv_files: config.resolv_conf.iter().cloned().chain(dnsmasq.resolv_files).collect(),
+        allow: config.recursion_allow.clone(),
+        own: config.dns_addresses.clone(),
+        ..Upstreams::default()
+    };
+    Ok((dnsmasq.sources, upstreams))
 }
 
 async fn bind(addresses: &[SocketAddr]) -> Result<Vec<transport::Bound>, Failure> {

@@ -8,6 +8,7 @@ use tracing::{info, warn};
 
 use super::clusters::{Clusters, PublishError};
 use super::files::{FileError, Warning, ZoneFiles, Zones};
+use super::forward::{Forwarder, LoopError, Upstreams};
 use super::local::{HOSTS_TTL, LocalFiles, LocalSources};
 use crate::local::Names;
 use crate::membership::InitialCluster;
@@ -21,6 +22,7 @@ pub struct Catalog {
     clusters: OnceLock<Clusters>,
     local_files: Mutex<Option<LocalFiles>>,
     local: ArcSwap<Names>,
+    forwarder: OnceLock<Forwarder>,
 }
 
 /// Why a name cannot be the domain of the clusters.
@@ -51,6 +53,7 @@ impl Catalog {
             clusters: OnceLock::new(),
             local_files: Mutex::new(None),
             local: ArcSwap::from_pointee(Names::new(HOSTS_TTL)),
+            forwarder: OnceLock::new(),
         };
         Ok((catalog, changes.warnings))
     }
@@ -130,6 +133,25 @@ impl Catalog {
         *self.local_files.lock().unwrap_or_else(PoisonError::into_inner) = Some(files);
     }
 
+    /// Asks these servers about names that are not known here. Only the first call counts; local
+    /// names have to be there before, because domains may have servers of their own.
+    pub fn set_upstreams(&self, upstreams: Upstreams) -> Result<(), LoopError> {
+        let mut upstreams = upstreams;
+        upstreams.of_domains = self.local().server_lists().cloned().collect();
+        let forwarder = Forwarder::new(upstreams)?;
+        self.forwarder.get_or_init(|| forwarder);
+        Ok(())
+    }
+
+    /// Whether local names know domains with servers of their own.
+    pub fn needs_upstreams(&self) -> bool {
+        self.local().server_lists().next().is_some()
+    }
+
+    pub(super) fn forwarder(&self) -> Option<&Forwarder> {
+        self.forwarder.get()
+    }
+
     /// The local names, as they are now.
     pub(super) fn local(&self) -> Arc<Names> {
         self.local.load_full()
@@ -143,6 +165,10 @@ impl Catalog {
         let mut local = self.local_files.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(files) = local.as_mut() {
             files.refresh(true, &self.local);
+        }
+        drop(local);
+        if let Some(forwarder) = self.forwarder.get() {
+            forwarder.refresh();
         }
     }
 

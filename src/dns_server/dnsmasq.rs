@@ -1,22 +1,28 @@
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use hickory_proto::rr::{Name, RData};
 
-use super::local::LocalSources;
-use crate::local::dnsmasq::{self, Policy, Setting};
+use super::local::{HOSTS_TTL, LocalSources};
+use crate::local::dnsmasq::{self, Setting};
 use crate::local::{Fault, Names};
 
 /// Answers are not kept by clients unless `local-ttl` says so, as dnsmasq has it.
 const TTL: u32 = 0;
 /// Files that name each other in a circle end here.
 const DEEPEST: usize = 16;
+const SYSTEM_RESOLV_CONF: &str = "/etc/resolv.conf";
 const SYSTEM_HOSTS: &str = "/etc/hosts";
 
 /// What dnsmasq's configuration files say.
 #[derive(Debug)]
 pub struct Dnsmasq {
     pub sources: LocalSources,
+    /// Servers for names that are not known here.
+    pub servers: Vec<SocketAddr>,
+    /// Files that name such servers.
+    pub resolv_files: Vec<PathBuf>,
     /// Lines that do nothing here.
     pub unsupported: Vec<Unsupported>,
 }
@@ -54,6 +60,20 @@ impl Dnsmasq {
             reading.file(file, 0);
         }
         if reading.errors.is_empty() { Ok(reading.finish()) } else { Err(reading.errors) }
+    }
+}
+
+impl Default for Dnsmasq {
+    /// As if there was no dnsmasq: nothing is known, and clients may keep what comes from hosts files.
+    fn default() -> Self {
+        let sources = LocalSources {
+            names: Names::new(HOSTS_TTL),
+            hosts: Vec::new(),
+            hosts_dirs: Vec::new(),
+            expand: None,
+        };
+        let (servers, resolv_files) = (Vec::new(), Vec::new());
+        Self { sources, servers, resolv_files, unsupported: Vec::new() }
     }
 }
 
@@ -143,6 +163,19 @@ impl Reading {
             hosts_dirs: Vec::new(),
             expand: domain.clone().filter(|_| has(&Setting::ExpandHosts)),
         };
+        let (mut servers, mut resolv_files) = (Vec::new(), Vec::new());
+        for setting in &self.settings {
+            match setting {
+                Setting::Server(server) => servers.push(*server),
+                Setting::ResolvFile(path) => resolv_files.push(PathBuf::from(path)),
+                _ => {}
+            }
+        }
+        if has(&Setting::NoResolv) {
+            resolv_files.clear();
+        } else if resolv_files.is_empty() {
+            resolv_files.push(PathBuf::from(SYSTEM_RESOLV_CONF));
+        }
         // Explicit pointers come before those that follow from addresses.
         let (records, others): (Vec<_>, Vec<_>) = self
             .settings
@@ -151,7 +184,7 @@ impl Reading {
         for setting in records.into_iter().chain(others) {
             sources.add(setting, domain.as_ref());
         }
-        Dnsmasq { sources, unsupported: self.unsupported }
+        Dnsmasq { sources, servers, resolv_files, unsupported: self.unsupported }
     }
 }
 
@@ -159,12 +192,6 @@ impl Reading {
 fn unsupported(setting: &Setting) -> Option<String> {
     match setting {
         Setting::Unsupported(option) => Some(option.clone()),
-        Setting::ResolvFile(_) => Some("resolv-file".to_owned()),
-        Setting::NoResolv => Some("no-resolv".to_owned()),
-        Setting::Server(_)
-        | Setting::Domains { policy: Policy::Server(_) | Policy::Default, .. } => {
-            Some("server".to_owned())
-        }
         _ => None,
     }
 }

@@ -13,6 +13,7 @@ use tracing::debug;
 
 use super::catalog::Catalog;
 use super::fit::{Frame, fit};
+use super::forward::Forwarder;
 use super::metrics::Counters;
 use crate::local::{Found, Names};
 use crate::zone::Answer;
@@ -37,7 +38,9 @@ impl RequestHandler for Handler {
         request: &Request,
         mut out: R,
     ) -> ResponseInfo {
-        let frame = Frame {
+        let client = request.src().ip();
+        let forwarder = self.catalog.forwarder().filter(|forwarder| forwarder.allows(client));
+        let mut frame = Frame {
             metadata: Metadata::response_from_request(&request.metadata),
             edns: request.edns.as_ref().map(reply_edns),
             limit: match request.protocol() {
@@ -47,6 +50,9 @@ impl RequestHandler for Handler {
                 _ => u16::MAX,
             },
         };
+        frame.metadata.recursion_available = forwarder.is_some();
+        // Who asks not to be led elsewhere is not.
+        let forwarder = forwarder.filter(|_| request.metadata.recursion_desired);
         let question = judge(request);
         self.counters.asked(request.protocol(), question.as_ref().ok().map(|(_, kind)| *kind));
         let zone = match &question {
@@ -58,7 +64,10 @@ impl RequestHandler for Handler {
             (Err(code), _) => Answer::bare(code),
             (Ok((name, kind)), zone) => {
                 let answer = zone.as_ref().map(|zone| zone.lookup(name, kind));
-                self.with_reverse(name, kind, answer).unwrap_or_else(|| say(&local, name, kind))
+                match self.with_reverse(name, kind, answer) {
+                    Some(answer) => answer,
+                    None => say(&local, forwarder, name, kind).await,
+                }
             }
         };
         let (frame, answer) = fit(frame, answer, &request.queries);
@@ -112,12 +121,31 @@ impl Handler {
     }
 }
 
-/// What local names say, without anybody else to ask.
-fn say<'n>(local: &'n Names, name: &Name, kind: RecordType) -> Answer<'n> {
-    match local.lookup(name, kind) {
-        Found::Answer(answer) => answer,
-        Found::Empty => Answer { authoritative: true, ..Answer::bare(ResponseCode::NoError) },
-        Found::Unknown => Answer::bare(ResponseCode::Refused),
+/// What local names say, or else the servers that may be asked.
+async fn say<'n>(
+    local: &'n Names,
+    forwarder: Option<&Forwarder>,
+    name: &Name,
+    kind: RecordType,
+) -> Answer<'n> {
+    let known = match local.lookup(name, kind) {
+        Found::Answer(answer) => return answer,
+        Found::Empty => true,
+        Found::Unknown => false,
+    };
+    let nothing = Answer { authoritative: true, ..Answer::bare(ResponseCode::NoError) };
+    // The addresses of a name are here or nowhere: a half of them from elsewhere would be another host.
+    let complete = known && matches!(kind, RecordType::A | RecordType::AAAA | RecordType::ANY);
+    match forwarder {
+        Some(forwarder) if !complete => {
+            let answer = forwarder.ask(name, kind, local.servers(name)).await;
+            match answer.code {
+                ResponseCode::NXDomain | ResponseCode::Refused if known => nothing,
+                _ => answer,
+            }
+        }
+        _ if known => nothing,
+        _ => Answer::bare(ResponseCode::Refused),
     }
 }
 

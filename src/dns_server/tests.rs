@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Bound, Catalog, Counters, serve};
 
+mod forward;
 mod hosts;
 mod published;
 mod reload;

@@ -19,6 +19,7 @@
 pub mod dnsmasq;
 pub mod hosts;
 mod names;
+pub mod resolv;
 mod text;
 
 pub use names::{Found, Names};

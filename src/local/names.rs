@@ -107,6 +107,17 @@ impl Names {
         Found::Answer(Answer { additional, ..known(ResponseCode::NoError, answers) })
     }
 
+    /// The servers to ask about a name, if its domain has some of its own.
+    pub fn servers(&self, name: &Name) -> Option<&[SocketAddr]> {
+        let domain = self.domain(&Key::of(name))?;
+        (!domain.servers.is_empty()).then_some(&domain.servers)
+    }
+
+    /// Every list of servers that a domain has of its own.
+    pub fn server_lists(&self) -> impl Iterator<Item = &Vec<SocketAddr>> {
+        self.domains.values().map(|domain| &domain.servers).filter(|list| !list.is_empty())
+    }
+
     /// What the name at the end of all aliases contributes.
     fn end<'n>(
         &'n self,

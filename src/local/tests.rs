@@ -132,3 +132,12 @@ fn a_circle_of_aliases_ends() {
     }
     assert!(ask(&names, "a.test.", RecordType::A).starts_with("b.test. a.test."));
 }
+
+#[test]
+fn resolver_files_name_servers() {
+    let text = "# dns\nnameserver 8.8.8.8\noptions ndots:1\nnameserver  ::1 # x\nnameserver x\n";
+    let (servers, findings) = resolv::read(text);
+    assert_eq!(servers.len(), 2);
+    assert_eq!(findings.len(), 1);
+    assert!(findings[0].to_string().starts_with("line 5: `x` is no DNS server"), "{findings:?}");
+}

@@ -40,6 +40,19 @@ pub struct Flags {
     #[arg(long, value_name = "FILE")]
     pub dnsmasq_conf: Vec<String>,
 
+    /// DNS server to ask about names that are not known here, IP[:port], repeatable
+    #[arg(long, value_name = "ADDR")]
+    pub upstream: Vec<String>,
+
+    /// File like resolv.conf whose name servers are asked too; read again when it changes
+    #[arg(long, value_name = "FILE")]
+    pub resolv_conf: Option<String>,
+
+    /// Network of clients for whom other servers are asked, repeatable
+    /// [default: loopback and private networks]
+    #[arg(long, value_name = "CIDR")]
+    pub recursion_allow: Vec<String>,
+
     /// Zone in which complete clusters are published
     #[arg(long, value_name = "NAME")]
     pub cluster_domain: Option<String>,
@@ -77,6 +90,9 @@ impl Flags {
             "zones-dir" => one(&self.zones_dir),
             "hosts" => self.hosts.clone(),
             "dnsmasq-conf" => self.dnsmasq_conf.clone(),
+            "upstream" => self.upstream.clone(),
+            "resolv-conf" => one(&self.resolv_conf),
+            "recursion-allow" => self.recursion_allow.clone(),
             "cluster-domain" => one(&self.cluster_domain),
             "max-size" => one(&self.max_size),
             "token-ttl" => one(&self.token_ttl),

@@ -20,6 +20,7 @@ pub use problems::{Problem, Problems};
 pub use values::PublicUrl;
 
 use crate::admission::Ttl;
+use crate::dns_server::Network;
 use crate::telemetry::Format;
 use sources::Sources;
 
@@ -40,6 +41,12 @@ pub struct Config {
     pub hosts: Vec<PathBuf>,
     /// Configuration files of dnsmasq.
     pub dnsmasq_conf: Vec<PathBuf>,
+    /// DNS servers for names that are not known here.
+    pub upstream: Vec<SocketAddr>,
+    /// A file that names such servers.
+    pub resolv_conf: Option<PathBuf>,
+    /// Clients for whom other servers are asked.
+    pub recursion_allow: Vec<Network>,
     /// The zone in which clusters are published, without a dot at the end.
     pub cluster_domain: Option<String>,
     pub max_size: u32,
@@ -52,7 +59,7 @@ pub struct Config {
 }
 
 /// Every setting: the flag without its dashes, the key in the file.
-const SETTINGS: [&str; 13] = [
+const SETTINGS: [&str; 16] = [
     "data-dir",
     "http-addr",
     "dns-addr",
@@ -60,6 +67,9 @@ const SETTINGS: [&str; 13] = [
     "zones-dir",
     "hosts",
     "dnsmasq-conf",
+    "upstream",
+    "resolv-conf",
+    "recursion-allow",
     "cluster-domain",
     "max-size",
     "token-ttl",
@@ -69,7 +79,8 @@ const SETTINGS: [&str; 13] = [
 ];
 
 /// Those that may be given several times.
-const LISTS: [&str; 4] = ["http-addr", "dns-addr", "hosts", "dnsmasq-conf"];
+const LISTS: [&str; 6] =
+    ["http-addr", "dns-addr", "hosts", "dnsmasq-conf", "upstream", "recursion-allow"];
 
 const DEFAULT_HTTP: &str = "127.0.0.1:8087";
 const DEFAULT_DNS: &str = "127.0.0.1:8053";
@@ -102,6 +113,9 @@ impl Config {
             zones_dir_is_given: sources.all("zones-dir").is_some(),
             hosts: check.paths("hosts"),
             dnsmasq_conf: check.paths("dnsmasq-conf"),
+            upstream: check.list("upstream", &[], values::upstream),
+            resolv_conf: check.optional("resolv-conf", |text| Ok(PathBuf::from(text))),
+            recursion_allow: check.list("recursion-allow", &Network::PRIVATE, values::network),
             public_url: check.optional("public-url", PublicUrl::parse),
             cluster_domain: check.optional("cluster-domain", values::domain),
             max_size: check.or("max-size", DEFAULT_MAX_SIZE, values::max_size),
@@ -123,6 +137,11 @@ impl Config {
         }
         if !self.hosts.is_empty() && self.dns_addresses.is_empty() {
             problems.add("--hosts are answered in DNS, but --dns-addr is `off`");
+        }
+        if !(self.upstream.is_empty() && self.resolv_conf.is_none())
+            && self.dns_addresses.is_empty()
+        {
+            problems.add("--upstream and --resolv-conf serve DNS, but --dns-addr is `off`");
         }
         if !self.dnsmasq_conf.is_empty() && self.dns_addresses.is_empty() {
             problems.add("--dnsmasq-conf is answered in DNS, but --dns-addr is `off`");
@@ -169,6 +188,26 @@ impl Check<'_> {
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> T {
         self.optional(name, parse).unwrap_or(default)
+    }
+
+    /// The values of a repeatable setting, or the defaults.
+    fn list<T>(
+        &mut self,
+        name: &'static str,
+        default: &[&str],
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<T> {
+        let Some(settings) = self.sources.all(name) else {
+            return default.iter().filter_map(|text| parse(text).ok()).collect();
+        };
+        let mut values = Vec::new();
+        for setting in settings {
+            match parse(&setting.text) {
+                Ok(value) => values.push(value),
+                Err(reason) => self.problems.add(format!("{}: {reason}", setting.place(name))),
+            }
+        }
+        values
     }
 
     fn paths(&self, name: &'static str) -> Vec<PathBuf> {

@@ -144,3 +144,17 @@ fn dnsmasq_files_may_be_several() {
     assert_eq!(typed.dnsmasq_conf, two);
     assert_eq!(load(&[], &[("QUORATE_DNSMASQ_CONF", "a,b")]).unwrap().dnsmasq_conf, two);
 }
+
+#[test]
+fn upstreams_and_their_clients_are_checked() {
+    let config = load(&["--upstream", "10.0.0.1", "--upstream", "[::1]:5353"], &[]).unwrap();
+    let servers: Vec<String> = config.upstream.iter().map(ToString::to_string).collect();
+    assert_eq!(servers, ["10.0.0.1:53", "[::1]:5353"]);
+    assert_eq!(config.recursion_allow.len(), Network::PRIVATE.len());
+    let config = load(&[], &[("QUORATE_RECURSION_ALLOW", "10.0.0.0/8")]).unwrap();
+    assert_eq!(config.recursion_allow.len(), 1);
+    let flags = ["--upstream", "dns.example", "--recursion-allow", "10/8"];
+    let text = load(&flags, &[]).unwrap_err().to_string();
+    assert!(text.contains("--upstream `dns.example`: an IP address"), "{text}");
+    assert!(text.contains("--recursion-allow `10/8`: a network is expected"), "{text}");
+}

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tracing::level_filters::LevelFilter;
 use url::Url;
@@ -7,6 +7,7 @@ use url::Url;
 use super::Problems;
 use super::sources::Setting;
 use crate::admission::Ttl;
+use crate::dns_server::Network;
 use crate::telemetry::Format;
 
 /// The prefix of discovery URLs as it was spelled, without a slash at the end.
@@ -94,6 +95,20 @@ pub(super) fn addresses(
         }
     }
     addresses
+}
+
+/// Reads a DNS server: an address, and a port when it is not 53.
+pub(super) fn upstream(text: &str) -> Result<SocketAddr, String> {
+    const DNS_PORT: u16 = 53;
+    let alone = || text.parse().map(|address: IpAddr| SocketAddr::new(address, DNS_PORT));
+    text.parse().or_else(|_no_port| alone()).map_err(|_reason| {
+        "an IP address is expected, with a port when it is not 53, such as 10.0.0.1 or [::1]:5353"
+            .to_owned()
+    })
+}
+
+pub(super) fn network(text: &str) -> Result<Network, String> {
+    text.parse::<Network>().map_err(|error| error.to_string())
 }
 
 pub(super) fn default_address(text: &str) -> SocketAddr {
