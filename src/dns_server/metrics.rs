@@ -50,6 +50,7 @@ impl Counters {
     pub(super) fn answered(&self, code: ResponseCode, truncated: bool) {
         let code = match code {
             ResponseCode::NoError => "NOERROR",
+            ResponseCode::ServFail => "SERVFAIL",
             ResponseCode::NXDomain => "NXDOMAIN",
             ResponseCode::Refused => "REFUSED",
             ResponseCode::FormErr => "FORMERR",

@@ -92,7 +92,12 @@ fn tutorial(flavor: Flavor, suffix: &str) {
     for address in TUTORIAL {
         network.wait_for_write(&format!("http://{address}:2379"));
     }
-    let list = network.etcdctl(&["--discovery-srv=blueskykong.com", "member", "list"]);
+    check_members(&network, "--discovery-srv=blueskykong.com");
+}
+
+/// Names, URLs and ids as etcd has them for these flags.
+fn check_members(network: &Network, endpoints: &str) {
+    let list = network.etcdctl(&[endpoints, "member", "list"]);
     let mut lines: Vec<&str> = list.lines().collect();
     lines.sort_unstable();
     assert_eq!(lines.len(), 3, "{list}");
@@ -115,6 +120,84 @@ fn three_of_ours_by_the_tutorial_zone() {
 #[test]
 fn three_real_etcd_3_5_by_the_tutorial_zone() {
     tutorial(Flavor::Etcd35, "e35");
+}
+
+/// `/etc/dnsmasq.conf` of the tutorial, but for the directory of its resolver file.
+fn tutorial_dnsmasq_conf(resolv_file: &Path) -> String {
+    format!(
+        "resolv-file={}\n\
+         srv-host=_etcd-server._tcp.blueskykong.com,etcd1.blueskykong.com,2380,0,100\n\
+         srv-host=_etcd-server._tcp.blueskykong.com,etcd2.blueskykong.com,2380,0,100\n\
+         srv-host=_etcd-server._tcp.blueskykong.com,etcd3.blueskykong.com,2380,0,100\n",
+        resolv_file.display()
+    )
+}
+
+const TUTORIAL_HOSTS: &str = "127.0.0.1 localhost\n\
+    192.168.202.128 etcd1.blueskykong.com\n\
+    192.168.202.129 etcd2.blueskykong.com\n\
+    192.168.202.130 etcd3.blueskykong.com\n";
+
+/// A server on the Internet of this test.
+const UPSTREAM: &str = "192.0.2.53";
+
+/// `quorate serve` in the place of the tutorial's dnsmasq: its files, its two `dig` lines, its nodes.
+#[test]
+fn three_of_ours_by_the_tutorials_dnsmasq_files() {
+    let (Some(etcdctl), Some(dig)) = (tools::etcdctl(), tools::dig()) else { return };
+    let addresses = [&TUTORIAL[..], &[UPSTREAM, "198.51.100.53"]].concat();
+    let Some(namespace) = Namespace::new("dnsmasq", &addresses) else { return };
+    namespace.write_etc("hosts", TUTORIAL_HOSTS);
+    namespace.write_etc("resolv.conf", "nameserver 192.168.202.128\n");
+    let dir = scratch();
+    let (conf, resolv) = (dir.path().join("dnsmasq.conf"), dir.path().join("resolv.dnsmasq.conf"));
+    fs::write(&conf, tutorial_dnsmasq_conf(&resolv)).unwrap();
+    fs::write(&resolv, format!("nameserver {UPSTREAM}\nnameserver 198.51.100.53\n")).unwrap();
+    let zone = "$TTL 60\n@ SOA ns hostmaster 1 2 3 4 5\n@ NS ns\nns A 192.0.2.1\n";
+    fs::create_dir(dir.path().join("zones")).unwrap();
+    fs::write(dir.path().join("zones/outside.test.zone"), zone).unwrap();
+    let program = Path::new(env!("CARGO_BIN_EXE_quorate"));
+    let start = |name: &str, more: &[String]| {
+        let data = format!("--data-dir={}", dir.path().join(name).display());
+        let flags = [&["serve".to_owned(), data], more].concat();
+        namespace.start(name, program, &flags, dir.path())
+    };
+    let zones = format!("--zones-dir={}", dir.path().join("zones").display());
+    let off = "--http-addr=off".to_owned();
+    let _upstream = start("upstream", &[off.clone(), zones, format!("--dns-addr={UPSTREAM}:53")]);
+    let conf = format!("--dnsmasq-conf={}", conf.display());
+    let service = start("quorate", &[off, conf, "--dns-addr=192.168.202.128:53".to_owned()]);
+    let answer = |more: &[&str]| {
+        let arguments = [&["@192.168.202.128", "+noall", "+answer"], more].concat();
+        let text = String::from_utf8(namespace.run(&dig, &arguments).stdout).unwrap();
+        let records = text.lines().filter(|line| !line.starts_with(';'));
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let mut records: Vec<String> = records.map(words).collect();
+        records.sort_unstable();
+        records
+    };
+    let service_name = "_etcd-server._tcp.blueskykong.com";
+    let records = wait("the SRV records", || {
+        Some(answer(&["SRV", service_name])).filter(|records| records.len() == 3)
+    });
+    let wanted = |n| format!("{service_name}. 0 IN SRV 0 100 2380 etcd{n}.blueskykong.com.");
+    assert_eq!(records, [1, 2, 3].map(wanted));
+    let hosts =
+        answer(&["etcd1.blueskykong.com", "etcd2.blueskykong.com", "etcd3.blueskykong.com"]);
+    let wanted = |n| format!("etcd{n}.blueskykong.com. 0 IN A 192.168.202.{}", 127 + n);
+    assert_eq!(hosts, [1, 2, 3].map(wanted));
+    wait("a name of the upstream", || {
+        let records = answer(&["ns.outside.test"]);
+        records.first()?.ends_with(" IN A 192.0.2.1").then_some(())
+    });
+
+    let network = Network { namespace, etcdctl, dir, _service: service };
+    let Some(_nodes) = tutorial_nodes(&network, Flavor::Ours) else { return };
+    for address in TUTORIAL {
+        network.wait_for_write(&format!("http://{address}:2379"));
+    }
+    // The tutorial has no `_etcd-client` records, so clients are told an endpoint.
+    check_members(&network, "--endpoints=http://192.168.202.128:2379");
 }
 
 /// 3.4 reads `-ssl` records only, so its peers speak TLS.

@@ -35,6 +35,11 @@ impl Namespace {
         Path::new("/etc/netns").join(&self.name)
     }
 
+    /// Puts a file over one of /etc, for the programs inside.
+    pub fn write_etc(&self, file: &str, text: &str) {
+        fs::write(self.etc().join(file), text).unwrap();
+    }
+
     fn ip(&self, arguments: &[&str]) {
         let output = Command::new(&self.ip).args(arguments).output().unwrap();
         assert!(output.status.success(), "ip {arguments:?}: {output:?}");
