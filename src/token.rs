@@ -127,6 +127,14 @@ impl TokenPath {
         format!("{public_url}{}", self.0)
     }
 
+    /// The bare token, if this is the path of one; only for the nodes that sent it.
+    pub fn token(&self) -> Option<&str> {
+        match self.0.strip_prefix(RAW_PREFIX) {
+            Some(_) => None,
+            None => self.0.strip_prefix('/'),
+        }
+    }
+
     /// What logs may show.
     pub fn public_id(&self) -> PublicId {
         match self.0.strip_prefix(RAW_PREFIX) {

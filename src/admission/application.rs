@@ -13,6 +13,8 @@ pub struct Application {
     pub value: String,
     /// The value, parsed; exactly one member.
     pub member: InitialCluster,
+    /// The canonical discovery URL of the token, for words about it.
+    pub url: String,
 }
 
 impl Application {
@@ -43,7 +45,8 @@ impl Application {
             }
         }
         let key = check_key(key, name, &member, value, path, door)?;
-        Ok(Self { key, value: value.to_owned(), member })
+        let url = path.discovery_url(&door.public_url);
+        Ok(Self { key, value: value.to_owned(), member, url })
     }
 
     /// The name of the member.
@@ -57,7 +60,7 @@ impl Application {
     }
 }
 
-/// Compares the key a node chose with the id that its value and the canonical URL make.
+/// Compares the key a node chose with the id that its value and the canonical URL or token make.
 fn check_key(
     key: &str,
     name: &str,
@@ -72,15 +75,18 @@ fn check_key(
     if parsed.to_string() != key || parsed.0 == 0 {
         return Err(no_id());
     }
-    let canonical = path.discovery_url(&door.public_url);
+    let protocol = door.protocol;
+    let canonical = protocol.salt(path, &door.public_url);
     let expected = member.member_id(name, &canonical).ok_or_else(no_id)?;
     if parsed == expected {
         return Ok(parsed);
     }
     let value = shorten(value);
     Err(match door.spelling_of(parsed, member, path) {
-        Some(used) => Refusal::OtherSpelling { key: parsed, value, canonical, expected, used },
-        None => Refusal::ForeignKey { key: parsed, value, canonical, expected },
+        Some(used) => {
+            Refusal::OtherSpelling { key: parsed, value, protocol, canonical, expected, used }
+        }
+        None => Refusal::ForeignKey { key: parsed, value, protocol, canonical, expected },
     })
 }
 

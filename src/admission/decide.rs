@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{Application, Founding, MAX_SURPLUS, Refusal, Registered, State, UnixMillis};
+use super::{Application, Founding, MAX_SURPLUS, Protocol, Refusal, Registered, State, UnixMillis};
 
 /// What becomes of an application that is not refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,17 @@ pub fn decide(
         return Err(Refusal::Expired);
     }
     let key = application.key;
+    let tried = Protocol::of(key, &application.member, &founding.path);
+    if let Some(joined) = founding.protocol().filter(|joined| *joined != tried) {
+        let words = |protocol: Protocol| {
+            let salt = match (protocol, founding.path.token()) {
+                (Protocol::V3, Some(token)) => token,
+                _ => application.url.as_str(),
+            };
+            format!("{} {salt}", protocol.flag())
+        };
+        return Err(Refusal::OtherProtocol { joined: words(joined), tried: words(tried) });
+    }
     if let Some(founder) = founding.founders.iter().find(|held| held.key == key) {
         if state == State::Full {
             return Err(Refusal::FounderReturned {

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{ClusterSize, Label, UnixMillis};
+use super::{ClusterSize, Label, Protocol, UnixMillis};
 use crate::membership::{InitialCluster, MemberId};
 use crate::token::TokenPath;
 
@@ -58,6 +58,12 @@ impl Founding {
             () if self.is_full() => State::Full,
             () => State::Open,
         }
+    }
+
+    /// The protocol of the first registration, which all others have to share.
+    pub fn protocol(&self) -> Option<Protocol> {
+        let first = self.founders.first()?;
+        Some(Protocol::of(first.key, &first.member, &self.path))
     }
 
     /// A founder or a late comer with this key.

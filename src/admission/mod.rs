@@ -5,13 +5,15 @@
 //! [`decide()`] the rest. Rules, in the order they are applied:
 //!
 //! 1. The value is a member list of exactly one well-formed, reachable member, within bounds.
-//! 2. The key is the member id that follows from the value and the canonical discovery URL. A node
+//! 2. The key is the member id that follows from the value and the canonical discovery URL or token. A node
 //!    that was given another spelling of the URL computes other ids for everybody and would found
 //!    a cluster of its own; here is the only place where that can be seen before it happens.
-//! 3. An identical repeat while the token is open resumes: the first registration counts.
-//! 4. A founder that returns after the token is full is refused. Its log is gone, so it must not
+//! 3. A token belongs to the protocol of its first registration: v2 ids follow from the discovery URL,
+//!    v3 ids from the bare token, so members of both kinds would found two clusters.
+//! 4. An identical repeat while the token is open resumes: the first registration counts.
+//! 5. A founder that returns after the token is full is refused. Its log is gone, so it must not
 //!    vote again under its old id.
-//! 5. The first `size` applications, in commit order, are the founders; a founder's name and URLs
+//! 6. The first `size` applications, in commit order, are the founders; a founder's name and URLs
 //!    are its own. Whoever comes later is recorded as surplus and never shown as a member.
 //!
 //! What is deliberately absent: storage, waiting, HTTP, and the clock, which comes as an argument.
@@ -22,6 +24,7 @@
 mod application;
 mod decide;
 mod founding;
+mod protocol;
 mod refusal;
 mod spelling;
 mod words;
@@ -29,6 +32,7 @@ mod words;
 pub use application::Application;
 pub use decide::{Decision, decide};
 pub use founding::{Founding, Registered, State};
+pub use protocol::Protocol;
 pub use refusal::Refusal;
 pub use spelling::Door;
 pub use words::{ClusterSize, Label, LabelError, SizeError, Ttl, TtlError, UnixMillis};

@@ -1,4 +1,4 @@
-use super::{MAX_NAME_BYTES, MAX_SURPLUS, MAX_URLS, MAX_VALUE_BYTES, SizeError};
+use super::{MAX_NAME_BYTES, MAX_SURPLUS, MAX_URLS, MAX_VALUE_BYTES, Protocol, SizeError};
 use crate::membership::{MemberId, UrlError};
 use crate::v2::ErrorCode;
 
@@ -41,23 +41,40 @@ pub enum Refusal {
     #[error("the key `{key}` is no member id: lower-case hexadecimal without leading zeros")]
     Key { key: String },
     #[error(
-        "member id {key} does not follow from `{value}` and the discovery URL {canonical}, which \
-         make {expected}; it follows from {used}: this node would found another cluster; start \
-         every member with --discovery {canonical}"
+        "member id {key} does not follow from `{value}` and the {noun} {canonical}, which make \
+         {expected}; it follows from {used}: this node would found another cluster; start every \
+         member with {flag} {canonical}",
+        noun = protocol.noun(),
+        flag = protocol.flag()
     )]
     OtherSpelling {
         key: MemberId,
         value: String,
+        protocol: Protocol,
         canonical: String,
         expected: MemberId,
         used: String,
     },
     #[error(
-        "member id {key} does not follow from `{value}` and the discovery URL {canonical}, which \
-         make {expected}; this node was given another spelling of the URL and would found another \
-         cluster; start every member with --discovery {canonical}"
+        "member id {key} does not follow from `{value}` and the {noun} {canonical}, which make \
+         {expected}; this node was given another spelling of it and would found another cluster; \
+         start every member with {flag} {canonical}",
+        noun = protocol.noun(),
+        flag = protocol.flag()
     )]
-    ForeignKey { key: MemberId, value: String, canonical: String, expected: MemberId },
+    ForeignKey {
+        key: MemberId,
+        value: String,
+        protocol: Protocol,
+        canonical: String,
+        expected: MemberId,
+    },
+    #[error(
+        "the members of this token were started with `{joined}`, this node with `{tried}`, which \
+         gives everybody another id: it would found another cluster; start every member with \
+         `{joined}`, or take a new token"
+    )]
+    OtherProtocol { joined: String, tried: String },
     #[error(
         "the name `{name}` is held by member {holder}; give every member a --name of its own \
          and start this one again"
@@ -77,7 +94,7 @@ pub enum Refusal {
         "member {key} (`{name}`) founded this cluster already; a founder that lost its data must \
          not vote again under its old id: run `etcdctl member remove {key}` and `etcdctl member \
          add {name} --peer-urls={urls}` on a living member, then start the node with \
-         --initial-cluster-state=existing and without --discovery"
+         --initial-cluster-state=existing and without discovery flags"
     )]
     FounderReturned { key: MemberId, name: String, urls: String },
     #[error(
@@ -104,6 +121,7 @@ impl Refusal {
             Self::Key { .. } => "Q1020",
             Self::OtherSpelling { .. } => "Q1021",
             Self::ForeignKey { .. } => "Q1022",
+            Self::OtherProtocol { .. } => "Q1023",
             Self::NameHeld { .. } => "Q1030",
             Self::UrlHeld { .. } => "Q1031",
             Self::Registered { .. } => "Q1032",

@@ -1,11 +1,13 @@
 use std::collections::BTreeSet;
 
+use super::Protocol;
 use crate::membership::{InitialCluster, MemberId};
 use crate::token::TokenPath;
 
-/// The way a request came in: what is known of the URL that the node was given.
+/// The way a request came in: what is known of the URL or token that the node was given.
 #[derive(Debug, Clone, Default)]
 pub struct Door {
+    pub protocol: Protocol,
     /// The prefix of every canonical discovery URL, without a slash at the end.
     pub public_url: String,
     /// The `Host` header.
@@ -28,6 +30,16 @@ impl Door {
     ) -> Option<String> {
         let urls: Vec<&str> =
             member.members().flat_map(|(_, urls)| urls).map(|url| url.as_str()).collect();
+        let made_from = |text: &String| MemberId::derive(urls.iter().copied(), text) == key;
+        if self.protocol == Protocol::V3 {
+            // etcd drops odd slashes from the key and leaves them in the id.
+            let token = path.token()?;
+            let slashes = ["", "/", "//"];
+            let slashed = slashes
+                .iter()
+                .flat_map(|head| slashes.iter().map(move |tail| format!("{head}{token}{tail}")));
+            return slashed.chain([path.discovery_url(&self.public_url)]).find(made_from);
+        }
         let path = path.as_str();
         let mut tails = vec![path.to_owned(), format!("{path}/"), format!("/{path}")];
         if let Some(query) = &self.query {
@@ -36,7 +48,7 @@ impl Door {
         self.prefixes()
             .iter()
             .flat_map(|prefix| tails.iter().map(move |tail| format!("{prefix}{tail}")))
-            .find(|url| MemberId::derive(urls.iter().copied(), url) == key)
+            .find(made_from)
     }
 
     /// Everything that may stand in front of the path.

@@ -35,7 +35,7 @@ fn founding(founders: &[&str], surplus: &[&str]) -> Founding {
     let mut index = 4;
     let mut register = |value: &&str| {
         index += 1;
-        let Application { key, value, member } = application(value);
+        let Application { key, value, member, .. } = application(value);
         Arc::new(Registered { key, value, member, index })
     };
     let founders: Vec<_> = founders.iter().map(&mut register).collect();
@@ -228,6 +228,53 @@ fn another_spelling_of_the_discovery_url_is_named() {
     let refusal = Application::check(&key, ONE, &path(), &door).unwrap_err();
     assert_eq!(refusal.code(), "Q1022");
     assert!(refusal.to_string().contains(&id_of(ONE)), "{refusal}");
+}
+
+#[test]
+fn a_token_belongs_to_the_protocol_of_its_first_registration() {
+    let token = path().token().unwrap().to_owned();
+    let v3 = Door { protocol: Protocol::V3, ..door() };
+    let by_v3 =
+        |value: &str| Application::check(&id_with(value, &token), value, &path(), &v3).unwrap();
+    let of_v2 = founding(&[ONE], &[]);
+    assert_eq!(of_v2.protocol(), Some(Protocol::V2));
+    let mut of_v3 = founding(&[], &[]);
+    assert_eq!(of_v3.protocol(), None);
+    let Application { key, value, member, .. } = by_v3(ONE);
+    of_v3.founders.push(Arc::new(Registered { key, value, member, index: 5 }));
+    assert_eq!(of_v3.protocol(), Some(Protocol::V3));
+    assert_eq!(decide(&of_v3, &by_v3(TWO), NOW), Ok(Decision::Found { seals: false }));
+
+    let url = format!("`--discovery http://127.0.0.1:8087/{token}`");
+    let bare = format!("`--discovery-token {token}`");
+    let refusals = [
+        (refused(&of_v3, TWO), format!("started with {bare}, this node with {url}")),
+        (
+            decide(&of_v2, &by_v3(TWO), NOW).unwrap_err(),
+            format!("started with {url}, this node with {bare}"),
+        ),
+    ];
+    for (refusal, text) in refusals {
+        assert_eq!(refusal.code(), "Q1023");
+        assert!(refusal.to_string().contains(&text), "{refusal}");
+    }
+}
+
+#[test]
+fn a_v3_id_follows_from_the_bare_token() {
+    let token = path().token().unwrap().to_owned();
+    let v3 = Door { protocol: Protocol::V3, ..door() };
+    let check = |salt: &str| Application::check(&id_with(ONE, salt), ONE, &path(), &v3);
+    assert_eq!(check(&token).unwrap().key.to_string(), id_with(ONE, &token));
+    for used in [format!("{token}/"), format!("/{token}"), path().discovery_url(&door().public_url)]
+    {
+        let refusal = check(&used).unwrap_err();
+        assert_eq!(refusal.code(), "Q1021", "{used}");
+        let text = refusal.to_string();
+        assert!(text.contains(&format!("follows from {used}:")), "{text}");
+        assert!(text.contains(&format!("--discovery-token {token}")), "{text}");
+    }
+    assert_eq!(check("another").unwrap_err().code(), "Q1022");
 }
 
 #[test]

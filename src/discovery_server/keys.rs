@@ -2,13 +2,12 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{Method, Response, StatusCode};
-use tracing::{debug, info};
 
 use super::parameters::foreign_query;
 use super::router::{Asked, not_allowed, options};
 use super::target::{Leaf, Target};
-use super::{Service, WRITE_LIMIT, answer, poll};
-use crate::admission::{Application, ClusterSize, Founding, Label, Refusal, State};
+use super::{Service, answer, poll};
+use crate::admission::{ClusterSize, Founding, Refusal, State};
 use crate::registry::{self, NewToken, Outcome};
 use crate::token::TokenPath;
 use crate::v2::{Action, Error, ErrorCode, Node};
@@ -185,26 +184,18 @@ async fn create(
         return *absent;
     }
     let token = NewToken { path: token.clone(), size, label: None, ttl: None };
-    let created = service.registry().create(token, registry::now());
-    match tokio::time::timeout(WRITE_LIMIT, created).await {
-        Ok(Ok(created)) if created.existed && flags.prev_exist == Some(false) => {
+    match service.create(token).await {
+        Ok(created) if created.existed && flags.prev_exist == Some(false) => {
             service.error(ErrorCode::KeyExists, key)
         }
-        Ok(Ok(created)) => {
+        Ok(created) => {
             let founding = created.founding;
-            if !created.existed {
-                debug!(
-                    token.id = %founding.path.public_id(),
-                    token.size = founding.size.get(),
-                    "token created"
-                );
-            }
             let status = if created.existed { StatusCode::OK } else { StatusCode::CREATED };
             let action = if flags.prev_exist == Some(false) { Action::Create } else { Action::Set };
             service.node(status, action, answer::size_node(&founding), founding.index)
         }
-        Ok(Err(registry::Error::Refused(refusal))) => service.refusal(&refusal, &key),
-        Ok(Err(_)) | Err(_) => service.unavailable(),
+        Err(registry::Error::Refused(refusal)) => service.refusal(&refusal, &key),
+        Err(_) => service.unavailable(),
     }
 }
 
@@ -228,32 +219,10 @@ async fn register(
     }
     let door = service.door(asked.host.clone(), foreign_query(asked.query.as_deref()));
     let value = asked.parameters.text("value").unwrap_or_default();
-    let checked = Application::check(id, value, token, &door);
-    let registered = match checked {
-        Ok(application) => {
-            let writing = service.registry().register(token.clone(), application, registry::now());
-            match tokio::time::timeout(WRITE_LIMIT, writing).await {
-                Ok(registered) => registered,
-                Err(_) => return service.unavailable(),
-            }
-        }
-        Err(refusal) => Err(refusal.into()),
-    };
-    match registered {
+    match service.register(token, id, value, &door).await {
         Ok(registration) => {
             let founding = &registration.founding;
             let held = &registration.registered;
-            service.metrics().registered(registration.outcome);
-            info!(
-                token.id = %token.public_id(),
-                token.label = founding.label.as_ref().map(Label::as_str),
-                member.id = %held.key,
-                member.name = held.name(),
-                founders = founding.founders.len(),
-                size = founding.size.get(),
-                "{}",
-                sentence(registration.outcome)
-            );
             let status = match registration.outcome {
                 Outcome::Resumed => StatusCode::OK,
                 Outcome::Founded | Outcome::Sealed | Outcome::Surplus => StatusCode::CREATED,
@@ -261,27 +230,10 @@ async fn register(
             let node = answer::member_node(founding, held);
             service.node(status, Action::Create, node, founding.index)
         }
-        Err(registry::Error::Refused(refusal)) => {
-            info!(
-                token.id = %token.public_id(),
-                member.id = id,
-                refusal.code = refusal.code(),
-                "registration refused"
-            );
-            service.refusal(&refusal, &key)
-        }
+        Err(registry::Error::Refused(refusal)) => service.refusal(&refusal, &key),
         Err(registry::Error::Unknown) => service.error(ErrorCode::KeyNotFound, token.key()),
         Err(registry::Error::LabelTaken { .. } | registry::Error::Unavailable) => {
             service.unavailable()
         }
-    }
-}
-
-fn sentence(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Founded => "member registered",
-        Outcome::Sealed => "member registered, the cluster is complete",
-        Outcome::Resumed => "member resumed its registration",
-        Outcome::Surplus => "member came after the cluster was complete",
     }
 }

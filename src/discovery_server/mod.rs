@@ -1,6 +1,7 @@
 //! The discovery service over HTTP: decode, ask the registry, encode.
 //!
-//! Two spellings of one protocol lead to a token: `/<token>/...` as the public service had it, and
+//! Nodes up to etcd 3.5 speak the v2 keys API, later ones etcd's own gRPC services ([`grpc`]), both
+//! on the same port. Two spellings of the first lead to a token: `/<token>/...` as the public service had it, and
 //! `/v2/keys/<any path>/...` as a real etcd v2 store has it. A node reads the size, reads the
 //! directory, registers itself, reads its own key, and then waits for the others with long polls.
 //! What it does with each answer is in the constants and comments here, because etcd's client is
@@ -19,12 +20,14 @@
 
 mod answer;
 mod cluster;
+mod grpc;
 mod keys;
 mod metrics;
 mod new;
 mod page;
 mod parameters;
 mod poll;
+mod register;
 mod router;
 mod target;
 
@@ -35,7 +38,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::admission::Door;
+use crate::admission::{Door, Protocol};
 use crate::registry::Registry;
 use crate::transport::{self, Bound, Http};
 use metrics::Metrics;
@@ -112,7 +115,7 @@ impl Service {
     }
 
     fn door(&self, host: Option<String>, query: Option<String>) -> Door {
-        Door { public_url: self.0.config.public_url.clone(), host, query }
+        Door { protocol: Protocol::V2, public_url: self.0.config.public_url.clone(), host, query }
     }
 }
 

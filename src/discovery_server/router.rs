@@ -9,7 +9,7 @@ use axum::routing::any;
 
 use super::parameters::Parameters;
 use super::target::Target;
-use super::{MAX_BODY_BYTES, Service, answer, cluster, keys, new, page};
+use super::{MAX_BODY_BYTES, Service, answer, cluster, grpc, keys, new, page};
 
 /// A request, read to its end.
 #[derive(Debug)]
@@ -24,6 +24,7 @@ pub(super) struct Asked {
 /// All routes. Tokens are matched by hand, because doubled slashes and slashes at the end, which
 /// etcd's nodes send for such URLs, mean the same key.
 pub(super) fn router(service: Service) -> Router {
+    let grpc = grpc::router(&service);
     Router::new()
         .route("/", any(page::index))
         .route("/new", any(new_token))
@@ -32,6 +33,7 @@ pub(super) fn router(service: Service) -> Router {
         .route("/robots.txt", any(page::robots))
         .fallback(key)
         .with_state(service)
+        .merge(grpc)
 }
 
 async fn new_token(State(service): State<Service>, request: Request) -> Response<Body> {
@@ -45,6 +47,9 @@ async fn new_token(State(service): State<Service>, request: Request) -> Response
 }
 
 async fn key(State(service): State<Service>, request: Request) -> Response<Body> {
+    if grpc::is_grpc(request.headers()) {
+        return grpc::unknown(request.uri().path());
+    }
     let began = Instant::now();
     let asked = match read(request).await {
         Ok(asked) => asked,

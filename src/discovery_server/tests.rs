@@ -14,20 +14,20 @@ use crate::registry;
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The service on a port of its own, and a client.
-struct Bench {
+pub(super) struct Bench {
     client: Client,
-    url: String,
+    pub(super) url: String,
     stop: CancellationToken,
     tasks: JoinSet<()>,
     dir: TempDir,
 }
 
 impl Bench {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         Self::start_in(TempDir::new().unwrap(), None).await
     }
 
-    async fn start_in(dir: TempDir, address: Option<std::net::SocketAddr>) -> Self {
+    pub(super) async fn start_in(dir: TempDir, address: Option<std::net::SocketAddr>) -> Self {
         let config = registry::Config {
             data_dir: dir.path().join("data"),
             token_ttl: "1h".parse().unwrap(),
@@ -50,13 +50,13 @@ impl Bench {
         Self { client, url, stop, tasks, dir }
     }
 
-    async fn stop(self) -> TempDir {
+    pub(super) async fn stop(self) -> TempDir {
         self.stop.cancel();
         self.tasks.join_all().await;
         self.dir
     }
 
-    async fn ask(&self, method: Method, target: &str, body: &str) -> Response {
+    pub(super) async fn ask(&self, method: Method, target: &str, body: &str) -> Response {
         let url = if target.starts_with("http") {
             target.to_owned()
         } else {
@@ -73,7 +73,7 @@ impl Bench {
         self.ask(Method::GET, target, "").await
     }
 
-    async fn new_token(&self, query: &str) -> String {
+    pub(super) async fn new_token(&self, query: &str) -> String {
         let response = self.get(&format!("/new{query}")).await;
         assert_eq!(response.status(), 200);
         response.text().await.unwrap()

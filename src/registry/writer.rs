@@ -206,7 +206,7 @@ impl Writer {
             Decision::RecordSurplus => Outcome::Surplus,
         };
         let index = group.next_index();
-        let Application { key, value, member } = application;
+        let Application { key, value, member, .. } = application;
         group.batch.registrations.push(RegistrationRow {
             created_index: index,
             token_index: founding.created_index,

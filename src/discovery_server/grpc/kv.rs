@@ -1,0 +1,136 @@
+use std::time::Instant;
+
+use tonic::{Request, Response, Status};
+
+use super::keys::{self, Leaf, Scope};
+use super::{Service, refuse};
+use crate::admission::{ClusterSize, Refusal};
+use crate::proto::etcdserverpb as pb;
+use crate::proto::mvccpb::KeyValue;
+use crate::registry::{self, NewToken, Outcome};
+use crate::token::TokenPath;
+
+/// Reading and writing the keys of a token.
+#[derive(Debug)]
+pub(super) struct Kv(pub(super) Service);
+
+impl Kv {
+    fn read(&self, request: &pb::RangeRequest) -> Result<pb::RangeResponse, Status> {
+        let scope = Scope::of(&request.key, &request.range_end)?;
+        let snapshot = self.0.snapshot(scope.token());
+        let founding = snapshot.founding.as_deref();
+        let mut response = keys::range(&scope, request, founding, snapshot.revision)?;
+        response.header = self.0.header(snapshot.revision);
+        Ok(response)
+    }
+
+    async fn write(&self, request: &pb::PutRequest) -> Result<pb::PutResponse, Status> {
+        let scope = Scope::of(&request.key, &bytes::Bytes::new())?;
+        let options = [
+            ("lease", request.lease != 0),
+            ("ignore_value", request.ignore_value),
+            ("ignore_lease", request.ignore_lease),
+        ];
+        if let Some((name, _)) = options.iter().find(|(_, given)| *given) {
+            return Err(refuse::option(name));
+        }
+        let value = String::from_utf8_lossy(&request.value);
+        let (revision, held) = match scope.leaf()? {
+            (token, Leaf::Size) => self.create(token, &value).await?,
+            (token, Leaf::Member(id)) => self.register(token, id, &value).await?,
+        };
+        let prev_kv = held.filter(|_| request.prev_kv);
+        Ok(pb::PutResponse { header: self.0.header(revision), prev_kv })
+    }
+
+    /// Makes a token by writing its size.
+    async fn create(
+        &self,
+        token: &TokenPath,
+        value: &str,
+    ) -> Result<(u64, Option<KeyValue>), Status> {
+        let size = ClusterSize::parse(value.trim(), self.0.config().max_size)
+            .map_err(|error| self.0.status(&Refusal::Size(error).into()))?;
+        let wanted = NewToken { path: token.clone(), size, label: None, ttl: None };
+        let created = self.0.create(wanted).await.map_err(|error| self.0.status(&error))?;
+        Ok(if created.existed {
+            (self.0.snapshot(Some(token)).revision, Some(keys::size(&created.founding)))
+        } else {
+            (created.founding.index, None)
+        })
+    }
+
+    /// Registers a node. An identical repeat while the token is open changes nothing, so that the
+    /// node keeps its place.
+    async fn register(
+        &self,
+        token: &TokenPath,
+        id: &str,
+        value: &str,
+    ) -> Result<(u64, Option<KeyValue>), Status> {
+        if self.0.snapshot(Some(token)).founding.is_none() {
+            return Err(match self.0.registry().founding(token) {
+                Some(_) => self.0.status(&registry::Error::Refused(Refusal::Expired)),
+                None => refuse::unknown(),
+            });
+        }
+        let registered = self.0.register(token, id, value, &self.0.v3_door()).await;
+        let registration = registered.map_err(|error| self.0.status(&error))?;
+        Ok(if registration.outcome == Outcome::Resumed {
+            let held = keys::member(token, &registration.registered);
+            (self.0.snapshot(Some(token)).revision, Some(held))
+        } else {
+            (registration.founding.index, None)
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl pb::kv_server::Kv for Kv {
+    async fn range(
+        &self,
+        request: Request<pb::RangeRequest>,
+    ) -> Result<Response<pb::RangeResponse>, Status> {
+        let began = Instant::now();
+        let answer = self.read(request.get_ref());
+        self.0.metrics().answered("v3_range", began.elapsed());
+        answer.map(Response::new)
+    }
+
+    async fn put(
+        &self,
+        request: Request<pb::PutRequest>,
+    ) -> Result<Response<pb::PutResponse>, Status> {
+        let began = Instant::now();
+        let answer = self.write(request.get_ref()).await;
+        self.0.metrics().answered("v3_put", began.elapsed());
+        answer.map(Response::new)
+    }
+
+    async fn delete_range(
+        &self,
+        _: Request<pb::DeleteRangeRequest>,
+    ) -> Result<Response<pb::DeleteRangeResponse>, Status> {
+        Err(refuse::absent())
+    }
+
+    async fn txn(&self, _: Request<pb::TxnRequest>) -> Result<Response<pb::TxnResponse>, Status> {
+        Err(refuse::absent())
+    }
+
+    async fn compact(
+        &self,
+        _: Request<pb::CompactionRequest>,
+    ) -> Result<Response<pb::CompactionResponse>, Status> {
+        Err(refuse::absent())
+    }
+
+    type RangeStreamStream = tokio_stream::Empty<Result<pb::RangeStreamResponse, Status>>;
+
+    async fn range_stream(
+        &self,
+        _: Request<pb::RangeRequest>,
+    ) -> Result<Response<Self::RangeStreamStream>, Status> {
+        Err(refuse::absent())
+    }
+}

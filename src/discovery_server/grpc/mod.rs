@@ -1,0 +1,95 @@
+//! The door of v3 discovery: as much of etcd's `KV` and `Watch` as a node asks of a registry.
+//!
+//! A token's keys are those that etcd 3.6 reads and writes in a real store:
+//!
+//! ```text
+//! /_etcd/registry/<token>/_config/size          the size, written by /new or by an operator
+//! /_etcd/registry/<token>/members/<member id>   name=url,...
+//! ```
+//!
+//! Revisions are the registry's indexes: a key is created once and never changes, so its create and
+//! mod revision are one and its version is 1. An answer's revision is that of a state in which no
+//! earlier change is missing; a watch from the next one loses nothing and has all of the history.
+//!
+//! What is deliberately absent: deleting, transactions, leases, and ranges over more than one token,
+//! which would show tokens to those who were not told.
+
+mod keys;
+mod kv;
+mod refuse;
+mod watch;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Response, header};
+use tonic::Status;
+
+use super::{MAX_BODY_BYTES, Service};
+use crate::admission::{Door, Founding, Protocol, State};
+use crate::proto::etcdserverpb::ResponseHeader;
+use crate::proto::etcdserverpb::kv_server::KvServer;
+use crate::proto::etcdserverpb::watch_server::WatchServer;
+use crate::registry;
+use crate::token::TokenPath;
+
+/// The routes of the two services.
+pub(super) fn router(service: &Service) -> Router {
+    let kv = KvServer::new(kv::Kv(service.clone())).max_decoding_message_size(MAX_BODY_BYTES);
+    let watch =
+        WatchServer::new(watch::Watch(service.clone())).max_decoding_message_size(MAX_BODY_BYTES);
+    Router::new()
+        .route_service("/etcdserverpb.KV/{method}", kv)
+        .route_service("/etcdserverpb.Watch/{method}", watch)
+}
+
+/// Whether a request is a gRPC call.
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// The answer to a call of a service that is not here.
+pub(super) fn unknown(path: &str) -> Response<Body> {
+    let service = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    Status::unimplemented(format!("unknown service {service}")).into_http()
+}
+
+/// A state that the keys of one token may be read from.
+struct Snapshot {
+    /// Nothing for a token that is unknown or has expired.
+    founding: Option<std::sync::Arc<Founding>>,
+    /// No change up to this revision is missing.
+    revision: u64,
+}
+
+impl Service {
+    fn snapshot(&self, token: Option<&TokenPath>) -> Snapshot {
+        // The index first: what is committed after this line may be shown, but is not promised.
+        let index = self.registry().index();
+        let founding = token.and_then(|token| self.registry().founding(token));
+        let founding = founding.filter(|held| held.state(registry::now()) != State::Expired);
+        let shown = founding.as_ref().map_or(0, |founding| founding.index);
+        Snapshot { founding, revision: index.max(shown) }
+    }
+
+    fn header(&self, revision: u64) -> Option<ResponseHeader> {
+        let id = u64::from_str_radix(self.registry().cluster_id(), 16).unwrap_or_default();
+        Some(ResponseHeader {
+            cluster_id: id,
+            member_id: id,
+            revision: keys::revision(revision),
+            raft_term: 1,
+        })
+    }
+
+    fn v3_door(&self) -> Door {
+        Door {
+            protocol: Protocol::V3,
+            public_url: self.config().public_url.clone(),
+            ..Door::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

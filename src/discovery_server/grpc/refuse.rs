@@ -1,0 +1,79 @@
+//! Refusals as gRPC statuses. The text starts with our code, and reaches the journal of the node.
+
+use tonic::{Code, Status};
+
+use super::Service;
+use super::keys::PREFIX;
+use crate::admission::Refusal;
+use crate::discovery_server::answer::UNAVAILABLE;
+use crate::{registry, token};
+
+/// A key that is not one of a token's.
+pub(super) fn outside() -> Status {
+    Status::permission_denied(format!(
+        "the discovery service has the keys {PREFIX}<token>/_config/size and \
+         {PREFIX}<token>/members/<id> of one token at a time, and no others"
+    ))
+}
+
+/// A call that a registry does not answer.
+pub(super) fn absent() -> Status {
+    Status::unimplemented("the discovery service answers Range, Put and Watch, and no other calls")
+}
+
+/// An option of a call that a registry does not know.
+pub(super) fn option(name: &str) -> Status {
+    Status::invalid_argument(format!("`{name}` is not supported by a discovery service"))
+}
+
+/// etcd's words for a read ahead of time.
+pub(super) fn future() -> Status {
+    Status::out_of_range("etcdserver: mvcc: required revision is a future revision")
+}
+
+pub(super) fn no_token(error: &token::Error) -> Status {
+    Status::invalid_argument(error.to_string())
+}
+
+/// A token that nobody made, or whose time is over.
+pub(super) fn unknown() -> Status {
+    Status::not_found(
+        "the token is unknown or has expired; make one with /new, or by writing its _config/size",
+    )
+}
+
+/// The service stops; clients take this as a reason to connect again.
+pub(super) fn stopping() -> Status {
+    Status::unavailable("the discovery service stops")
+}
+
+impl Service {
+    /// Why a write did not happen.
+    pub(super) fn status(&self, error: &registry::Error) -> Status {
+        match error {
+            registry::Error::Refused(refusal) => {
+                self.metrics().refused(refusal.code());
+                Status::new(code(refusal), format!("{}: {refusal}", refusal.code()))
+            }
+            registry::Error::Unknown => unknown(),
+            registry::Error::LabelTaken { .. } | registry::Error::Unavailable => {
+                self.metrics().refused(UNAVAILABLE);
+                let text = "the registry cannot write at the moment, try again";
+                Status::unavailable(format!("{UNAVAILABLE}: {text}"))
+            }
+        }
+    }
+}
+
+fn code(refusal: &Refusal) -> Code {
+    match refusal {
+        Refusal::Expired => Code::NotFound,
+        Refusal::NameHeld { .. } | Refusal::UrlHeld { .. } => Code::AlreadyExists,
+        Refusal::SizeFixed { .. }
+        | Refusal::Registered { .. }
+        | Refusal::FounderReturned { .. }
+        | Refusal::OtherProtocol { .. } => Code::FailedPrecondition,
+        Refusal::TooManySurplus { .. } => Code::ResourceExhausted,
+        _ => Code::InvalidArgument,
+    }
+}

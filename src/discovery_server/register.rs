@@ -1,0 +1,75 @@
+use tracing::{debug, info};
+
+use super::{Service, WRITE_LIMIT};
+use crate::admission::{Application, Door, Label};
+use crate::registry::{self, Created, Error, NewToken, Outcome, Registration};
+use crate::token::TokenPath;
+
+impl Service {
+    /// Makes a token by its size, or finds it made with the same size.
+    pub(super) async fn create(&self, token: NewToken) -> Result<Created, Error> {
+        let creating = self.registry().create(token, registry::now());
+        let created = tokio::time::timeout(WRITE_LIMIT, creating).await;
+        let created = created.unwrap_or(Err(Error::Unavailable))?;
+        if !created.existed {
+            debug!(
+                token.id = %created.founding.path.public_id(),
+                token.size = created.founding.size.get(),
+                "token created"
+            );
+        }
+        Ok(created)
+    }
+
+    /// Registers a node that came through this door, and logs what became of it.
+    pub(super) async fn register(
+        &self,
+        token: &TokenPath,
+        id: &str,
+        value: &str,
+        door: &Door,
+    ) -> Result<Registration, Error> {
+        let registered = match Application::check(id, value, token, door) {
+            Ok(application) => {
+                let writing = self.registry().register(token.clone(), application, registry::now());
+                let registered = tokio::time::timeout(WRITE_LIMIT, writing).await;
+                registered.unwrap_or(Err(Error::Unavailable))
+            }
+            Err(refusal) => Err(refusal.into()),
+        };
+        match &registered {
+            Ok(registration) => {
+                let founding = &registration.founding;
+                let held = &registration.registered;
+                self.metrics().registered(registration.outcome);
+                info!(
+                    token.id = %token.public_id(),
+                    token.label = founding.label.as_ref().map(Label::as_str),
+                    member.id = %held.key,
+                    member.name = held.name(),
+                    founders = founding.founders.len(),
+                    size = founding.size.get(),
+                    "{}",
+                    sentence(registration.outcome)
+                );
+            }
+            Err(Error::Refused(refusal)) => info!(
+                token.id = %token.public_id(),
+                member.id = id,
+                refusal.code = refusal.code(),
+                "registration refused"
+            ),
+            Err(_) => {}
+        }
+        registered
+    }
+}
+
+fn sentence(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Founded => "member registered",
+        Outcome::Sealed => "member registered, the cluster is complete",
+        Outcome::Resumed => "member resumed its registration",
+        Outcome::Surplus => "member came after the cluster was complete",
+    }
+}
