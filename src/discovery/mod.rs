@@ -1,8 +1,8 @@
-//! Three ways into a cluster: a static list, a discovery token, DNS SRV records.
+//! Three ways into a cluster: a static list, a discovery token (by v2 or v3), DNS SRV records.
 //!
 //! Each ends in one [`InitialCluster`], from which ids follow by arithmetic; a node that joins a
 //! running cluster adopts the ids that its members have. Who is in is decided by pure functions of
-//! what was read (`token::roll`, `srv::assemble`, `static_list::compare`); around them are the HTTP
+//! what was read (`roll`, `srv::assemble`, `static_list::compare`); around them are the HTTP, gRPC
 //! and DNS clients. The refusals have etcd's texts, because people search for them.
 //!
 //! What this module does not do: decide whether to look at all. A node that has a log never does;
@@ -13,9 +13,11 @@ mod http;
 mod memo;
 mod pace;
 mod peers;
+mod roll;
 mod srv;
 mod static_list;
 mod token;
+mod token_v3;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -27,6 +29,7 @@ pub use pace::Pace;
 pub use peers::{PeerMember, client_urls};
 
 pub use token::redact;
+pub use token_v3::{Credentials, TokenV3Request};
 
 use srv::Names;
 
@@ -40,7 +43,7 @@ pub struct Request {
     /// Where the others reach this member; sorted.
     pub peer_urls: Vec<PeerUrl>,
     pub way: Way,
-    /// Goes into the ids of a static or SRV cluster; a token cluster takes the discovery URL.
+    /// Goes into the ids of a static or SRV cluster; a token cluster takes the discovery URL or token.
     pub cluster_token: String,
     /// Join a running cluster whose members know of this one already.
     pub existing: bool,
@@ -51,6 +54,7 @@ pub struct Request {
 pub enum Way {
     Static(InitialCluster),
     Token(TokenRequest),
+    TokenV3(TokenV3Request),
     Srv(SrvRequest),
 }
 
@@ -146,6 +150,10 @@ pub async fn discover(request: &Request, data_dir: &Path) -> Result<Found, Error
         Way::Token(way) => {
             let founders = token::join(request, way, &Memo::new(data_dir), Pace::default()).await?;
             Found::New { founders, token: way.url.clone() }
+        }
+        Way::TokenV3(way) => {
+            let founders = token_v3::join(request, way, &Memo::new(data_dir)).await?;
+            Found::New { founders, token: way.token.clone() }
         }
         Way::Static(list) => {
             named(request, list.clone(), &http, static_list::resolve_patiently).await?

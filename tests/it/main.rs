@@ -16,4 +16,5 @@ mod harness;
 mod service;
 mod srv;
 mod token;
+mod token_v3;
 mod tutorials;

@@ -20,7 +20,8 @@ fn forms_one_cluster(flavors: &[Flavor]) {
     expect_one_cluster(&mut nodes, &url);
 }
 
-fn expect_one_cluster(nodes: &mut [Node], url: &str) {
+/// Waits for one cluster with the ids that this URL or token gives, and writes through each node.
+pub(super) fn expect_one_cluster(nodes: &mut [Node], url: &str) {
     nodes.iter_mut().for_each(Node::wait_until_healthy);
     let expected = cluster_id(nodes, url);
     for node in nodes.iter() {

@@ -57,6 +57,7 @@ pub(super) async fn run(settings: Settings) -> Result<(), Failure> {
 fn failed(source: bootstrap::BootstrapError, settings: &Settings) -> Failure {
     let discovery_url = match &settings.bootstrap.way {
         Way::Token(token) => Some(token.url.clone()),
+        Way::TokenV3(way) => Some(way.token.clone()),
         _ => None,
     };
     Failure::Bootstrap(Box::new(Unfound {
@@ -73,6 +74,7 @@ fn describe(settings: &Settings, listeners: &Listeners) {
     let (initial_cluster, discovery_url, discovery_srv) = match &settings.bootstrap.way {
         Way::Static(list) => (list.to_string(), String::new(), String::new()),
         Way::Token(token) => (String::new(), redact(&token.url), String::new()),
+        Way::TokenV3(way) => (String::new(), redact(&way.token), String::new()),
         Way::Srv(srv) => (String::new(), String::new(), srv.domain.clone()),
     };
     let state = if settings.bootstrap.existing { "existing" } else { "new" };

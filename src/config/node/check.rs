@@ -1,5 +1,6 @@
 use std::net::{IpAddr, SocketAddr};
 
+use super::discovery_v3::{self, is_v3};
 use super::values::Values;
 use super::{Note, Problem, Treatment};
 use crate::discovery::{Request, SrvRequest, TokenRequest, Way};
@@ -149,7 +150,11 @@ pub(super) fn bootstrap_flags(values: &Values) -> Vec<&'static str> {
 pub(super) fn bootstrap(values: &Values, problems: &mut Vec<Problem>) -> Request {
     let existing = values.text("initial-cluster-state") == "existing";
     let ways = ["initial-cluster", "discovery", "discovery-endpoints", "discovery-srv"];
-    if ways.iter().filter(|name| values.is_set(name)).count() > 1 {
+    let is_given = |name: &&str| match *name {
+        "discovery-endpoints" => is_v3(values),
+        name => values.is_set(name),
+    };
+    if ways.iter().filter(|name| is_given(name)).count() > 1 {
         problems.push(Problem::setting(
             "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", \
              \"discovery\", \"discovery-endpoints\" or \"discovery-srv\"",
@@ -165,6 +170,13 @@ pub(super) fn bootstrap(values: &Values, problems: &mut Vec<Problem>) -> Request
             ));
         }
         Way::Token(token(values, problems))
+    } else if is_v3(values) {
+        if existing {
+            problems.push(Problem::setting(
+                "discovery endpoints should not be set when joining existing initial cluster",
+            ));
+        }
+        Way::TokenV3(discovery_v3::request(values, problems))
     } else if values.is_set("discovery-srv") {
         Way::Srv(srv(values))
     } else {

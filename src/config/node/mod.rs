@@ -10,6 +10,7 @@
 
 mod args;
 mod check;
+mod discovery_v3;
 mod env;
 mod file;
 mod flag;

@@ -55,7 +55,9 @@ pub(super) fn settle(
     Settings {
         bootstrap: check::bootstrap(values, problems),
         bootstrap_flags: check::bootstrap_flags(values),
-        proxy_when_full: values.text("discovery-fallback") == "proxy",
+        // As in etcd, a full cluster of v3 discovery has no use for proxies.
+        proxy_when_full: values.text("discovery-fallback") == "proxy"
+            && !values.is_set("discovery-endpoints"),
         proxy: ProxyOptions {
             failure_wait: milliseconds("proxy-failure-wait"),
             refresh_interval: milliseconds("proxy-refresh-interval"),

@@ -274,6 +274,67 @@ fn problems_have_the_texts_of_etcd() {
 }
 
 #[test]
+fn v3_discovery_is_checked() {
+    let settings = settings(
+        "--discovery-token T --discovery-endpoints 10.0.0.1:8087,http://h:1,10.0.0.1:8087 \
+         --discovery-user u --discovery-password hidden --discovery-request-timeout 3s",
+        &[],
+    );
+    let Way::TokenV3(way) = &settings.bootstrap.way else { panic!("{:?}", settings.bootstrap) };
+    assert_eq!(way.token, "T");
+    assert_eq!(way.endpoints, ["10.0.0.1:8087", "http://h:1"]);
+    assert_eq!((way.request_timeout.as_secs(), way.dial_timeout.as_secs()), (3, 2));
+    assert!(way.credentials.is_some() && !format!("{way:?}").contains("hidden"));
+    assert!(!settings.proxy_when_full);
+    let two_ways = "multiple discovery or bootstrap flags are set. Choose one of \
+        \"initial-cluster\", \"discovery\", \"discovery-endpoints\" or \"discovery-srv\"";
+    let cases = [
+        ("--discovery-token t", "both --discovery-token and --discovery-endpoints must be set"),
+        (
+            "--discovery-endpoints h:1 --discovery-user u --discovery-password p",
+            "both --discovery-token and --discovery-endpoints must be set",
+        ),
+        ("--discovery http://h:1/t --discovery-token t", two_ways),
+        ("--discovery-token t --discovery-endpoints h:1 --discovery-srv d", two_ways),
+        (
+            "--discovery-token t --discovery-endpoints h:1 --initial-cluster-state existing",
+            "discovery endpoints should not be set when joining existing initial cluster",
+        ),
+        (
+            "--discovery-token t --discovery-endpoints h:1 --discovery-proxy http://p:1",
+            "both v2 discovery settings (discovery, discovery-proxy) and v3 discovery settings (discovery-token, discovery-endpoints, discovery-cert, discovery-key, discovery-cacert, discovery-user, discovery-password) are set",
+        ),
+        (
+            "--discovery-token t --discovery-endpoints h:1,,h:2",
+            "--discovery-endpoints must not contain empty endpoints",
+        ),
+        (
+            "--discovery-token t --discovery-endpoints h",
+            "--discovery-endpoints: `h` is no endpoint; endpoints look like host:port or http://host:port",
+        ),
+        (
+            "--discovery-token t --discovery-endpoints h:1 --discovery-user u",
+            "--discovery-user and --discovery-password must be set together",
+        ),
+        (
+            "--discovery-token t --discovery-endpoints https://h:1",
+            "--discovery-endpoints `https://h:1` asks for TLS to the discovery endpoints, which this release does not speak yet; use http:// endpoints on a network you trust",
+        ),
+        (
+            "--discovery-token t --discovery-endpoints h:1 --discovery-cacert ca.pem",
+            "--discovery-cacert asks for TLS to the discovery endpoints, which this release does not speak yet; use http:// endpoints on a network you trust",
+        ),
+        (
+            "--discovery-token t --discovery-endpoints h:1 --discovery-insecure-transport=false",
+            "--discovery-insecure-transport=false asks for TLS to the discovery endpoints, which this release does not speak yet; use http:// endpoints on a network you trust",
+        ),
+    ];
+    for (line, text) in cases {
+        assert_eq!(problems(line, &[]), [text], "{line}");
+    }
+}
+
+#[test]
 fn all_problems_are_reported_at_once() {
     let line = "--nope 5 --pre-vote=maybe --election-timeout=1 --listen-peer-urls http://a.b:1 \
         --force-new-cluster --discovery-token t";

@@ -8,7 +8,6 @@
 
 mod answer;
 mod client;
-mod roll;
 
 use std::io;
 use std::time::Duration;
@@ -16,10 +15,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::roll::{Entry, Roll, Standing};
 use super::{Memo, Pace, Request, TokenRequest};
 use crate::membership::{InitialCluster, MemberId, ParseError, PeerUrl};
 use client::{Client, Failure};
-use roll::{Entry, Roll, Standing};
 
 /// A code that says the history between two readings is gone.
 const EVENT_INDEX_CLEARED: u64 = 401;
@@ -41,6 +40,8 @@ pub enum Error {
     BadEndpoint,
     #[error("discovery: size key is bad")]
     BadSize,
+    #[error("discovery: size key not found")]
+    SizeNotFound,
     #[error("client: response body is empty")]
     EmptyBody,
     #[error(
@@ -57,6 +58,13 @@ pub enum Error {
     DuplicateName,
     #[error("discovery: invalid URL")]
     InvalidUrl { source: ParseError },
+    #[error("discovery: invalid peer URL")]
+    InvalidPeerUrl { source: ParseError },
+    #[error("the endpoint `{endpoint}` is none that can be asked")]
+    Endpoint { endpoint: String, source: tonic::transport::Error },
+    /// The discovery service judged this node; its text has a code and a way out.
+    #[error("{0}")]
+    Judged(String),
     #[error("the service lists this member with other URLs than it registered")]
     Strange,
     #[error("discovery.json cannot be written")]
@@ -74,7 +82,7 @@ impl Error {
                  a URL with /v2/keys/",
                 )
             }
-            Self::Refused { code: 100, .. } => Some(
+            Self::Refused { code: 100, .. } | Self::SizeNotFound => Some(
                 "the token is unknown or its size was not set; ask the service for one at /new?size=3",
             ),
             Self::BadSize => Some("the size of a token is a number from 1 on, set when it is made"),
@@ -86,7 +94,7 @@ impl Error {
             Self::DuplicateName => {
                 Some("two nodes registered with one --name; give each its own and take a new token")
             }
-            Self::InvalidUrl { .. } => {
+            Self::InvalidUrl { .. } | Self::InvalidPeerUrl { .. } => {
                 Some("somebody registered what is no name=url list; take a new token")
             }
             _ => None,
@@ -94,14 +102,13 @@ impl Error {
     }
 }
 
-/// Cuts the token in a discovery URL to its first eight characters: whoever knows it can join.
+/// Cuts a token, or the token in a discovery URL, to its first eight characters: whoever knows it can join.
 pub fn redact(url: &str) -> String {
     let trimmed = url.trim_end_matches('/');
-    match trimmed.rsplit_once('/') {
-        Some((head, token)) if token.chars().count() > 8 => {
-            format!("{head}/{}...", token.chars().take(8).collect::<String>())
-        }
-        _ => trimmed.to_owned(),
+    let (head, token) = trimmed.split_at(trimmed.rfind('/').map_or(0, |slash| slash + 1));
+    match token.char_indices().nth(8) {
+        Some((end, _)) => format!("{head}{}...", &token[..end]),
+        None => trimmed.to_owned(),
     }
 }
 

@@ -17,6 +17,7 @@ pub use client::{Client, Put, etcdctl};
 pub use namespace::Namespace;
 pub use node::{
     Flavor, Node, cluster_id, initial_cluster, static_cluster, static_cluster_with, token_cluster,
+    token_v3_cluster,
 };
 pub use ports::free_port;
 pub use process::Process;

@@ -156,6 +156,18 @@ pub fn static_cluster_with(flavors: &[Flavor], dir: &Path, flags: &[&str]) -> Op
     Some(nodes)
 }
 
+/// Nodes of ours that are given a token and endpoints of v3 discovery, not started.
+pub fn token_v3_cluster(count: usize, token: &str, endpoints: &str, dir: &Path) -> Vec<Node> {
+    let mut nodes = nodes(&vec![Flavor::Ours; count], dir).expect("our program is there");
+    for node in &mut nodes {
+        node.bootstrap = vec![
+            format!("--discovery-token={token}"),
+            format!("--discovery-endpoints={endpoints}"),
+        ];
+    }
+    nodes
+}
+
 /// Nodes that are given a discovery URL, not started; `None` when a program is missing.
 pub fn token_cluster(flavors: &[Flavor], url: &str, dir: &Path) -> Option<Vec<Node>> {
     let mut nodes = nodes(flavors, dir)?;

@@ -1,8 +1,6 @@
 use super::{Flag, flag};
 use crate::config::node::flag::Kind::{Bool, Duration, Text, Urls, Word};
-use crate::config::node::flag::Treatment::{Honoured, Refuse, Silent, Warn};
-
-const V3_DISCOVERY: &str = "v3 discovery comes with a later release; use --discovery URL, --discovery-srv or --initial-cluster";
+use crate::config::node::flag::Treatment::{Honoured, Silent, Warn};
 
 #[rustfmt::skip] // a table reads by its lines
 pub(super) const FLAGS: &[Flag] = &[
@@ -27,17 +25,17 @@ pub(super) const DISCOVERY: &[Flag] = &[
     flag("discovery-srv", Text, "", Honoured, "DNS domain whose SRV records name the founders."),
     flag("discovery-srv-name", Text, "", Honoured, "Suffix of the SRV service name."),
     flag("discovery-resolver", Text, "", Honoured, "DNS server as address[:port] for --discovery-srv and the peers found by it, instead of resolv.conf."),
-    flag("discovery-token", Text, "", Refuse(V3_DISCOVERY), "Token of v3 discovery.").at("discovery-config.token"),
-    flag("discovery-endpoints", Text, "", Refuse(V3_DISCOVERY), "Comma-separated gRPC endpoints of v3 discovery.").at("discovery-config.client.endpoints"),
-    flag("discovery-dial-timeout", Duration, "2s", Silent, "v3 discovery.").at("discovery-config.client.dial-timeout"),
-    flag("discovery-request-timeout", Duration, "5s", Silent, "v3 discovery.").at("discovery-config.client.request-timeout"),
-    flag("discovery-keepalive-time", Duration, "2s", Silent, "v3 discovery.").at("discovery-config.client.keepalive-time"),
-    flag("discovery-keepalive-timeout", Duration, "6s", Silent, "v3 discovery.").at("discovery-config.client.keepalive-timeout"),
-    flag("discovery-insecure-transport", Bool, "true", Silent, "v3 discovery.").at("discovery-config.client.secure.insecure-transport"),
-    flag("discovery-insecure-skip-tls-verify", Bool, "false", Silent, "v3 discovery.").at("discovery-config.client.secure.insecure-skip-tls-verify"),
-    flag("discovery-cert", Text, "", Silent, "v3 discovery.").at("discovery-config.client.secure.cert"),
-    flag("discovery-key", Text, "", Silent, "v3 discovery.").at("discovery-config.client.secure.key"),
-    flag("discovery-cacert", Text, "", Silent, "v3 discovery.").at("discovery-config.client.secure.cacert"),
-    flag("discovery-user", Text, "", Silent, "v3 discovery.").at("discovery-config.client.auth.username"),
-    flag("discovery-password", Text, "", Silent, "v3 discovery.").at("discovery-config.client.auth.password"),
+    flag("discovery-token", Text, "", Honoured, "Token of v3 discovery, which the service or an etcd v3 store at --discovery-endpoints knows.").at("discovery-config.token"),
+    flag("discovery-endpoints", Text, "", Honoured, "Comma-separated gRPC endpoints of v3 discovery, as host:port or http://host:port.").at("discovery-config.client.endpoints"),
+    flag("discovery-dial-timeout", Duration, "2s", Honoured, "Limit of a connection attempt in v3 discovery.").at("discovery-config.client.dial-timeout"),
+    flag("discovery-request-timeout", Duration, "5s", Honoured, "Limit of a call in v3 discovery.").at("discovery-config.client.request-timeout"),
+    flag("discovery-keepalive-time", Duration, "2s", Honoured, "Interval of pings in v3 discovery.").at("discovery-config.client.keepalive-time"),
+    flag("discovery-keepalive-timeout", Duration, "6s", Honoured, "Wait for the answer to a ping in v3 discovery.").at("discovery-config.client.keepalive-timeout"),
+    flag("discovery-insecure-transport", Bool, "true", Honoured, "Ask the endpoints of v3 discovery without TLS; nothing else is possible yet.").at("discovery-config.client.secure.insecure-transport"),
+    flag("discovery-insecure-skip-tls-verify", Bool, "false", Honoured, "Do not verify certificates in v3 discovery; TLS is not there yet.").at("discovery-config.client.secure.insecure-skip-tls-verify"),
+    flag("discovery-cert", Text, "", Honoured, "Certificate for v3 discovery; TLS is not there yet.").at("discovery-config.client.secure.cert"),
+    flag("discovery-key", Text, "", Honoured, "Its key; TLS is not there yet.").at("discovery-config.client.secure.key"),
+    flag("discovery-cacert", Text, "", Honoured, "Authority of the endpoints of v3 discovery; TLS is not there yet.").at("discovery-config.client.secure.cacert"),
+    flag("discovery-user", Text, "", Honoured, "User of v3 discovery in a store with authentication.").at("discovery-config.client.auth.username"),
+    flag("discovery-password", Text, "", Honoured, "The password of that user.").at("discovery-config.client.auth.password"),
 ];

@@ -1,4 +1,4 @@
-use super::Error;
+use super::token::Error;
 use crate::membership::{InitialCluster, MemberId, PeerUrl};
 
 /// One registration.
@@ -94,13 +94,13 @@ impl Roll {
         if list.len() == self.size { Ok(list) } else { Err(Error::DuplicateName) }
     }
 
-    /// The names of founders whose id does not follow from their URLs and this discovery URL. They
-    /// were given another spelling of it and will found another cluster.
-    pub(super) fn misspelled(&self, url: &str) -> Vec<String> {
+    /// The names of founders whose id does not follow from their URLs and this discovery URL or
+    /// token. They were given another spelling of it and will found another cluster.
+    pub(super) fn misspelled(&self, salt: &str) -> Vec<String> {
         let name = |entry: &Entry| {
             let list: InitialCluster = entry.value.parse().ok()?;
             let (name, urls) = list.members().next()?;
-            let id = MemberId::derive(urls.iter().map(PeerUrl::as_str), url);
+            let id = MemberId::derive(urls.iter().map(PeerUrl::as_str), salt);
             (id.to_string() != entry.id).then(|| name.to_owned())
         };
         self.entries().filter_map(name).collect()

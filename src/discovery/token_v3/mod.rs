@@ -1,0 +1,274 @@
+//! The way by discovery token over etcd's v3 API, as etcd goes from 3.6 on.
+//!
+//! In etcd's order: read size and members, put the own registration, read both again, watch until
+//! as many as the size are there. The first `size` by create revision are the cluster. Beyond etcd,
+//! two members of one name are refused, and so is a registration that was there, in a full cluster,
+//! before this data directory knew of it: its founder lost its disk and must not vote again.
+
+mod client;
+
+use std::fmt;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::roll::{Entry, Roll, Standing};
+use super::token::{Error, redact};
+use super::{Memo, Pace, Request};
+use crate::membership::{InitialCluster, MemberId, PeerUrl};
+use client::{Client, Failure, Members};
+
+/// While nothing happens, a line says so at this interval.
+const REMINDER: Duration = Duration::from_secs(30);
+
+/// A token and the stores that may be asked about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenV3Request {
+    /// Exactly as it was given: the ids depend on its spelling.
+    pub token: String,
+    /// URLs without a path; any of them will do.
+    pub endpoints: Vec<String>,
+    pub dial_timeout: Duration,
+    pub request_timeout: Duration,
+    pub keepalive_time: Duration,
+    pub keepalive_timeout: Duration,
+    pub credentials: Option<Credentials>,
+}
+
+/// Who this node is to the store.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    pub user: String,
+    pub password: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+/// Finds the founders, this node among them, or says why that cannot be.
+pub(super) async fn join(
+    request: &Request,
+    way: &TokenV3Request,
+    memo: &Memo,
+) -> Result<InitialCluster, super::Error> {
+    join_at(request, way, memo, Pace { request: way.request_timeout, ..Pace::default() }).await
+}
+
+async fn join_at(
+    request: &Request,
+    way: &TokenV3Request,
+    memo: &Memo,
+    pace: Pace,
+) -> Result<InitialCluster, super::Error> {
+    let mut own = InitialCluster::new();
+    for url in &request.peer_urls {
+        own.add(&request.name, url.clone());
+    }
+    let id = MemberId::derive(request.peer_urls.iter().map(PeerUrl::as_str), &way.token);
+    let client = Client::new(way, pace).map_err(super::Error::Token)?;
+    let value = own.to_string();
+    let mut join = Join { client, pace, token: &way.token, id, value, failures: 0, announced: 0 };
+    let roll = join.run(memo).await?;
+    let founders = roll.founders().map_err(|error| match error {
+        Error::InvalidUrl { source } => super::Error::Token(Error::InvalidPeerUrl { source }),
+        error => super::Error::Token(error),
+    })?;
+    founders
+        .check_unique_urls()
+        .map_err(|error| super::Error::DuplicateTokenUrl { list: error.list })?;
+    if founders.urls(&request.name) != own.urls(&request.name) {
+        return Err(super::Error::Token(Error::Strange));
+    }
+    for name in roll.misspelled(&way.token) {
+        warn!(
+            member.name = name,
+            "member registered with another spelling of the discovery token; give all members the very same token"
+        );
+    }
+    info!(cluster = %founders, "discovery joined cluster successfully");
+    Ok(founders)
+}
+
+/// One attempt to join, from the first reading to the full list.
+#[derive(Debug)]
+struct Join<'a> {
+    client: Client,
+    pace: Pace,
+    token: &'a str,
+    id: MemberId,
+    /// What is registered: the own `name=url,...`.
+    value: String,
+    /// Failures in a row.
+    failures: u32,
+    /// Entries that were logged already.
+    announced: usize,
+}
+
+impl Join<'_> {
+    async fn run(&mut self, memo: &Memo) -> Result<Roll, super::Error> {
+        let token = super::Error::Token;
+        let (roll, _) = self.read().await.map_err(token)?;
+        self.refuse_if_full(&roll)?;
+        let known = roll.entry(self.id).map(|entry| entry.value == self.value);
+        let resumed = memo.is_of(self.token, self.id);
+        match known {
+            Some(true) if resumed => {
+                info!(member.id = %self.id, "resuming the registration that this data directory made");
+            }
+            Some(_) if roll.is_complete() => return Err(token(Error::DuplicateId)),
+            _ => self.register(memo, known.is_some()).await.map_err(token)?,
+        }
+        loop {
+            let (mut roll, revision) = self.read().await.map_err(token)?;
+            self.refuse_if_full(&roll)?;
+            self.announce(&roll);
+            if self.wait(&mut roll, revision).await.map_err(token)? {
+                self.refuse_if_full(&roll)?;
+                info!("found all needed peers from discovery service");
+                return Ok(roll);
+            }
+        }
+    }
+
+    fn refuse_if_full(&self, roll: &Roll) -> Result<(), super::Error> {
+        match roll.standing(self.id) {
+            Standing::Full => Err(super::Error::Full { peer_urls: roll.peer_urls() }),
+            Standing::In | Standing::Open => Ok(()),
+        }
+    }
+
+    /// Reads size and members, with the revision of the reading, until it works.
+    async fn read(&mut self) -> Result<(Roll, i64), Error> {
+        loop {
+            let failure = match self.client.size().await {
+                Ok(size) => match self.client.members().await {
+                    Ok(Members { entries, revision }) => {
+                        self.failures = 0;
+                        return Ok((Roll::new(size, entries), revision));
+                    }
+                    Err(failure) => failure,
+                },
+                Err(failure) => failure,
+            };
+            self.back_off(failure, "cluster status check").await?;
+        }
+    }
+
+    /// Registers until it works. The memo is there before a registration that was not there, and
+    /// after one that was: only the first is certainly of this data directory.
+    async fn register(&mut self, memo: &Memo, known: bool) -> Result<(), Error> {
+        let write = || memo.write(self.token, self.id).map_err(|source| Error::Memo { source });
+        if !known {
+            write()?;
+        }
+        loop {
+            let Err(failure) = self.client.register(self.id, &self.value).await else { break };
+            if let Err(error) = self.back_off(failure, "register member itself").await {
+                // What was refused must not look like ours at the next start.
+                memo.remove().map_err(|source| Error::Memo { source })?;
+                return Err(error);
+            }
+        }
+        self.failures = 0;
+        memo.write(self.token, self.id).map_err(|source| Error::Memo { source })?;
+        info!(member.id = %self.id, "register member itself successfully");
+        Ok(())
+    }
+
+    /// Watches until the list is full; false when the list should be read anew.
+    async fn wait(&mut self, roll: &mut Roll, revision: i64) -> Result<bool, Error> {
+        if roll.is_complete() {
+            return Ok(true);
+        }
+        let mut watch = match self.client.watch(revision + 1).await {
+            Ok(watch) => watch,
+            Err(failure) => {
+                self.back_off(failure, "waiting for other nodes").await?;
+                return Ok(false);
+            }
+        };
+        let limit = Instant::now() + self.pace.poll;
+        while !roll.is_complete() {
+            let next = tokio::time::timeout(REMINDER, watch.next()).await;
+            match next {
+                Ok(Ok(Some(entries))) => {
+                    self.failures = 0;
+                    entries.into_iter().for_each(|entry| roll.add(entry));
+                    self.announce(roll);
+                }
+                // Ended without an error, as after a compaction: read again, but never in haste.
+                Ok(Ok(None)) => {
+                    let failure = Failure::Passing("the watch was cancelled".to_owned());
+                    self.back_off(failure, "waiting for other nodes").await?;
+                    return Ok(false);
+                }
+                Ok(Err(failure)) => {
+                    self.back_off(failure, "waiting for other nodes").await?;
+                    return Ok(false);
+                }
+                Err(_elapsed) if Instant::now() >= limit => return Ok(false),
+                Err(_elapsed) => self.remind(roll),
+            }
+        }
+        Ok(true)
+    }
+
+    fn announce(&mut self, roll: &Roll) {
+        let found: Vec<&Entry> = roll.entries().collect();
+        for entry in found.iter().skip(self.announced) {
+            if entry.id == self.id.to_string() {
+                info!(peer = entry.id, "found self from discovery service");
+            } else {
+                info!(peer = entry.id, value = entry.value, "found peer from discovery service");
+            }
+        }
+        let new = found.len() > self.announced;
+        self.announced = self.announced.max(found.len());
+        if new && !roll.is_complete() {
+            info!(
+                found_peers = found.len(),
+                needed_peers = roll.missing(),
+                "found peers from discovery service; waiting for more"
+            );
+            self.remind(roll);
+        }
+    }
+
+    fn remind(&self, roll: &Roll) {
+        let here: Vec<&str> = roll.entries().map(|entry| entry.value.as_str()).collect();
+        info!(
+            discovery_token = redact(self.token),
+            registered = here.join(","),
+            "waiting for {} of {} members",
+            roll.missing(),
+            roll.size()
+        );
+    }
+
+    /// Passes a final failure on, and waits after one that may pass.
+    async fn back_off(&mut self, failure: Failure, reason: &'static str) -> Result<(), Error> {
+        let detail = match failure {
+            Failure::Final(error) => return Err(error),
+            Failure::Passing(detail) => detail,
+        };
+        self.failures = self.failures.saturating_add(1);
+        let pause = self.pace.jittered(self.failures);
+        warn!(
+            endpoint = self.client.endpoint(),
+            error = detail,
+            reason,
+            backoff = format!("{:.1}s", pause.as_secs_f64()),
+            "retry connecting to discovery service"
+        );
+        self.client.turn();
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
