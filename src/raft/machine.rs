@@ -70,6 +70,8 @@ pub struct PeerProgress {
     pub id: MemberId,
     /// The last entry the peer is known to hold durably.
     pub matched: Index,
+    /// The snapshot on its way to the peer.
+    pub snapshot: Option<Index>,
     /// Whether it was heard of since the leader last checked its quorum.
     pub recently_active: bool,
     pub learner: bool,
@@ -419,6 +421,8 @@ impl Machine {
             .map(|(id, progress)| PeerProgress {
                 id: MemberId(*id),
                 matched: Index(progress.matched),
+                snapshot: (progress.state == ::raft::ProgressState::Snapshot)
+                    .then_some(Index(progress.pending_snapshot)),
                 recently_active: *id == self.node.raft.id || progress.recent_active,
                 learner: prs.conf().learners().contains(id),
             })

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use tracing::{debug, info, warn};
 
+use super::catch_up::{CatchUp, Seen};
 use super::proposals::Proposals;
 use super::reads::Reads;
 use super::{Committed, Config, ConfigError, Effects, Event, Persist, Status, roster};
@@ -28,6 +29,7 @@ pub struct Replica {
     roster: Roster,
     max_learners: usize,
     catchup_entries: u64,
+    catch_up: CatchUp,
     proposals: Proposals,
     reads: Reads,
     /// The last batch handed to the log.
@@ -67,6 +69,7 @@ impl Replica {
             machine,
             max_learners: config.max_learners,
             catchup_entries: config.catchup_entries,
+            catch_up: CatchUp::new(SNAPSHOT_PATIENCE * config.election_ticks),
             proposals: Proposals::new(config.max_queued, config.request_ticks),
             reads: Reads::new(config.id, run, 2 * config.heartbeat_ticks),
             batch: 0,
@@ -103,7 +106,7 @@ impl Replica {
             Event::Persisted { batch } => self.persisted(batch),
             Event::Applied { index } => self.applied(index),
             Event::Installed { index, roster } => self.installed(index, roster),
-            Event::Compact { index } => self.machine.trim(self.keep_after(index), self.applied),
+            Event::Compact { index } => self.trim(index),
             Event::SnapshotReady { meta, data } => self.snapshot_ready(&meta, data),
             Event::SnapshotSent { to, delivered } => self.machine.snapshot_sent(to, delivered),
             Event::Unreachable(peer) => self.machine.unreachable(peer),
@@ -167,6 +170,7 @@ impl Replica {
         self.machine.tick();
         self.proposals.tick();
         self.reads.tick();
+        self.catch_up.tick();
         self.snapshot_due_ticks = self.snapshot_due_ticks.saturating_sub(1);
     }
 
@@ -243,11 +247,18 @@ impl Replica {
 
     fn applied(&mut self, index: Index) {
         self.applied = self.applied.max(index);
-        self.machine.trim(self.keep_after(self.applied), self.applied);
+        self.trim(self.applied);
     }
 
-    fn keep_after(&self, index: Index) -> Index {
-        Index(index.0.saturating_sub(self.catchup_entries))
+    /// Cuts the log in memory up to `index`, but for what followers are expected to need.
+    fn trim(&mut self, index: Index) {
+        let usual = Index(index.0.saturating_sub(self.catchup_entries));
+        let followers = self.machine.progress().into_iter();
+        let seen: Vec<Seen> = followers
+            .map(|PeerProgress { id, matched, snapshot, .. }| Seen { id, matched, snapshot })
+            .collect();
+        let keep_after = self.catch_up.keep_after(&seen, usual);
+        self.machine.trim(keep_after, self.applied);
     }
 
     fn installed(&mut self, index: Index, roster: Roster) {

@@ -27,6 +27,7 @@
 //! client knows whether repeating it is harmless), and who waits for which request.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod catch_up;
 mod config;
 mod machine;
 mod proposals;
