@@ -40,7 +40,7 @@ pub struct Flags {
     #[arg(long, value_name = "FILE")]
     pub dnsmasq_conf: Vec<String>,
 
-    /// DNS server to ask about names that are not known here, IP[:port], repeatable
+    /// DNS server to ask about names that are not known here, IP or IP:port, repeatable
     #[arg(long, value_name = "ADDR")]
     pub upstream: Vec<String>,
 
