@@ -194,3 +194,15 @@ async fn named(
     static_list::check_not_bootstrapped(request, &list, http).await?;
     Ok(Found::New { founders: list, token: request.cluster_token.clone() })
 }
+
+/// Says who has registered with a token or its URL, and how many are missing.
+fn remind(token: &str, roll: &roll::Roll) {
+    let here: Vec<&str> = roll.entries().map(|entry| entry.value.as_str()).collect();
+    tracing::info!(
+        discovery_token = redact(token),
+        registered = here.join(","),
+        "waiting for {} of {} members",
+        roll.missing(),
+        roll.size()
+    );
+}

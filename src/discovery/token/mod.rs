@@ -300,7 +300,7 @@ impl Join<'_> {
                 }
             }
             if Instant::now() >= reminder {
-                self.remind(roll);
+                super::remind(self.url, roll);
                 reminder = Instant::now() + REMINDER;
             }
         }
@@ -326,19 +326,8 @@ impl Join<'_> {
                 needed_peers = roll.missing(),
                 "found peers from discovery server; waiting for more"
             );
-            self.remind(roll);
+            super::remind(self.url, roll);
         }
-    }
-
-    fn remind(&self, roll: &Roll) {
-        let here: Vec<&str> = roll.entries().map(|entry| entry.value.as_str()).collect();
-        info!(
-            discovery_token = redact(self.url),
-            registered = here.join(","),
-            "waiting for {} of {} members",
-            roll.missing(),
-            roll.size()
-        );
     }
 
     /// Passes a final failure on, and waits after one that may pass.

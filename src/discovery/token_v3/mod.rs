@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::roll::{Entry, Roll, Standing};
-use super::token::{Error, redact};
+use super::token::Error;
 use super::{Memo, Pace, Request};
 use crate::membership::{InitialCluster, MemberId, PeerUrl};
 use client::{Client, Failure, Members};
@@ -211,7 +211,7 @@ impl Join<'_> {
                     return Ok(false);
                 }
                 Err(_elapsed) if Instant::now() >= limit => return Ok(false),
-                Err(_elapsed) => self.remind(roll),
+                Err(_elapsed) => super::remind(self.token, roll),
             }
         }
         Ok(true)
@@ -234,19 +234,8 @@ impl Join<'_> {
                 needed_peers = roll.missing(),
                 "found peers from discovery service; waiting for more"
             );
-            self.remind(roll);
+            super::remind(self.token, roll);
         }
-    }
-
-    fn remind(&self, roll: &Roll) {
-        let here: Vec<&str> = roll.entries().map(|entry| entry.value.as_str()).collect();
-        info!(
-            discovery_token = redact(self.token),
-            registered = here.join(","),
-            "waiting for {} of {} members",
-            roll.missing(),
-            roll.size()
-        );
     }
 
     /// Passes a final failure on, and waits after one that may pass.
