@@ -178,7 +178,7 @@ fn lab_that_is_killed_takes_its_children_along() {
 #[test]
 fn lab_shows_the_log_of_a_child_that_fails() {
     let dir = scratch();
-    let output = run(QUORATE, &["lab", "up", "--once", "--etcd=/bin/false"]);
+    let output = run(QUORATE, &["lab", "up", "--once", "--size=1", "--etcd=/bin/false"]);
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &stderr(&output);
     assert!(text.contains("infra1 ended with exit status: 1"), "{text}");
