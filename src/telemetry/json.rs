@@ -1,13 +1,13 @@
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::time::SystemTime;
 
 use serde_json::Value;
-use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use super::fields::Fields;
 use super::time;
 
 /// One JSON object per line, with the keys and the order that etcd's logger uses.
@@ -26,8 +26,7 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let metadata = event.metadata();
-        let mut fields = Fields::default();
-        event.record(&mut fields);
+        let fields = Fields::of(event);
         write!(
             writer,
             r#"{{"level":"{}","ts":"{}","caller":{},"msg":{}"#,
@@ -36,7 +35,10 @@ where
             Value::from(caller(metadata)),
             Value::from(fields.message),
         )?;
-        writeln!(writer, "{}}}", fields.rest)
+        for (name, value) in fields.rest {
+            write!(writer, ",{}:{value}", Value::from(name))?;
+        }
+        writer.write_str("}\n")
     }
 }
 
@@ -57,56 +59,6 @@ fn caller(metadata: &tracing::Metadata<'_>) -> String {
     match metadata.line() {
         Some(line) => format!("{file}:{line}"),
         None => file.to_owned(),
-    }
-}
-
-/// The message, and all other fields as `,"key":value` each.
-#[derive(Debug, Default)]
-struct Fields {
-    message: String,
-    rest: String,
-}
-
-impl Fields {
-    fn add(&mut self, field: &Field, value: &Value) {
-        // Identifiers have underscores where etcd's keys have dashes.
-        let name = Value::from(field.name().replace('_', "-"));
-        let _ = write!(self.rest, ",{name}:{value}"); // a String takes everything
-    }
-}
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let text = format!("{value:?}");
-        if field.name() == "message" {
-            self.message = text;
-        } else {
-            self.add(field, &Value::from(text));
-        }
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == "message" {
-            value.clone_into(&mut self.message);
-        } else {
-            self.add(field, &Value::from(value));
-        }
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.add(field, &Value::from(value));
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.add(field, &Value::from(value));
-    }
-
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.add(field, &Value::from(value));
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.add(field, &Value::from(value));
     }
 }
 

@@ -3,6 +3,7 @@
 //! Two formats: JSON lines with the keys that etcd writes (`level`, `ts`, `caller`, `msg`, then the
 //! fields), and text for people. Both hold one event per line whatever its fields contain.
 
+mod fields;
 mod json;
 mod output;
 mod text;
