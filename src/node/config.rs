@@ -91,3 +91,44 @@ impl Config {
         u32::try_from(ticks).unwrap_or(u32::MAX).max(2)
     }
 }
+
+#[cfg(test)]
+impl Config {
+    /// A founder of `list` with its data below `dir`, in a hurry to elect and to report progress.
+    pub(crate) fn for_test(
+        dir: &std::path::Path,
+        name: &str,
+        list: &crate::membership::InitialCluster,
+        token: &str,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            data_dir: dir.join(name),
+            wal_dir: None,
+            advertise_client_urls: vec![format!("http://{name}.test:2379")],
+            founding: Some(Founding {
+                member: list.member_id(name, token).expect("the list has the member"),
+                cluster: list.cluster_id(token),
+                roster: list.roster(token),
+                join: false,
+            }),
+            resolver: None,
+            heartbeat: Duration::from_millis(20),
+            election: Duration::from_millis(1000),
+            pre_vote: true,
+            initial_election_tick_advance: true,
+            snapshot_count: 10_000,
+            catchup_entries: 5_000,
+            unsafe_no_fsync: false,
+            strict_reconfig_check: true,
+            max_learners: 1,
+            limits: Limits {
+                max_request_bytes: 1_572_864,
+                max_txn_ops: 128,
+                quota_bytes: 0,
+                max_concurrent_streams: None,
+                watch_progress_interval: Duration::from_millis(200),
+            },
+        }
+    }
+}

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Config, Error, Founding, Limits, Running, StartError, start};
+use super::{Config, Error, Running, StartError, start};
 use crate::apply::Response;
 use crate::membership::{InitialCluster, MemberId, PeerUrl};
 use crate::proto::etcdserverpb as pb;
@@ -31,35 +31,7 @@ impl Node {
 }
 
 fn config(dir: &Path, name: &str, list: &InitialCluster) -> Config {
-    Config {
-        name: name.to_owned(),
-        data_dir: dir.join(name),
-        wal_dir: None,
-        advertise_client_urls: vec![format!("http://{name}.test:2379")],
-        founding: Some(Founding {
-            member: list.member_id(name, TOKEN).unwrap(),
-            cluster: list.cluster_id(TOKEN),
-            roster: list.roster(TOKEN),
-            join: false,
-        }),
-        resolver: None,
-        heartbeat: Duration::from_millis(20),
-        election: Duration::from_millis(200),
-        pre_vote: true,
-        initial_election_tick_advance: true,
-        snapshot_count: 10_000,
-        catchup_entries: 5_000,
-        unsafe_no_fsync: false,
-        strict_reconfig_check: true,
-        max_learners: 1,
-        limits: Limits {
-            max_request_bytes: 1_572_864,
-            max_txn_ops: 128,
-            quota_bytes: 0,
-            max_concurrent_streams: None,
-            watch_progress_interval: Duration::from_secs(600),
-        },
-    }
+    Config { election: Duration::from_millis(200), ..Config::for_test(dir, name, list, TOKEN) }
 }
 
 async fn run(bound: Bound, config: Config) -> Node {

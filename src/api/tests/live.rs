@@ -9,7 +9,7 @@ use tonic::{Code, Status, Streaming};
 
 use crate::api::{Options, client_router};
 use crate::membership::{InitialCluster, PeerUrl};
-use crate::node::{Config, Founding, Limits, Running, start};
+use crate::node::{Config, Running, start};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::auth_client::AuthClient;
 use crate::proto::etcdserverpb::cluster_client::ClusterClient;
@@ -37,36 +37,7 @@ impl Node {
         let dir = tempfile::tempdir().unwrap();
         let mut list = InitialCluster::new();
         list.add("n1", PeerUrl::parse("http://127.0.0.1:1").unwrap());
-        let founding = Founding {
-            member: list.member_id("n1", "test").unwrap(),
-            cluster: list.cluster_id("test"),
-            roster: list.roster("test"),
-            join: false,
-        };
-        let config = Config {
-            name: "n1".to_owned(),
-            data_dir: dir.path().join("n1"),
-            wal_dir: None,
-            advertise_client_urls: vec!["http://127.0.0.1:2".to_owned()],
-            founding: Some(founding),
-            resolver: None,
-            heartbeat: Duration::from_millis(100),
-            election: Duration::from_millis(1000),
-            pre_vote: true,
-            initial_election_tick_advance: true,
-            snapshot_count: 10_000,
-            catchup_entries: 5_000,
-            unsafe_no_fsync: false,
-            strict_reconfig_check: true,
-            max_learners: 1,
-            limits: Limits {
-                max_request_bytes: 1_572_864,
-                max_txn_ops: 128,
-                quota_bytes: 0,
-                max_concurrent_streams: None,
-                watch_progress_interval: Duration::from_millis(200),
-            },
-        };
+        let config = Config::for_test(dir.path(), "n1", &list, "test");
         let running = start(config, CancellationToken::new()).unwrap();
         tokio::time::timeout(PATIENCE, running.ready()).await.unwrap();
         let bound = Bound::bind("127.0.0.1:0").await.unwrap();
