@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -23,13 +24,15 @@ pub struct PublicId(String);
 /// of an etcd v2 store. They are different tokens even when they end alike, because the discovery
 /// URL differs and with it the id of every member.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct TokenPath(String);
+pub struct TokenPath(Arc<str>);
 
 /// Why a text is no token or no path of one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     #[error("a token is 40 or 32 hexadecimal digits or a UUID")]
     NoToken,
+    #[error("a public id has twelve lower-case hexadecimal digits")]
+    NoId,
     #[error("a token path has at most {MAX_PATH_BYTES} bytes, not {bytes}")]
     PathTooLong { bytes: usize },
     #[error("a token path is made of letters, digits and `-._~` between slashes, not `{segment}`")]
@@ -83,7 +86,7 @@ impl FromStr for Token {
 impl TokenPath {
     /// The path of a token in the short form.
     pub fn short(token: &Token) -> Self {
-        Self(format!("/{}", token.0))
+        Self(format!("/{}", token.0).into())
     }
 
     /// The path of a token in the raw form, from the segments after `/v2/keys`.
@@ -103,13 +106,13 @@ impl TokenPath {
         match path.len() {
             len if len == RAW_PREFIX.len() => Err(Error::PathEmpty),
             len if len > MAX_PATH_BYTES => Err(Error::PathTooLong { bytes: len }),
-            _ => Ok(Self(path)),
+            _ => Ok(Self(path.into())),
         }
     }
 
     /// Takes back a path that [`TokenPath::as_str`] gave, as storage does.
     pub fn stored(path: String) -> Self {
-        Self(path)
+        Self(path.into())
     }
 
     /// The path below the public URL, with a leading slash.
@@ -135,6 +138,12 @@ impl TokenPath {
         }
     }
 
+    /// A text about this token with the token taken out of it, for those who must not know it.
+    pub fn redact(&self, text: &str) -> String {
+        let secret = self.token().unwrap_or(&self.0);
+        text.replace(secret, &format!("<token {}>", self.public_id()))
+    }
+
     /// What logs may show.
     pub fn public_id(&self) -> PublicId {
         match self.0.strip_prefix(RAW_PREFIX) {
@@ -149,8 +158,26 @@ impl PublicId {
         Self(hex(&Sha256::digest(secret.as_bytes())[..6]))
     }
 
+    /// The 48 bits behind the digits.
+    pub fn bits(&self) -> u64 {
+        u64::from_str_radix(&self.0, 16).expect("a public id has twelve hexadecimal digits")
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl FromStr for PublicId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let plain = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if text.len() == 12 && text.bytes().all(plain) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Error::NoId)
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 
 use super::words::shorten;
-use super::{Door, MAX_NAME_BYTES, MAX_URLS, MAX_VALUE_BYTES, Refusal};
+use super::{Door, Refusal};
 use crate::membership::{InitialCluster, MemberId, ParseError, PeerUrl};
 use crate::token::TokenPath;
 
@@ -15,13 +15,16 @@ pub struct Application {
     pub member: InitialCluster,
     /// The canonical discovery URL of the token, for words about it.
     pub url: String,
+    /// Where it came from.
+    pub from: Option<IpAddr>,
 }
 
 impl Application {
     /// Judges a key and a value that came through `door` for the token at `path`.
     pub fn check(key: &str, value: &str, path: &TokenPath, door: &Door) -> Result<Self, Refusal> {
-        if value.len() > MAX_VALUE_BYTES {
-            return Err(Refusal::ValueTooLong { bytes: value.len() });
+        let limits = door.limits;
+        if value.len() > limits.value_bytes {
+            return Err(Refusal::ValueTooLong { bytes: value.len(), max: limits.value_bytes });
         }
         let member: InitialCluster = value
             .parse()
@@ -30,11 +33,11 @@ impl Application {
             Some(one) if member.len() == 1 => one,
             _ => return Err(Refusal::Names { value: shorten(value), names: member.len() }),
         };
-        if name.is_empty() || name.len() > MAX_NAME_BYTES || name.contains(char::is_control) {
-            return Err(Refusal::Name { name: shorten(name) });
+        if name.is_empty() || name.len() > limits.name_bytes || name.contains(char::is_control) {
+            return Err(Refusal::Name { name: shorten(name), max: limits.name_bytes });
         }
-        if urls.len() > MAX_URLS {
-            return Err(Refusal::TooManyUrls { urls: urls.len() });
+        if urls.len() > limits.urls {
+            return Err(Refusal::TooManyUrls { urls: urls.len(), max: limits.urls });
         }
         if let Err(twice) = member.check_unique_urls() {
             return Err(Refusal::UrlTwice { url: twice.url });
@@ -46,7 +49,7 @@ impl Application {
         }
         let key = check_key(key, name, &member, value, path, door)?;
         let url = path.discovery_url(&door.public_url);
-        Ok(Self { key, value: value.to_owned(), member, url })
+        Ok(Self { key, value: value.to_owned(), member, url, from: door.from })
     }
 
     /// The name of the member.

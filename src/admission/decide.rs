@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{Application, Founding, MAX_SURPLUS, Protocol, Refusal, Registered, State, UnixMillis};
+use super::{Application, Founding, Protocol, Refusal, Registered, State, UnixMillis};
 
 /// What becomes of an application that is not refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,15 +13,18 @@ pub enum Decision {
     Resume(Arc<Registered>),
 }
 
-/// Decides about an application to this token.
+/// Decides about an application to this token, of which so many late registrations are kept.
 pub fn decide(
     founding: &Founding,
     application: &Application,
+    max_surplus: usize,
     now: UnixMillis,
 ) -> Result<Decision, Refusal> {
     let state = founding.state(now);
-    if state == State::Expired {
-        return Err(Refusal::Expired);
+    match state {
+        State::Open | State::Full => {}
+        State::Expired => return Err(Refusal::Expired),
+        State::Revoked => return Err(Refusal::Revoked),
     }
     let key = application.key;
     let tried = Protocol::of(key, &application.member, &founding.path);
@@ -52,8 +55,8 @@ pub fn decide(
         return match founding.surplus.iter().find(|held| held.key == key) {
             Some(held) if held.value == application.value => Ok(Decision::Resume(Arc::clone(held))),
             Some(held) => Err(Refusal::Registered { key, held: held.value.clone() }),
-            None if founding.surplus.len() < MAX_SURPLUS => Ok(Decision::RecordSurplus),
-            None => Err(Refusal::TooManySurplus { size: founding.size.get() }),
+            None if founding.surplus.len() < max_surplus => Ok(Decision::RecordSurplus),
+            None => Err(Refusal::TooManySurplus { size: founding.size.get(), max: max_surplus }),
         };
     }
     for founder in &founding.founders {

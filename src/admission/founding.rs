@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{ClusterSize, Label, Protocol, UnixMillis};
@@ -17,7 +18,14 @@ pub struct Founding {
     pub created_index: u64,
     /// The index of the last change of this token; what `X-Etcd-Index` shows.
     pub index: u64,
+    pub created_at: UnixMillis,
     pub expires_at: UnixMillis,
+    /// When an operator took it back.
+    pub revoked_at: Option<UnixMillis>,
+    /// How many refusals and repeats the timeline has of it.
+    pub noted: u32,
+    /// The timeline says that it expired.
+    pub expiry_recorded: bool,
     /// In commit order.
     pub founders: Vec<Arc<Registered>>,
     /// Those who came after the token was full.
@@ -34,6 +42,9 @@ pub struct Registered {
     pub member: InitialCluster,
     /// When it was committed; `createdIndex` of its key.
     pub index: u64,
+    pub at: UnixMillis,
+    /// Where it came from, if that is known.
+    pub from: Option<IpAddr>,
 }
 
 /// Where a token stands in its life.
@@ -45,6 +56,8 @@ pub enum State {
     Full,
     /// Its time is over; to nodes it is unknown.
     Expired,
+    /// An operator took it back; to everybody else it is unknown.
+    Revoked,
 }
 
 impl Founding {
@@ -54,6 +67,7 @@ impl Founding {
 
     pub fn state(&self, now: UnixMillis) -> State {
         match () {
+            () if self.revoked_at.is_some() => State::Revoked,
             () if now >= self.expires_at => State::Expired,
             () if self.is_full() => State::Full,
             () => State::Open,

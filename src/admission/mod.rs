@@ -37,14 +37,24 @@ pub use refusal::Refusal;
 pub use spelling::Door;
 pub use words::{ClusterSize, Label, LabelError, SizeError, Ttl, TtlError, UnixMillis};
 
-/// The longest value a node may register.
-pub const MAX_VALUE_BYTES: usize = 2048;
-/// The longest member name.
-pub const MAX_NAME_BYTES: usize = 128;
-/// The most peer URLs of one member.
-pub const MAX_URLS: usize = 16;
-/// The most late registrations kept for one token; further ones are refused.
-pub const MAX_SURPLUS: usize = 256;
+/// What a registration may be at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the value.
+    pub value_bytes: usize,
+    /// Bytes of the member's name.
+    pub name_bytes: usize,
+    /// Peer URLs of one member.
+    pub urls: usize,
+    /// Late registrations kept for one token; further ones are refused.
+    pub surplus: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { value_bytes: 2048, name_bytes: 128, urls: 16, surplus: 64 }
+    }
+}
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-use super::{MAX_NAME_BYTES, MAX_SURPLUS, MAX_URLS, MAX_VALUE_BYTES, Protocol, SizeError};
+use super::{Protocol, SizeError};
 use crate::membership::{MemberId, UrlError};
 use crate::v2::ErrorCode;
 
@@ -9,28 +9,26 @@ pub enum Refusal {
     Size(#[from] SizeError),
     #[error("this token has expired; make a new one with /new and start all members with it")]
     Expired,
+    #[error("this token was revoked; make a new one with /new and start all members with it")]
+    Revoked,
     #[error(
         "the size of this token is {size} and cannot change once it is made; make a new token for \
          another size"
     )]
     SizeFixed { size: u32 },
-    #[error(
-        "the value has {bytes} bytes, at most {max} are taken; advertise fewer peer URLs",
-        max = MAX_VALUE_BYTES
-    )]
-    ValueTooLong { bytes: usize },
+    #[error("the value has {bytes} bytes, at most {max} are taken; advertise fewer peer URLs")]
+    ValueTooLong { bytes: usize, max: usize },
     #[error("the value `{value}` is no member list `name=url`: {reason}")]
     Value { value: String, reason: UrlError },
     #[error("the value `{value}` names {names} members, a node registers exactly itself")]
     Names { value: String, names: usize },
     #[error(
         "the member name `{name}` is refused: names have 1 to {max} bytes and no control \
-         characters; change --name",
-        max = MAX_NAME_BYTES
+         characters; change --name"
     )]
-    Name { name: String },
-    #[error("{urls} peer URLs are more than the {max} that are taken", max = MAX_URLS)]
-    TooManyUrls { urls: usize },
+    Name { name: String, max: usize },
+    #[error("{urls} peer URLs are more than the {max} that are taken")]
+    TooManyUrls { urls: usize, max: usize },
     #[error("the peer URL `{url}` stands twice in the value")]
     UrlTwice { url: String },
     #[error(
@@ -98,10 +96,9 @@ pub enum Refusal {
     )]
     FounderReturned { key: MemberId, name: String, urls: String },
     #[error(
-        "the cluster has its {size} members and {max} late registrations; no more are recorded",
-        max = MAX_SURPLUS
+        "the cluster has its {size} members and {max} late registrations; no more are recorded"
     )]
-    TooManySurplus { size: u32 },
+    TooManySurplus { size: u32, max: usize },
 }
 
 impl Refusal {
@@ -111,6 +108,7 @@ impl Refusal {
             Self::Size(_) => "Q1001",
             Self::Expired => "Q1002",
             Self::SizeFixed { .. } => "Q1003",
+            Self::Revoked => "Q1004",
             Self::ValueTooLong { .. } => "Q1010",
             Self::Value { .. } => "Q1011",
             Self::Names { .. } => "Q1012",
@@ -133,7 +131,7 @@ impl Refusal {
     /// The code of the v2 API that a node expects with it.
     pub fn v2(&self) -> ErrorCode {
         match self {
-            Self::Expired => ErrorCode::KeyNotFound,
+            Self::Expired | Self::Revoked => ErrorCode::KeyNotFound,
             Self::SizeFixed { .. } | Self::Registered { .. } | Self::FounderReturned { .. } => {
                 ErrorCode::KeyExists
             }

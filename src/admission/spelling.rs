@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
-use super::Protocol;
+use super::{Limits, Protocol};
 use crate::membership::{InitialCluster, MemberId};
 use crate::token::TokenPath;
 
@@ -14,6 +15,9 @@ pub struct Door {
     pub host: Option<String>,
     /// The query of the URL, without what the protocol adds.
     pub query: Option<String>,
+    /// Where the request came from.
+    pub from: Option<IpAddr>,
+    pub limits: Limits,
 }
 
 impl Door {

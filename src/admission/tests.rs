@@ -6,6 +6,7 @@ use crate::token::TokenPath;
 use crate::v2::ErrorCode;
 
 const NOW: UnixMillis = UnixMillis(1_000_000);
+const SURPLUS: usize = 64;
 
 fn path() -> TokenPath {
     TokenPath::short(&"6c007a14875d53d9bf0ef5a6fc0257c8".parse().unwrap())
@@ -36,7 +37,7 @@ fn founding(founders: &[&str], surplus: &[&str]) -> Founding {
     let mut register = |value: &&str| {
         index += 1;
         let Application { key, value, member, .. } = application(value);
-        Arc::new(Registered { key, value, member, index })
+        Arc::new(Registered { key, value, member, index, at: NOW, from: None })
     };
     let founders: Vec<_> = founders.iter().map(&mut register).collect();
     let surplus: Vec<_> = surplus.iter().map(&mut register).collect();
@@ -46,7 +47,11 @@ fn founding(founders: &[&str], surplus: &[&str]) -> Founding {
         label: None,
         created_index: 4,
         index,
+        created_at: NOW,
         expires_at: UnixMillis(2_000_000),
+        revoked_at: None,
+        noted: 0,
+        expiry_recorded: false,
         founders,
         surplus,
     }
@@ -58,21 +63,21 @@ const THREE: &str = "n3=http://127.0.0.1:3003";
 const FOUR: &str = "n4=http://127.0.0.1:3004";
 
 fn refused(founding: &Founding, value: &str) -> Refusal {
-    decide(founding, &application(value), NOW).unwrap_err()
+    decide(founding, &application(value), SURPLUS, NOW).unwrap_err()
 }
 
 #[test]
 fn the_first_three_found_and_the_third_seals() {
     let found = |seals| Ok(Decision::Found { seals });
-    assert_eq!(decide(&founding(&[], &[]), &application(ONE), NOW), found(false));
-    assert_eq!(decide(&founding(&[ONE], &[]), &application(TWO), NOW), found(false));
-    assert_eq!(decide(&founding(&[ONE, TWO], &[]), &application(THREE), NOW), found(true));
+    assert_eq!(decide(&founding(&[], &[]), &application(ONE), SURPLUS, NOW), found(false));
+    assert_eq!(decide(&founding(&[ONE], &[]), &application(TWO), SURPLUS, NOW), found(false));
+    assert_eq!(decide(&founding(&[ONE, TWO], &[]), &application(THREE), SURPLUS, NOW), found(true));
 }
 
 #[test]
 fn an_identical_repeat_resumes_while_the_token_is_open() {
     let founding = founding(&[ONE, TWO], &[]);
-    let decision = decide(&founding, &application(TWO), NOW).unwrap();
+    let decision = decide(&founding, &application(TWO), SURPLUS, NOW).unwrap();
     assert_eq!(decision, Decision::Resume(Arc::clone(&founding.founders[1])));
 }
 
@@ -113,18 +118,18 @@ fn names_and_urls_of_founders_are_their_own() {
 #[test]
 fn late_comers_are_recorded_up_to_a_bound() {
     let full = founding(&[ONE, TWO, THREE], &[]);
-    assert_eq!(decide(&full, &application(FOUR), NOW), Ok(Decision::RecordSurplus));
+    assert_eq!(decide(&full, &application(FOUR), SURPLUS, NOW), Ok(Decision::RecordSurplus));
     // The name of a founder is no reason: "full" is what makes etcd fall back to a proxy.
     let same_name = application("n1=http://127.0.0.1:3009");
-    assert_eq!(decide(&full, &same_name, NOW), Ok(Decision::RecordSurplus));
+    assert_eq!(decide(&full, &same_name, SURPLUS, NOW), Ok(Decision::RecordSurplus));
 
     let late = founding(&[ONE, TWO, THREE], &[FOUR]);
-    let again = decide(&late, &application(FOUR), NOW).unwrap();
+    let again = decide(&late, &application(FOUR), SURPLUS, NOW).unwrap();
     assert_eq!(again, Decision::Resume(Arc::clone(&late.surplus[0])));
     assert_eq!(refused(&late, "other=http://127.0.0.1:3004").code(), "Q1032");
 
     let values: Vec<String> =
-        (0..MAX_SURPLUS).map(|n| format!("s{n}=http://127.0.0.1:{}", 4000 + n)).collect();
+        (0..SURPLUS).map(|n| format!("s{n}=http://127.0.0.1:{}", 4000 + n)).collect();
     let values: Vec<&str> = values.iter().map(String::as_str).collect();
     assert_eq!(refused(&founding(&[ONE, TWO, THREE], &values), FOUR).code(), "Q1034");
 }
@@ -132,17 +137,17 @@ fn late_comers_are_recorded_up_to_a_bound() {
 #[test]
 fn an_expired_token_is_not_found() {
     let founding = founding(&[ONE], &[]);
-    let refusal = decide(&founding, &application(TWO), UnixMillis(2_000_000)).unwrap_err();
+    let refusal = decide(&founding, &application(TWO), SURPLUS, UnixMillis(2_000_000)).unwrap_err();
     assert_eq!((refusal.code(), refusal.v2()), ("Q1002", ErrorCode::KeyNotFound));
     assert_eq!(founding.state(UnixMillis(1_999_999)), State::Open);
 }
 
 #[test]
 fn values_that_would_hurt_the_others_are_refused() {
-    let long_name = format!("{}=http://127.0.0.1:3001", "n".repeat(MAX_NAME_BYTES + 1));
-    let many: Vec<String> = (0..=MAX_URLS).map(|n| format!("n=http://h:{}", 3000 + n)).collect();
+    let long_name = format!("{}=http://127.0.0.1:3001", "n".repeat(129));
+    let many: Vec<String> = (0..=16).map(|n| format!("n=http://h:{}", 3000 + n)).collect();
     let many = many.join(",");
-    let long = format!("n1=http://{}:1", "h".repeat(MAX_VALUE_BYTES));
+    let long = format!("n1=http://{}:1", "h".repeat(2048));
     let cases = [
         (long.as_str(), "Q1010"),
         ("garbage", "Q1011"),
@@ -241,16 +246,16 @@ fn a_token_belongs_to_the_protocol_of_its_first_registration() {
     let mut of_v3 = founding(&[], &[]);
     assert_eq!(of_v3.protocol(), None);
     let Application { key, value, member, .. } = by_v3(ONE);
-    of_v3.founders.push(Arc::new(Registered { key, value, member, index: 5 }));
+    of_v3.founders.push(Arc::new(Registered { key, value, member, index: 5, at: NOW, from: None }));
     assert_eq!(of_v3.protocol(), Some(Protocol::V3));
-    assert_eq!(decide(&of_v3, &by_v3(TWO), NOW), Ok(Decision::Found { seals: false }));
+    assert_eq!(decide(&of_v3, &by_v3(TWO), SURPLUS, NOW), Ok(Decision::Found { seals: false }));
 
     let url = format!("`--discovery http://127.0.0.1:8087/{token}`");
     let bare = format!("`--discovery-token {token}`");
     let refusals = [
         (refused(&of_v3, TWO), format!("started with {bare}, this node with {url}")),
         (
-            decide(&of_v2, &by_v3(TWO), NOW).unwrap_err(),
+            decide(&of_v2, &by_v3(TWO), SURPLUS, NOW).unwrap_err(),
             format!("started with {url}, this node with {bare}"),
         ),
     ];

@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use super::publish::Publisher;
 use super::{Failure, running};
+use crate::admission::Limits;
 use crate::config::serve::{Config, Flags, PublicUrl};
 use crate::dns_server::{
     self, Bound, Catalog, Counters, Dnsmasq, DnsmasqError, DomainError, FileError, LocalSources,
@@ -67,6 +68,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
         data_dir: config.data_dir.clone(),
         token_ttl: config.token_ttl,
         sealed_ttl: config.sealed_ttl,
+        max_surplus: Limits::default().surplus,
     };
     let (registry, writer) = Registry::open(registry_config).await.map_err(running)?;
     let listeners = bind(&config.http_addresses).await?;
@@ -104,7 +106,12 @@ async fn serve(config: Config) -> Result<(), Failure> {
             info!(http.address = %address, public.url = %public_url, "serving HTTP");
         }
         let public_url = public_url.as_str().to_owned();
-        let config = discovery_server::Config { public_url, max_size: config.max_size, metrics };
+        let config = discovery_server::Config {
+            public_url,
+            max_size: config.max_size,
+            limits: Limits::default(),
+            metrics,
+        };
         let http = discovery_server::serve(listeners, config, registry, stop.clone());
         tasks.spawn(named("HTTP", http));
     }

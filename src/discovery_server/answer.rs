@@ -6,6 +6,7 @@ use axum::http::{Response, StatusCode};
 
 use super::Service;
 use crate::admission::{Founding, Refusal, Registered};
+use crate::registry;
 use crate::v2::{
     Action, Error, ErrorCode, Event, Node, X_ETCD_CLUSTER_ID, X_ETCD_INDEX, X_RAFT_INDEX,
     X_RAFT_TERM, to_json,
@@ -13,6 +14,16 @@ use crate::v2::{
 
 /// The code of trouble that is ours.
 pub(super) const UNAVAILABLE: &str = "Q1090";
+/// The code of a full disk.
+pub(super) const FULL: &str = "Q1091";
+
+/// The code and the status of trouble that is ours.
+pub(super) fn trouble(error: &registry::Error) -> (&'static str, StatusCode) {
+    match error {
+        registry::Error::Full => (FULL, StatusCode::INSUFFICIENT_STORAGE),
+        _ => (UNAVAILABLE, StatusCode::SERVICE_UNAVAILABLE),
+    }
+}
 
 /// The key of a member.
 pub(super) fn member_node(founding: &Founding, registered: &Registered) -> Node {
@@ -89,11 +100,12 @@ impl Service {
     }
 
     /// Trouble of ours. Nodes try a read again after any 5xx.
-    pub(super) fn unavailable(&self) -> Response<Body> {
-        self.metrics().refused(UNAVAILABLE);
-        let cause = format!("{UNAVAILABLE}: the registry cannot write at the moment, try again");
+    pub(super) fn trouble(&self, error: &registry::Error) -> Response<Body> {
+        let (code, status) = trouble(error);
+        self.metrics().refused(code);
+        let cause = format!("{code}: {error}, try again");
         let error = Error::new(ErrorCode::RaftInternal, cause, self.registry().index());
-        let mut response = self.error_with(503, &error);
+        let mut response = self.error_with(status.as_u16(), &error);
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("2"));
         response
     }

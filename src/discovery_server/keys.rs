@@ -3,7 +3,6 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{Method, Response, StatusCode};
 
-use super::parameters::foreign_query;
 use super::router::{Asked, not_allowed, options};
 use super::target::{Leaf, Target};
 use super::{Service, answer, poll};
@@ -183,7 +182,7 @@ async fn create(
     {
         return *absent;
     }
-    let token = NewToken { path: token.clone(), size, label: None, ttl: None };
+    let token = NewToken { path: token.clone(), size, label: None, ttl: None, from: asked.from };
     match service.create(token).await {
         Ok(created) if created.existed && flags.prev_exist == Some(false) => {
             service.error(ErrorCode::KeyExists, key)
@@ -195,7 +194,7 @@ async fn create(
             service.node(status, action, answer::size_node(&founding), founding.index)
         }
         Err(registry::Error::Refused(refusal)) => service.refusal(&refusal, &key),
-        Err(_) => service.unavailable(),
+        Err(error) => service.trouble(&error),
     }
 }
 
@@ -217,7 +216,7 @@ async fn register(
     {
         return service.error(ErrorCode::KeyNotFound, key);
     }
-    let door = service.door(asked.host.clone(), foreign_query(asked.query.as_deref()));
+    let door = service.door(asked);
     let value = asked.parameters.text("value").unwrap_or_default();
     match service.register(token, id, value, &door).await {
         Ok(registration) => {
@@ -232,8 +231,6 @@ async fn register(
         }
         Err(registry::Error::Refused(refusal)) => service.refusal(&refusal, &key),
         Err(registry::Error::Unknown) => service.error(ErrorCode::KeyNotFound, token.key()),
-        Err(registry::Error::LabelTaken { .. } | registry::Error::Unavailable) => {
-            service.unavailable()
-        }
+        Err(error) => service.trouble(&error),
     }
 }

@@ -1,9 +1,11 @@
 use std::time::Duration;
 
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
+use crate::admission::{Founding, Registered};
 use crate::registry::{Counts, Outcome};
 
 /// The format that [`Metrics::print`] writes.
@@ -19,6 +21,8 @@ pub(super) struct Metrics {
     refusals: IntCounterVec,
     waiters: IntGauge,
     requests: HistogramVec,
+    time_to_first: Histogram,
+    time_to_full: Histogram,
 }
 
 /// Counts one waiting long poll until it is dropped.
@@ -39,8 +43,17 @@ impl Metrics {
             "Time to the head of the answer, by route.",
         )
         .buckets(vec![0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0]);
+        // From the first second to the longest life of a token.
+        let age = |name: &str, help: &str| {
+            let buckets = vec![1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0];
+            HistogramOpts::new(format!("quorate_{name}"), help).buckets(buckets)
+        };
+        let first = age("token_first_member_seconds", "Age of a token at its first registration.");
+        let full = age("token_full_seconds", "Age of a token when its cluster is complete.");
         let metrics = Self {
             all,
+            time_to_first: Histogram::with_opts(first).expect(valid),
+            time_to_full: Histogram::with_opts(full).expect(valid),
             tokens: IntGaugeVec::new(tokens, &["state"]).expect(valid),
             commits: IntGauge::with_opts(commits).expect(valid),
             registrations: IntCounterVec::new(registrations, &["outcome"]).expect(valid),
@@ -48,7 +61,9 @@ impl Metrics {
             waiters: IntGauge::with_opts(waiters).expect(valid),
             requests: HistogramVec::new(requests, &["route"]).expect(valid),
         };
-        let collectors: [Box<dyn prometheus::core::Collector>; 6] = [
+        let collectors: [Box<dyn prometheus::core::Collector>; 8] = [
+            Box::new(metrics.time_to_first.clone()),
+            Box::new(metrics.time_to_full.clone()),
             Box::new(metrics.tokens.clone()),
             Box::new(metrics.commits.clone()),
             Box::new(metrics.registrations.clone()),
@@ -64,7 +79,14 @@ impl Metrics {
         metrics
     }
 
-    pub(super) fn registered(&self, outcome: Outcome) {
+    pub(super) fn registered(&self, outcome: Outcome, founding: &Founding, held: &Registered) {
+        let age = Duration::from_millis(held.at.0.saturating_sub(founding.created_at.0));
+        if outcome == Outcome::Sealed {
+            self.time_to_full.observe(age.as_secs_f64());
+        }
+        if matches!(outcome, Outcome::Founded | Outcome::Sealed) && founding.founders.len() == 1 {
+            self.time_to_first.observe(age.as_secs_f64());
+        }
         let outcome = match outcome {
             Outcome::Founded | Outcome::Sealed => "founder",
             Outcome::Resumed => "resumed",
@@ -89,9 +111,12 @@ impl Metrics {
     /// All metrics in the text format.
     pub(super) fn print(&self, counts: Counts) -> String {
         let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        for (state, count) in
-            [("open", counts.open), ("full", counts.full), ("expired", counts.expired)]
-        {
+        for (state, count) in [
+            ("open", counts.open),
+            ("full", counts.full),
+            ("expired", counts.expired),
+            ("revoked", counts.revoked),
+        ] {
             self.tokens.with_label_values(&[state]).set(gauge(count));
         }
         self.commits.set(gauge(counts.commits));

@@ -38,7 +38,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::admission::{Door, Protocol};
+use crate::admission::{Door, Limits, Protocol};
 use crate::registry::Registry;
 use crate::transport::{self, Bound, Http};
 use metrics::Metrics;
@@ -60,6 +60,8 @@ pub struct Config {
     pub public_url: String,
     /// The largest cluster size to grant.
     pub max_size: u32,
+    /// What a registration may be at most.
+    pub limits: Limits,
     /// Counts here; `/metrics` prints this with whatever else is registered in it.
     pub metrics: prometheus::Registry,
 }
@@ -114,8 +116,15 @@ impl Service {
         &self.0.config
     }
 
-    fn door(&self, host: Option<String>, query: Option<String>) -> Door {
-        Door { protocol: Protocol::V2, public_url: self.0.config.public_url.clone(), host, query }
+    fn door(&self, asked: &router::Asked) -> Door {
+        Door {
+            protocol: Protocol::V2,
+            public_url: self.0.config.public_url.clone(),
+            host: asked.host.clone(),
+            query: parameters::foreign_query(asked.query.as_deref()),
+            from: asked.from,
+            limits: self.0.config.limits,
+        }
     }
 }
 

@@ -3,7 +3,7 @@ use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderValue, Method, Response, StatusCode};
 use tracing::debug;
 
-use super::answer::{UNAVAILABLE, text};
+use super::answer::{self, text};
 use super::router::{Asked, not_allowed};
 use super::{Service, WRITE_LIMIT};
 use crate::admission::{ClusterSize, Label, Ttl};
@@ -40,12 +40,16 @@ pub(super) async fn answer(service: &Service, asked: &Asked) -> Response<Body> {
             text(StatusCode::CONFLICT, format!("{taken}\n"))
         }
         Ok(Err(registry::Error::Refused(refusal))) => refused(refusal.to_string()),
-        Ok(Err(registry::Error::Unknown | registry::Error::Unavailable)) | Err(_) => {
-            service.metrics().refused(UNAVAILABLE);
-            let line = "the registry cannot write at the moment, try again\n";
-            text(StatusCode::SERVICE_UNAVAILABLE, line)
-        }
+        Ok(Err(error)) => trouble(service, &error),
+        Err(_elapsed) => trouble(service, &registry::Error::Unavailable),
     }
+}
+
+/// Trouble of ours.
+fn trouble(service: &Service, error: &registry::Error) -> Response<Body> {
+    let (code, status) = answer::trouble(error);
+    service.metrics().refused(code);
+    text(status, format!("{code}: {error}, try again\n"))
 }
 
 fn wanted(service: &Service, asked: &Asked, path: TokenPath) -> Result<NewToken, String> {
@@ -59,5 +63,5 @@ fn wanted(service: &Service, asked: &Asked, path: TokenPath) -> Result<NewToken,
     let label = label.map_err(|error| error.to_string())?;
     let ttl = given("ttl").map(str::parse::<Ttl>).transpose();
     let ttl = ttl.map_err(|error| format!("ttl {error}"))?;
-    Ok(NewToken { path, size, label, ttl })
+    Ok(NewToken { path, size, label, ttl, from: asked.from })
 }

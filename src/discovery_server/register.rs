@@ -2,7 +2,7 @@ use tracing::{debug, info};
 
 use super::{Service, WRITE_LIMIT};
 use crate::admission::{Application, Door, Label};
-use crate::registry::{self, Created, Error, NewToken, Outcome, Registration};
+use crate::registry::{self, Created, Error, NewToken, Outcome, Registration, Turned};
 use crate::token::TokenPath;
 
 impl Service {
@@ -35,13 +35,19 @@ impl Service {
                 let registered = tokio::time::timeout(WRITE_LIMIT, writing).await;
                 registered.unwrap_or(Err(Error::Unavailable))
             }
-            Err(refusal) => Err(refusal.into()),
+            Err(refusal) => {
+                let turned = Turned::before(token, id, value, &refusal, door.from, registry::now());
+                // A refusal is told even when it cannot be written down.
+                let noting = self.registry().turn(turned);
+                let _ = tokio::time::timeout(WRITE_LIMIT, noting).await;
+                Err(refusal.into())
+            }
         };
         match &registered {
             Ok(registration) => {
                 let founding = &registration.founding;
                 let held = &registration.registered;
-                self.metrics().registered(registration.outcome);
+                self.metrics().registered(registration.outcome, founding, held);
                 info!(
                     token.id = %token.public_id(),
                     token.label = founding.label.as_ref().map(Label::as_str),

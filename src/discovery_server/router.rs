@@ -1,10 +1,11 @@
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::{ALLOW, CONTENT_TYPE, HOST, HeaderValue};
-use axum::http::{Method, Response, StatusCode};
+use axum::http::{Extensions, Method, Response, StatusCode};
 use axum::routing::any;
 
 use super::parameters::Parameters;
@@ -18,6 +19,8 @@ pub(super) struct Asked {
     pub(super) path: String,
     pub(super) query: Option<String>,
     pub(super) host: Option<String>,
+    /// The address of the client, or the one that a trusted proxy named.
+    pub(super) from: Option<IpAddr>,
     pub(super) parameters: Parameters,
 }
 
@@ -80,7 +83,14 @@ async fn read(request: Request) -> Result<Asked, Response<Body>> {
     };
     let parameters = Parameters::read(query.as_deref(), &body);
     let path = head.uri.path().to_owned();
-    Ok(Asked { method: head.method, path, query, host, parameters })
+    let from = client(&head.extensions);
+    Ok(Asked { method: head.method, path, query, host, from, parameters })
+}
+
+/// The address that a request came from, as the listener found it.
+pub(super) fn client(extensions: &Extensions) -> Option<IpAddr> {
+    let found = extensions.get::<ConnectInfo<SocketAddr>>();
+    found.map(|ConnectInfo(address)| address.ip().to_canonical())
 }
 
 async fn read_body(body: Body) -> Result<Bytes, Response<Body>> {

@@ -32,14 +32,19 @@ impl Bench {
             data_dir: dir.path().join("data"),
             token_ttl: "1h".parse().unwrap(),
             sealed_ttl: "1h".parse().unwrap(),
+            max_surplus: 64,
         };
         let (registry, writer) = Registry::open(config).await.unwrap();
         let address =
             address.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
         let listener = Bound::bind(&address).await.unwrap();
         let url = format!("http://{}", listener.address());
-        let config =
-            Config { public_url: url.clone(), max_size: 9, metrics: prometheus::Registry::new() };
+        let config = Config {
+            public_url: url.clone(),
+            max_size: 9,
+            limits: Limits::default(),
+            metrics: prometheus::Registry::new(),
+        };
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(async { writer.run().await.unwrap() });

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +7,11 @@ use serde::Serialize;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
+use tracing::warn;
 
 use super::OpenError;
+use super::clock::{self, Tie};
+use super::timeline::{Head, Row as Link};
 use crate::admission::{ClusterSize, Founding, Registered, UnixMillis};
 use crate::membership::MemberId;
 use crate::token::TokenPath;
@@ -17,6 +20,9 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// How long a write waits for somebody else who has the database open, such as a backup.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How far the wall clock may be from the registry's time without a word.
+const APART: Duration = Duration::from_secs(60);
 
 /// The one connection that writes.
 #[derive(Debug)]
@@ -31,6 +37,8 @@ pub(super) struct Loaded {
     pub(super) tokens: HashMap<TokenPath, Arc<Founding>>,
     pub(super) last_index: u64,
     pub(super) cluster_id: String,
+    /// The end of the timeline.
+    pub(super) head: Head,
 }
 
 /// What one transaction changes.
@@ -40,7 +48,9 @@ pub(super) struct Batch {
     pub(super) removed: Vec<u64>,
     pub(super) tokens: Vec<TokenRow>,
     pub(super) registrations: Vec<RegistrationRow>,
-    pub(super) sealed: Vec<SealedRow>,
+    /// By the created index of the token, so that the last change of a group wins.
+    pub(super) updated: BTreeMap<u64, UpdateRow>,
+    pub(super) timeline: Vec<Link>,
     pub(super) last_index: u64,
 }
 
@@ -62,17 +72,38 @@ pub(super) struct RegistrationRow {
     pub(super) value: String,
     pub(super) founder: u8,
     pub(super) registered_at: u64,
+    pub(super) origin: Option<String>,
 }
 
+/// All of a token that may change.
 #[derive(Debug, Serialize)]
-pub(super) struct SealedRow {
+pub(super) struct UpdateRow {
     pub(super) token_index: u64,
     pub(super) expires_at: u64,
+    pub(super) revoked_at: Option<u64>,
+    pub(super) noted: u32,
+    pub(super) expiry_recorded: u8,
+}
+
+/// What a failed write means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// Nobody knows what is on disk; only a restart helps.
+    FailedSync,
+    /// What is on disk is not what was written.
+    Damaged,
+    /// There is no room; nothing was changed.
+    Full,
+    Other,
 }
 
 impl Batch {
     pub(super) fn is_empty(&self) -> bool {
-        self.removed.is_empty() && self.tokens.is_empty() && self.registrations.is_empty()
+        self.removed.is_empty()
+            && self.tokens.is_empty()
+            && self.registrations.is_empty()
+            && self.updated.is_empty()
+            && self.timeline.is_empty()
     }
 }
 
@@ -107,8 +138,46 @@ impl Database {
         .await
         .map_err(failed("initialize it"))?;
         let mut database = Self { path, connection };
+        database.tie_clock().await?;
         let loaded = database.load().await?;
         Ok((database, loaded))
+    }
+
+    /// Lets the registry's time go on where it was, if the machine has not restarted since.
+    async fn tie_clock(&mut self) -> Result<(), OpenError> {
+        let path = self.path.clone();
+        let failed = |source| Self::failure(path.clone(), "read its clock", source);
+        let (boot, offset, up_millis): (Option<String>, i64, i64) =
+            sqlx::query_as("select clock_boot, clock_offset, clock_up from registry")
+                .fetch_one(&mut self.connection)
+                .await
+                .map_err(failed)?;
+        let stored = Tie { boot, offset, up_millis };
+        let reading = clock::read();
+        let tie = Tie::renewed(Some(stored.clone()), clock::boot(), reading);
+        if tie.offset != stored.offset || tie.boot != stored.boot {
+            let written = sqlx::query(
+                "update registry set clock_boot = ?1, clock_offset = ?2, clock_up = ?3",
+            )
+            .bind(tie.boot.clone())
+            .bind(tie.offset)
+            .bind(tie.up_millis)
+            .execute(&mut self.connection)
+            .await;
+            // A full disk must not keep the service from reading.
+            if let Err(error) = written {
+                warn!(error = %error, "the registry's clock was not written down");
+            }
+        }
+        let apart = Duration::from_millis(clock::follow(&tie, reading).unsigned_abs());
+        if apart > APART {
+            warn!(
+                apart.seconds = apart.as_secs(),
+                "the wall clock was set since the machine started; tokens live by the clock \
+                 that was not"
+            );
+        }
+        Ok(())
     }
 
     /// Opens the database again after trouble.
@@ -154,10 +223,15 @@ impl Database {
                 .fetch_one(&mut *connection)
                 .await
                 .map_err(failed)?;
-        let rows = sqlx::query("select path, size, label, created_index, expires_at from token")
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(failed)?;
+        let (seq, hash): (i64, String) =
+            sqlx::query_as("select timeline_seq, timeline_hash from registry")
+                .fetch_one(&mut *connection)
+                .await
+                .map_err(failed)?;
+        let head = Head::stored(seq.cast_unsigned(), &hash)
+            .ok_or_else(|| damaged("the end of the timeline is no hash".to_owned()))?;
+        let rows =
+            sqlx::query("select * from token").fetch_all(&mut *connection).await.map_err(failed)?;
         let mut by_index: HashMap<i64, Founding> = HashMap::with_capacity(rows.len());
         for row in rows {
             let index: i64 = row.get("created_index");
@@ -166,7 +240,7 @@ impl Database {
             by_index.insert(index, founding);
         }
         let rows = sqlx::query(
-            "select created_index, token_index, member, value, founder
+            "select created_index, token_index, member, value, founder, registered_at, origin
              from registration order by created_index",
         )
         .fetch_all(&mut *connection)
@@ -186,14 +260,15 @@ impl Database {
             }
         }
         let tokens = by_index.into_values().map(|token| (token.path.clone(), Arc::new(token)));
-        Ok(Loaded { tokens: tokens.collect(), last_index: last_index.cast_unsigned(), cluster_id })
+        let last_index = last_index.cast_unsigned();
+        Ok(Loaded { tokens: tokens.collect(), last_index, cluster_id, head })
     }
 
     /// Writes a batch in one transaction; on success it is on disk.
     ///
     /// The rows travel as one JSON text per table: a group of any size is one statement, prepared
     /// once.
-    pub(super) async fn commit(&mut self, batch: &Batch) -> Result<(), sqlx::Error> {
+    pub(super) async fn commit(&mut self, batch: &Batch, head: Head) -> Result<(), sqlx::Error> {
         let mut transaction = self.connection.begin_with("begin immediate").await?;
         if !batch.removed.is_empty() {
             sqlx::query(
@@ -218,51 +293,77 @@ impl Database {
         if !batch.registrations.is_empty() {
             sqlx::query(
                 "insert into registration
-                     (created_index, token_index, member, value, founder, registered_at)
+                     (created_index, token_index, member, value, founder, registered_at, origin)
                  select value ->> 'created_index', value ->> 'token_index', value ->> 'member',
-                        value ->> 'value', value ->> 'founder', value ->> 'registered_at'
+                        value ->> 'value', value ->> 'founder', value ->> 'registered_at',
+                        value ->> 'origin'
                  from json_each(?1)",
             )
             .bind(as_json(&batch.registrations))
             .execute(&mut *transaction)
             .await?;
         }
-        if !batch.sealed.is_empty() {
+        if !batch.updated.is_empty() {
             sqlx::query(
-                "update token set expires_at = sealed.value ->> 'expires_at'
-                 from json_each(?1) as sealed
-                 where token.created_index = sealed.value ->> 'token_index'",
+                "update token set expires_at = new.value ->> 'expires_at',
+                                  revoked_at = new.value ->> 'revoked_at',
+                                  noted = new.value ->> 'noted',
+                                  expiry_recorded = new.value ->> 'expiry_recorded'
+                 from json_each(?1) as new
+                 where token.created_index = new.value ->> 'token_index'",
             )
-            .bind(as_json(&batch.sealed))
+            .bind(as_json(&batch.updated.values().collect::<Vec<_>>()))
             .execute(&mut *transaction)
             .await?;
         }
-        sqlx::query("update registry set last_index = ?1")
+        if !batch.timeline.is_empty() {
+            sqlx::query(
+                "insert into timeline (seq, token, body, hash)
+                 select value ->> 'seq', value ->> 'token', value ->> 'body', value ->> 'hash'
+                 from json_each(?1)",
+            )
+            .bind(as_json(&batch.timeline))
+            .execute(&mut *transaction)
+            .await?;
+        }
+        sqlx::query("update registry set last_index = ?1, timeline_seq = ?2, timeline_hash = ?3")
             .bind(batch.last_index.cast_signed())
+            .bind(head.seq.cast_signed())
+            .bind(head.hash_text())
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await
     }
 
     /// Tells damage from other trouble.
-    fn failure(path: PathBuf, op: &'static str, source: sqlx::Error) -> OpenError {
-        const SQLITE_CORRUPT: i32 = 11;
-        const SQLITE_NOTADB: i32 = 26;
-        match extended_code(&source).map(|extended| extended & 0xff) {
-            Some(SQLITE_CORRUPT | SQLITE_NOTADB) => {
-                OpenError::Damaged { path, finding: source.to_string() }
-            }
+    pub(super) fn failure(path: PathBuf, op: &'static str, source: sqlx::Error) -> OpenError {
+        match Trouble::of(&source) {
+            Trouble::Damaged => OpenError::Damaged { path, finding: source.to_string() },
             _ => OpenError::Database { path, op, source },
         }
     }
 }
 
-/// Whether the kernel may have dropped what we wrote. Nothing written after that can be trusted
-/// either, as the log's checksums run through the part that is lost.
-pub(super) fn is_failed_sync(failure: &sqlx::Error) -> bool {
-    const SQLITE_IOERR_FSYNC: i32 = 10 | (4 << 8);
-    const SQLITE_IOERR_DIR_FSYNC: i32 = 10 | (5 << 8);
-    matches!(extended_code(failure), Some(SQLITE_IOERR_FSYNC | SQLITE_IOERR_DIR_FSYNC))
+impl Trouble {
+    pub(super) fn of(failure: &sqlx::Error) -> Self {
+        const SQLITE_IOERR: i32 = 10;
+        const SQLITE_CORRUPT: i32 = 11;
+        const SQLITE_FULL: i32 = 13;
+        const SQLITE_NOTADB: i32 = 26;
+        const SQLITE_IOERR_FSYNC: i32 = SQLITE_IOERR | (4 << 8);
+        const SQLITE_IOERR_DIR_FSYNC: i32 = SQLITE_IOERR | (5 << 8);
+        // The index of the log, which is in a file of its own, could not grow.
+        const SQLITE_IOERR_SHMSIZE: i32 = SQLITE_IOERR | (19 << 8);
+        let Some(extended) = extended_code(failure) else { return Self::Other };
+        match (extended, extended & 0xff) {
+            // The kernel may have dropped what we wrote. Nothing written after that can be trusted
+            // either, as the log's checksums run through the part that is lost.
+            (SQLITE_IOERR_FSYNC | SQLITE_IOERR_DIR_FSYNC, _) => Self::FailedSync,
+            (SQLITE_IOERR_SHMSIZE, _) | (_, SQLITE_FULL) => Self::Full,
+            (_, SQLITE_CORRUPT | SQLITE_NOTADB) => Self::Damaged,
+            _ => Self::Other,
+        }
+    }
 }
 
 fn extended_code(failure: &sqlx::Error) -> Option<i32> {
@@ -282,7 +383,13 @@ fn founding(row: &sqlx::sqlite::SqliteRow) -> Option<Founding> {
         label: label.map(|text| text.parse()).transpose().ok()?,
         created_index,
         index: created_index,
+        created_at: UnixMillis(u64::try_from(row.get::<i64, _>("created_at")).ok()?),
         expires_at: UnixMillis(u64::try_from(row.get::<i64, _>("expires_at")).ok()?),
+        revoked_at: row
+            .get::<Option<i64>, _>("revoked_at")
+            .map(|at| UnixMillis(at.cast_unsigned())),
+        noted: u32::try_from(row.get::<i64, _>("noted")).ok()?,
+        expiry_recorded: row.get::<i64, _>("expiry_recorded") != 0,
         founders: Vec::new(),
         surplus: Vec::new(),
     })
@@ -293,5 +400,7 @@ fn registered(row: &sqlx::sqlite::SqliteRow) -> Option<Registered> {
     let value: String = row.get("value");
     let member = value.parse().ok()?;
     let index = u64::try_from(row.get::<i64, _>("created_index")).ok()?;
-    Some(Registered { key, value, member, index })
+    let at = UnixMillis(u64::try_from(row.get::<i64, _>("registered_at")).ok()?);
+    let from = row.get::<Option<String>, _>("origin").and_then(|text| text.parse().ok());
+    Some(Registered { key, value, member, index, at, from })
 }

@@ -14,6 +14,12 @@ pub enum Error {
     /// Another living token has this label.
     #[error("the name `{label}` belongs to another token; choose another, or leave it out")]
     LabelTaken { label: String },
+    /// There is no room on the disk. Nothing was changed, and writing works again by itself.
+    #[error(
+        "the disk of the discovery service is full; registrations are taken again as soon as \
+         there is room"
+    )]
+    Full,
     /// Our own trouble, which the log tells; the same question may succeed later.
     #[error("the registry cannot write at the moment")]
     Unavailable,
@@ -54,4 +60,14 @@ pub enum OpenError {
 pub struct SyncFailed {
     pub path: PathBuf,
     pub source: sqlx::Error,
+}
+
+/// Why the writer gave up.
+#[derive(Debug, thiserror::Error)]
+pub enum WriterFailed {
+    #[error(transparent)]
+    Sync(#[from] SyncFailed),
+    /// What is on disk is not what was written.
+    #[error(transparent)]
+    Damaged(#[from] OpenError),
 }

@@ -16,28 +16,41 @@
 //! 4. After a failed commit, whose outcome nobody knows, memory is rebuilt from the database before
 //!    the next write.
 //!
-//! What is deliberately absent: the clock. Every question brings its own `now`.
+//! 5. Every decision is in the timeline, in the transaction that made it so. An entry's hash covers
+//!    the one before; what was once read of it cannot be changed unnoticed.
+//!
+//! What is deliberately absent: the clock of a decision. Every question brings its own `now`, which
+//! [`now()`] takes from a clock that nobody can set.
 
+mod clock;
 mod database;
 mod directory;
 mod error;
+mod group;
+mod operate;
+mod reader;
 mod state;
+mod timeline;
 mod writer;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use prometheus::Histogram;
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use error::{Error, OpenError, SyncFailed};
+pub use clock::now;
+pub use error::{Error, OpenError, SyncFailed, WriterFailed};
+pub use reader::{BackupError, VerifyError};
 pub use state::Counts;
+pub use timeline::{Broken, Entry, Verified, What};
 pub use writer::Writer;
 
 use crate::admission::{
-    Application, ClusterSize, Founding, Label, Registered, State, Ttl, UnixMillis,
+    Application, ClusterSize, Founding, Label, Refusal, Registered, State, Ttl, UnixMillis,
 };
-use crate::token::TokenPath;
+use crate::token::{PublicId, TokenPath};
 use state::Shared;
 use writer::Command;
 
@@ -54,6 +67,8 @@ pub struct Config {
     pub token_ttl: Ttl,
     /// How long a full token is kept.
     pub sealed_ttl: Ttl,
+    /// How many late registrations of a token are recorded.
+    pub max_surplus: usize,
 }
 
 /// The registry as services hold it; clones are cheap.
@@ -61,6 +76,7 @@ pub struct Config {
 pub struct Registry {
     shared: Arc<Shared>,
     commands: mpsc::Sender<Command>,
+    database: Arc<PathBuf>,
 }
 
 /// A token that somebody asks for.
@@ -71,6 +87,59 @@ pub struct NewToken {
     pub label: Option<Label>,
     /// Instead of the registry's own life span.
     pub ttl: Option<Ttl>,
+    /// The address of whoever asks, for the timeline.
+    pub from: Option<IpAddr>,
+}
+
+/// What an operator may want with a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Makes it unknown to everybody; those who wait for it are woken.
+    Revoke,
+    /// Adds to its life.
+    Extend(Ttl),
+}
+
+/// A node that was turned away, for the timeline.
+#[derive(Debug, Clone)]
+pub struct Turned {
+    path: TokenPath,
+    member: String,
+    value: String,
+    code: &'static str,
+    text: String,
+    from: Option<IpAddr>,
+    now: UnixMillis,
+}
+
+impl Turned {
+    fn new(path: &TokenPath, applied: &Application, refusal: &Refusal, now: UnixMillis) -> Self {
+        let (member, value) = (applied.key.to_string(), applied.value.clone());
+        Self::before(path, &member, &value, refusal, applied.from, now)
+    }
+
+    /// One that was refused before the registry was asked.
+    pub fn before(
+        path: &TokenPath,
+        member: &str,
+        value: &str,
+        refusal: &Refusal,
+        from: Option<IpAddr>,
+        now: UnixMillis,
+    ) -> Self {
+        /// Strangers choose these texts, and the timeline keeps them for good.
+        const KEPT_CHARACTERS: usize = 256;
+        let kept = |text: &str| text.chars().take(KEPT_CHARACTERS).collect::<String>();
+        Self {
+            path: path.clone(),
+            member: kept(&path.redact(member)),
+            value: kept(&path.redact(value)),
+            code: refusal.code(),
+            text: path.redact(&refusal.to_string()),
+            from,
+            now,
+        }
+    }
 }
 
 /// The answer to a [`NewToken`].
@@ -100,12 +169,6 @@ pub enum Outcome {
     Surplus,
 }
 
-/// The wall clock, for callers outside of tests.
-pub fn now() -> UnixMillis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
 impl Registry {
     /// Opens or creates the registry in its directory and reads what is stored.
     ///
@@ -114,10 +177,12 @@ impl Registry {
     pub async fn open(config: Config) -> Result<(Self, Writer), OpenError> {
         let directory = directory::Directory::claim(&config.data_dir)?;
         let (database, loaded) = database::Database::open(directory.database()).await?;
+        let path = Arc::new(directory.database());
+        let head = loaded.head;
         let shared = Arc::new(Shared::new(loaded));
         let (commands, queue) = mpsc::channel(QUEUED_WRITES);
-        let writer = Writer::new(config, directory, database, Arc::clone(&shared), queue);
-        Ok((Self { shared, commands }, writer))
+        let writer = Writer::new(config, directory, database, head, Arc::clone(&shared), queue);
+        Ok((Self { shared, commands, database: path }, writer))
     }
 
     /// Makes a token; one that exists with the same size is left alone.
@@ -135,7 +200,25 @@ impl Registry {
         self.ask(|reply| Command::Register { path, application, now, reply }).await
     }
 
-    /// Forgets tokens that expired long ago.
+    /// Writes down that a node was turned away, unless its token has enough of that.
+    pub async fn turn(&self, turned: Turned) -> Result<(), Error> {
+        self.ask(|reply| Command::Turn { turned, reply }).await
+    }
+
+    /// Does what the operator whose key has the name `by` orders. Returns the token as it is then.
+    pub async fn operate(
+        &self,
+        path: TokenPath,
+        order: Order,
+        by: &str,
+        now: UnixMillis,
+    ) -> Result<Arc<Founding>, Error> {
+        let by = by.to_owned();
+        self.ask(|reply| Command::Operate { path, order, by, now, reply }).await
+    }
+
+    /// Writes down that tokens expired, and forgets those that did so long ago. Tries to write even
+    /// without them while writing does not work.
     pub async fn sweep(&self, now: UnixMillis) -> Result<(), Error> {
         self.ask(|reply| Command::Sweep { now, reply }).await
     }
@@ -149,9 +232,59 @@ impl Registry {
         answer.await.map_err(|_closed| Error::Unavailable)?
     }
 
-    /// The token at `path`, also when it has expired lately; nothing if it is unknown.
+    /// The token at `path`, also when it has expired lately; nothing if it is unknown or revoked.
     pub fn founding(&self, path: &TokenPath) -> Option<Arc<Founding>> {
         self.shared.founding(path)
+    }
+
+    /// The token that an operator means: a public id, a path, or a bare token; a revoked one too.
+    pub fn find(&self, name: &str) -> Option<Arc<Founding>> {
+        if let Ok(id) = name.parse::<PublicId>() {
+            return self.shared.by_id(&id);
+        }
+        let path = if name.starts_with('/') { name.to_owned() } else { format!("/{name}") };
+        self.shared.held(&TokenPath::stored(path))
+    }
+
+    /// At most `limit` tokens in this state, or in any, made after index `after`; oldest first.
+    pub fn list(
+        &self,
+        state: Option<State>,
+        after: u64,
+        limit: usize,
+        now: UnixMillis,
+    ) -> Vec<Arc<Founding>> {
+        self.shared.page(after, limit, |held| state.is_none_or(|state| held.state(now) == state))
+    }
+
+    /// At most `limit` entries of the timeline after entry `after`, of one token or of all.
+    pub async fn timeline(
+        &self,
+        of: Option<&PublicId>,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Entry>, VerifyError> {
+        reader::timeline(&self.database, of, after, limit).await
+    }
+
+    /// Follows the whole chain of the timeline.
+    pub async fn verify(&self) -> Result<Verified, VerifyError> {
+        reader::verify(&self.database).await
+    }
+
+    /// Writes all of the registry as it is at one moment to a new database in `file`.
+    pub async fn copy_to(&self, file: &std::path::Path) -> Result<(), BackupError> {
+        reader::copy(&self.database, file).await
+    }
+
+    /// Reads the database on disk from end to end and looks for damage.
+    pub async fn check(&self) -> Result<(), OpenError> {
+        reader::check(&self.database).await
+    }
+
+    /// How long transactions took.
+    pub fn commit_time(&self) -> &Histogram {
+        self.shared.commit_time()
     }
 
     /// Waits until `check` makes something of the token at `path`, looking again at each change.
@@ -215,3 +348,5 @@ impl Registry {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_operators;

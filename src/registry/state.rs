@@ -1,14 +1,17 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
+use prometheus::{Histogram, HistogramOpts};
 use tokio::sync::{Notify, watch};
 
 use super::database::Loaded;
 use crate::admission::{Founding, State, UnixMillis};
-use crate::token::TokenPath;
+use crate::token::{PublicId, TokenPath};
 
 /// How many groups the waiters are split into. A change wakes one group, most of which goes back to
 /// sleep; a signal of its own for every token would cost more memory than the token.
@@ -16,7 +19,9 @@ const WAITER_GROUPS: usize = 256;
 
 /// What the writer publishes and readers see.
 pub(super) struct Shared {
-    tokens: RwLock<HashMap<TokenPath, Arc<Founding>>>,
+    tokens: RwLock<Tokens>,
+    /// Seconds that transactions took.
+    commit_time: Histogram,
     index: AtomicU64,
     commits: AtomicU64,
     writable: AtomicBool,
@@ -26,12 +31,54 @@ pub(super) struct Shared {
     milestones: watch::Sender<u64>,
 }
 
+/// All tokens, and the ways to find one.
+#[derive(Debug, Default)]
+struct Tokens {
+    by_path: HashMap<TokenPath, Arc<Founding>>,
+    /// By the bits of the public id; of two with the same, the one that came last.
+    by_id: HashMap<u64, TokenPath>,
+    by_age: BTreeMap<u64, TokenPath>,
+}
+
+impl Tokens {
+    fn put(&mut self, path: TokenPath, founding: Arc<Founding>) {
+        let created = founding.created_index;
+        match self.by_path.insert(path.clone(), founding) {
+            Some(before) if before.created_index == created => return,
+            Some(before) => drop(self.by_age.remove(&before.created_index)),
+            None => {}
+        }
+        self.by_id.insert(path.public_id().bits(), path.clone());
+        self.by_age.insert(created, path);
+    }
+
+    fn remove(&mut self, path: &TokenPath) {
+        let Some(founding) = self.by_path.remove(path) else { return };
+        self.by_age.remove(&founding.created_index);
+        let bits = path.public_id().bits();
+        if self.by_id.get(&bits) == Some(path) {
+            self.by_id.remove(&bits);
+        }
+    }
+}
+
+impl FromIterator<(TokenPath, Arc<Founding>)> for Tokens {
+    fn from_iter<I: IntoIterator<Item = (TokenPath, Arc<Founding>)>>(all: I) -> Self {
+        let mut tokens = Self::default();
+        for (path, founding) in all {
+            tokens.put(path, founding);
+        }
+        tokens
+    }
+}
+
 /// How many tokens are in each state, and how often the database was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
     pub open: u64,
     pub full: u64,
     pub expired: u64,
+    pub revoked: u64,
     /// Transactions since the start, each with one fsync.
     pub commits: u64,
 }
@@ -45,7 +92,8 @@ impl fmt::Debug for Shared {
 impl Shared {
     pub(super) fn new(loaded: Loaded) -> Self {
         Self {
-            tokens: RwLock::new(loaded.tokens),
+            tokens: RwLock::new(loaded.tokens.into_iter().collect()),
+            commit_time: commit_time(),
             index: AtomicU64::new(loaded.last_index),
             commits: AtomicU64::new(0),
             writable: AtomicBool::new(true),
@@ -57,7 +105,40 @@ impl Shared {
     }
 
     pub(super) fn founding(&self, path: &TokenPath) -> Option<Arc<Founding>> {
-        self.tokens.read().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
+        self.held(path).filter(|held| held.revoked_at.is_none())
+    }
+
+    /// The token at `path`, even a revoked one.
+    pub(super) fn held(&self, path: &TokenPath) -> Option<Arc<Founding>> {
+        self.tokens.read().unwrap_or_else(PoisonError::into_inner).by_path.get(path).cloned()
+    }
+
+    /// The token with this public id, even a revoked one.
+    pub(super) fn by_id(&self, id: &PublicId) -> Option<Arc<Founding>> {
+        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
+        tokens.by_path.get(tokens.by_id.get(&id.bits())?).cloned()
+    }
+
+    /// At most `limit` tokens for which `wanted` holds, made after `after`, oldest first.
+    pub(super) fn page(
+        &self,
+        after: u64,
+        limit: usize,
+        wanted: impl Fn(&Founding) -> bool,
+    ) -> Vec<Arc<Founding>> {
+        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
+        let later = tokens.by_age.range((Bound::Excluded(after), Bound::Unbounded));
+        let found = later.filter_map(|(_, path)| tokens.by_path.get(path));
+        found.filter(|held| wanted(held)).take(limit).cloned().collect()
+    }
+
+    pub(super) fn commit_time(&self) -> &Histogram {
+        &self.commit_time
+    }
+
+    pub(super) fn committed(&self, took: Duration) {
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.commit_time.observe(took.as_secs_f64());
     }
 
     pub(super) fn changes_of(&self, path: &TokenPath) -> &Notify {
@@ -69,13 +150,18 @@ impl Shared {
     /// Shows committed states, then wakes whoever waits for them.
     pub(super) fn publish(&self, changed: HashMap<TokenPath, Arc<Founding>>, last_index: u64) {
         let passed = |held: &Arc<Founding>| {
-            held.is_full() || (held.label.is_some() && held.founders.is_empty())
+            held.is_full()
+                || held.revoked_at.is_some()
+                || (held.label.is_some() && held.founders.is_empty())
         };
         let milestone = changed.values().any(passed);
         let paths: Vec<TokenPath> = changed.keys().cloned().collect();
-        self.tokens.write().unwrap_or_else(PoisonError::into_inner).extend(changed);
+        let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
+        for (path, founding) in changed {
+            tokens.put(path, founding);
+        }
+        drop(tokens);
         self.index.store(last_index, Ordering::Release);
-        self.commits.fetch_add(1, Ordering::Relaxed);
         for path in &paths {
             self.changes_of(path).notify_waiters();
         }
@@ -94,13 +180,13 @@ impl Shared {
         for path in paths {
             self.changes_of(path).notify_waiters();
         }
-        self.commits.fetch_add(1, Ordering::Relaxed);
         self.milestones.send_modify(|count| *count += 1);
     }
 
     /// Shows what the database holds instead of everything shown before.
     pub(super) fn replace(&self, loaded: Loaded) {
-        *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = loaded.tokens;
+        *self.tokens.write().unwrap_or_else(PoisonError::into_inner) =
+            loaded.tokens.into_iter().collect();
         self.index.store(loaded.last_index, Ordering::Release);
         for group in &self.waiters {
             group.notify_waiters();
@@ -111,7 +197,8 @@ impl Shared {
     /// The tokens for which `wanted` holds, oldest first.
     pub(super) fn select(&self, wanted: impl Fn(&Founding) -> bool) -> Vec<Arc<Founding>> {
         let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
-        let mut found: Vec<_> = tokens.values().filter(|held| wanted(held)).cloned().collect();
+        let mut found: Vec<_> =
+            tokens.by_path.values().filter(|held| wanted(held)).cloned().collect();
         drop(tokens);
         found.sort_unstable_by_key(|founding| founding.created_index);
         found
@@ -144,13 +231,24 @@ impl Shared {
     pub(super) fn counts(&self, now: UnixMillis) -> Counts {
         let commits = self.commits.load(Ordering::Relaxed);
         let mut counts = Counts { commits, ..Counts::default() };
-        for founding in self.tokens.read().unwrap_or_else(PoisonError::into_inner).values() {
+        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
+        for founding in tokens.by_path.values() {
             match founding.state(now) {
                 State::Open => counts.open += 1,
                 State::Full => counts.full += 1,
                 State::Expired => counts.expired += 1,
+                State::Revoked => counts.revoked += 1,
             }
         }
         counts
     }
+}
+
+fn commit_time() -> Histogram {
+    let options = HistogramOpts::new(
+        "quorate_registry_commit_duration_seconds",
+        "Time of a transaction of the registry, fsync included.",
+    )
+    .buckets(vec![0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0]);
+    Histogram::with_opts(options).expect("the name and the buckets are well-formed")
 }

@@ -12,17 +12,17 @@ use super::*;
 use crate::admission::{Door, Refusal, State};
 use crate::token::Token;
 
-const NOW: UnixMillis = UnixMillis(1_000_000);
+pub(super) const NOW: UnixMillis = UnixMillis(1_000_000);
 const URL: &str = "http://127.0.0.1:8087";
 
 /// A registry in a directory of its own, with its writer running.
-struct Bench {
-    registry: Registry,
+pub(super) struct Bench {
+    pub(super) registry: Registry,
     tasks: JoinSet<()>,
 }
 
 impl Bench {
-    async fn open(dir: &Path) -> Self {
+    pub(super) async fn open(dir: &Path) -> Self {
         let (registry, writer) = Registry::open(config(dir)).await.unwrap();
         let mut tasks = JoinSet::new();
         tasks.spawn(async { writer.run().await.unwrap() });
@@ -30,28 +30,33 @@ impl Bench {
     }
 
     /// Lets the writer go, as a clean stop does.
-    async fn close(self) {
+    pub(super) async fn close(self) {
         drop(self.registry);
         self.tasks.join_all().await;
     }
 
-    async fn token(&self, size: &str) -> TokenPath {
-        let token = NewToken { ttl: None, ..new_token(size) };
+    pub(super) async fn token(&self, size: &str) -> TokenPath {
+        let token = new_token(size);
         self.registry.create(token, NOW).await.unwrap().founding.path.clone()
     }
 }
 
 fn config(dir: &Path) -> Config {
     let data_dir = dir.join("data");
-    Config { data_dir, token_ttl: "1h".parse().unwrap(), sealed_ttl: "2h".parse().unwrap() }
+    Config {
+        data_dir,
+        token_ttl: "1h".parse().unwrap(),
+        sealed_ttl: "2h".parse().unwrap(),
+        max_surplus: 300,
+    }
 }
 
-fn new_token(size: &str) -> NewToken {
+pub(super) fn new_token(size: &str) -> NewToken {
     let size = ClusterSize::parse(size, 9).unwrap();
-    NewToken { path: TokenPath::short(&Token::draw()), size, label: None, ttl: None }
+    NewToken { path: TokenPath::short(&Token::draw()), size, label: None, ttl: None, from: None }
 }
 
-fn application(path: &TokenPath, n: usize) -> Application {
+pub(super) fn application(path: &TokenPath, n: usize) -> Application {
     let value = format!("n{n}=http://127.0.0.1:{}", 3000 + n);
     let member: crate::membership::InitialCluster = value.parse().unwrap();
     let id = member.member_id(&format!("n{n}"), &path.discovery_url(URL)).unwrap();
@@ -214,7 +219,7 @@ async fn a_directory_belongs_to_one_process_and_to_its_owner() {
     Bench::open(dir.path()).await.close().await;
 }
 
-async fn connect(dir: &Path) -> SqliteConnection {
+pub(super) async fn connect(dir: &Path) -> SqliteConnection {
     let database = dir.join("data/registry.db");
     SqliteConnectOptions::new().filename(database).connect().await.unwrap()
 }

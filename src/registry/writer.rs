@@ -1,16 +1,18 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
-use super::database::{Batch, Database, RegistrationRow, SealedRow, TokenRow, is_failed_sync};
+use super::database::{Database, RegistrationRow, TokenRow, Trouble};
 use super::directory::Directory;
-use super::error::SyncFailed;
+use super::error::{SyncFailed, WriterFailed};
+use super::group::{Group, Reply};
 use super::state::Shared;
-use super::{Config, Created, Error, NewToken, Outcome, Registration};
+use super::timeline::{Entry, Head, What};
+use super::{Config, Created, Error, NewToken, OpenError, Order, Outcome, Registration, Turned};
 use crate::admission::{
     Application, Decision, Founding, Label, Refusal, Registered, State, UnixMillis, decide,
 };
@@ -20,9 +22,10 @@ use crate::token::TokenPath;
 const GROUP: usize = 512;
 
 /// How long an expired token is remembered, so that nodes hear "expired" and not "unknown".
-const EXPIRED_KEPT: Duration = Duration::from_secs(24 * 3600);
+pub(super) const EXPIRED_KEPT: Duration = Duration::from_secs(24 * 3600);
 
-type Reply<T> = oneshot::Sender<Result<T, Error>>;
+/// How many refusals and repeats of one token the timeline takes. Strangers can make any number.
+pub(super) const NOTES: u32 = 64;
 
 /// What may be asked of the writer.
 #[derive(Debug)]
@@ -38,6 +41,18 @@ pub(super) enum Command {
         now: UnixMillis,
         reply: Reply<Registration>,
     },
+    /// A refusal that needs no look at the token.
+    Turn {
+        turned: Turned,
+        reply: Reply<()>,
+    },
+    Operate {
+        path: TokenPath,
+        order: Order,
+        by: String,
+        now: UnixMillis,
+        reply: Reply<Arc<Founding>>,
+    },
     Sweep {
         now: UnixMillis,
         reply: Reply<()>,
@@ -47,27 +62,18 @@ pub(super) enum Command {
 /// The one task that changes the registry.
 #[derive(Debug)]
 pub struct Writer {
-    config: Config,
+    pub(super) config: Config,
     /// Absent after a failed commit, until it is open again and memory is rebuilt from it.
     database: Option<Database>,
     database_path: PathBuf,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     queue: mpsc::Receiver<Command>,
+    /// The committed end of the timeline.
+    head: Head,
     /// Which token has a label; the token itself knows whether it still lives.
-    labels: HashMap<Label, TokenPath>,
+    pub(super) labels: HashMap<Label, TokenPath>,
     /// Kept to the end: it holds the lock.
     _directory: Directory,
-}
-
-/// One group while it is decided: what it changes, and who hears what once that is on disk.
-#[derive(Debug, Default)]
-struct Group {
-    changed: HashMap<TokenPath, Arc<Founding>>,
-    forgotten: Vec<TokenPath>,
-    batch: Batch,
-    created: Vec<(Reply<Created>, Result<Created, Error>)>,
-    registered: Vec<(Reply<Registration>, Result<Registration, Error>)>,
-    swept: Vec<Reply<()>>,
 }
 
 impl Writer {
@@ -75,6 +81,7 @@ impl Writer {
         config: Config,
         directory: Directory,
         database: Database,
+        head: Head,
         shared: Arc<Shared>,
         queue: mpsc::Receiver<Command>,
     ) -> Self {
@@ -85,6 +92,7 @@ impl Writer {
             database_path,
             shared,
             queue,
+            head,
             labels: HashMap::new(),
             _directory: directory,
         };
@@ -93,7 +101,7 @@ impl Writer {
     }
 
     /// Writes until every clone of the registry is gone, or until the disk cannot be trusted.
-    pub async fn run(mut self) -> Result<(), SyncFailed> {
+    pub async fn run(mut self) -> Result<(), WriterFailed> {
         let mut commands = Vec::with_capacity(GROUP);
         while self.queue.recv_many(&mut commands, GROUP).await > 0 {
             self.write(commands.drain(..)).await?;
@@ -106,10 +114,9 @@ impl Writer {
         Ok(())
     }
 
-    async fn write(&mut self, commands: impl Iterator<Item = Command>) -> Result<(), SyncFailed> {
-        let ready = self.ensure_database().await;
-        let mut group = Group::default();
-        group.batch.last_index = self.shared.index();
+    async fn write(&mut self, commands: impl Iterator<Item = Command>) -> Result<(), WriterFailed> {
+        let ready = self.ensure_database().await?;
+        let mut group = Group::new(self.shared.index(), self.head);
         for command in commands {
             match command {
                 Command::Create { token, now, reply } => {
@@ -120,18 +127,36 @@ impl Writer {
                     let answer = self.register(&mut group, &path, application, now);
                     group.registered.push((reply, answer));
                 }
+                Command::Turn { turned, reply } => {
+                    self.turn(&mut group, &turned);
+                    group.swept.push(reply);
+                }
+                Command::Operate { path, order, by, now, reply } => {
+                    let answer = self.operate(&mut group, &path, order, by, now);
+                    group.operated.push((reply, answer));
+                }
                 Command::Sweep { now, reply } => {
                     self.sweep(&mut group, now);
                     group.swept.push(reply);
                 }
             }
         }
-        let committed = if ready { self.commit(&group.batch).await } else { Ok(false) };
-        if !matches!(committed, Ok(true)) {
+        let committed =
+            if ready { self.commit(&mut group).await } else { Ok(Err(Error::Unavailable)) };
+        let committed = match committed {
+            Ok(committed) => committed,
+            Err(failed) => {
+                group.answer(Some(&Error::Unavailable));
+                return Err(failed);
+            }
+        };
+        if let Err(error) = committed {
             // What was decided may rest on something else in the group that is not on disk.
-            group.answer(true);
-            return committed.map(|_| ());
+            group.answer(Some(&error));
+            self.learn_labels();
+            return Ok(());
         }
+        self.head = group.head;
         if !group.forgotten.is_empty() {
             self.shared.forget(&group.forgotten);
         }
@@ -139,7 +164,7 @@ impl Writer {
             let changed = std::mem::take(&mut group.changed);
             self.shared.publish(changed, group.batch.last_index);
         }
-        group.answer(false);
+        group.answer(None);
         Ok(())
     }
 
@@ -150,17 +175,22 @@ impl Writer {
         now: UnixMillis,
     ) -> Result<Created, Error> {
         if let Some(founding) = self.current(group, &token.path) {
-            if founding.state(now) != State::Expired {
-                if founding.size == token.size {
+            match founding.state(now) {
+                State::Open | State::Full if founding.size == token.size => {
                     return Ok(Created { founding, existed: true });
                 }
-                return Err(Refusal::SizeFixed { size: founding.size.get() }.into());
+                State::Open | State::Full => {
+                    return Err(Refusal::SizeFixed { size: founding.size.get() }.into());
+                }
+                State::Revoked => return Err(Refusal::Revoked.into()),
+                State::Expired => self.expire(group, &founding, now),
             }
             group.batch.removed.push(founding.created_index);
         }
         if let Some(label) = &token.label {
             let holder = self.labels.get(label).and_then(|path| self.current(group, path));
-            if holder.is_some_and(|holder| holder.state(now) != State::Expired) {
+            let lives = |held: Arc<Founding>| held.state(now) < State::Expired;
+            if holder.is_some_and(lives) {
                 return Err(Error::LabelTaken { label: label.as_str().to_owned() });
             }
             self.labels.insert(label.clone(), token.path.clone());
@@ -173,7 +203,11 @@ impl Writer {
             label: token.label.clone(),
             created_index,
             index: created_index,
+            created_at: now,
             expires_at,
+            revoked_at: None,
+            noted: 0,
+            expiry_recorded: false,
             founders: Vec::new(),
             surplus: Vec::new(),
         });
@@ -184,6 +218,14 @@ impl Writer {
             created_index,
             created_at: now.0,
             expires_at: expires_at.0,
+        });
+        group.record(Entry {
+            index: Some(created_index),
+            size: Some(token.size.get()),
+            label: token.label.as_ref().map(|label| label.as_str().to_owned()),
+            expires_at: Some(expires_at.0),
+            from: token.from,
+            ..Entry::new(now.0, &token.path, What::Created)
         });
         group.changed.insert(token.path.clone(), Arc::clone(&founding));
         Ok(Created { founding, existed: false })
@@ -196,9 +238,25 @@ impl Writer {
         application: Application,
         now: UnixMillis,
     ) -> Result<Registration, Error> {
-        let founding = self.current(group, path).ok_or(Error::Unknown)?;
-        let outcome = match decide(&founding, &application, now)? {
+        let found = self.current(group, path).filter(|held| held.revoked_at.is_none());
+        let founding = found.ok_or(Error::Unknown)?;
+        let decision = decide(&founding, &application, self.config.max_surplus, now);
+        let outcome = match decision {
+            Err(refusal) => {
+                let turned = Turned::new(path, &application, &refusal, now);
+                self.turn(group, &turned);
+                return Err(refusal.into());
+            }
+            Ok(decision) => decision,
+        };
+        let outcome = match outcome {
             Decision::Resume(registered) => {
+                self.note(group, &founding, |entry| {
+                    entry.what = What::Resumed;
+                    entry.member = Some(registered.key.to_string());
+                    entry.from = application.from;
+                    entry.at = now.0;
+                });
                 return Ok(Registration { registered, founding, outcome: Outcome::Resumed });
             }
             Decision::Found { seals: false } => Outcome::Founded,
@@ -206,7 +264,7 @@ impl Writer {
             Decision::RecordSurplus => Outcome::Surplus,
         };
         let index = group.next_index();
-        let Application { key, value, member, .. } = application;
+        let Application { key, value, member, from, .. } = application;
         group.batch.registrations.push(RegistrationRow {
             created_index: index,
             token_index: founding.created_index,
@@ -214,8 +272,17 @@ impl Writer {
             value: value.clone(),
             founder: u8::from(outcome != Outcome::Surplus),
             registered_at: now.0,
+            origin: from.map(|address| address.to_string()),
         });
-        let registered = Arc::new(Registered { key, value, member, index });
+        let what = if outcome == Outcome::Surplus { What::Surplus } else { What::Founded };
+        group.record(Entry {
+            index: Some(index),
+            member: Some(key.to_string()),
+            value: Some(value.clone()),
+            from,
+            ..Entry::new(now.0, path, what)
+        });
+        let registered = Arc::new(Registered { key, value, member, index, at: now, from });
         let mut next = Founding::clone(&founding);
         next.index = index;
         match outcome {
@@ -223,112 +290,106 @@ impl Writer {
             _ => next.founders.push(Arc::clone(&registered)),
         }
         if outcome == Outcome::Sealed {
-            next.expires_at = now.after(self.config.sealed_ttl.get());
-            group
-                .batch
-                .sealed
-                .push(SealedRow { token_index: next.created_index, expires_at: next.expires_at.0 });
+            next.expires_at = next.expires_at.max(now.after(self.config.sealed_ttl.get()));
+            group.update(&next);
+            group.record(Entry {
+                index: Some(index),
+                expires_at: Some(next.expires_at.0),
+                ..Entry::new(now.0, path, What::Sealed)
+            });
         }
         let founding = Arc::new(next);
         group.changed.insert(path.clone(), Arc::clone(&founding));
         Ok(Registration { registered, founding, outcome })
     }
 
-    fn sweep(&mut self, group: &mut Group, now: UnixMillis) {
-        let old = self.shared.select(|held| now >= held.expires_at.after(EXPIRED_KEPT));
-        for founding in old.into_iter().take(GROUP) {
-            // A token made again under the same path in this very group stays.
-            if group.changed.contains_key(&founding.path) {
-                continue;
-            }
-            if let Some(label) = &founding.label
-                && self.labels.get(label) == Some(&founding.path)
-            {
-                self.labels.remove(label);
-            }
-            group.batch.removed.push(founding.created_index);
-            group.forgotten.push(founding.path.clone());
-        }
-    }
-
     /// A token as this group has left it so far.
-    fn current(&self, group: &Group, path: &TokenPath) -> Option<Arc<Founding>> {
+    pub(super) fn current(&self, group: &Group, path: &TokenPath) -> Option<Arc<Founding>> {
         if group.forgotten.contains(path) && !group.changed.contains_key(path) {
             return None;
         }
-        group.changed.get(path).cloned().or_else(|| self.shared.founding(path))
+        group.changed.get(path).cloned().or_else(|| self.shared.held(path))
     }
 
-    /// Whether the batch is on disk.
-    async fn commit(&mut self, batch: &Batch) -> Result<bool, SyncFailed> {
-        if batch.is_empty() {
-            return Ok(true);
+    /// Whether the group is on disk; trouble that only a restart can mend is the outer error.
+    async fn commit(&mut self, group: &mut Group) -> Result<Result<(), Error>, WriterFailed> {
+        if group.batch.is_empty() && self.shared.is_writable() {
+            return Ok(Ok(()));
         }
-        let Some(database) = &mut self.database else { return Ok(false) };
-        match database.commit(batch).await {
-            Ok(()) => Ok(true),
-            Err(failure) if is_failed_sync(&failure) => {
-                Err(SyncFailed { path: self.database_path.clone(), source: failure })
+        let Some(database) = &mut self.database else { return Ok(Err(Error::Unavailable)) };
+        let began = Instant::now();
+        let failure = match database.commit(&group.batch, group.head).await {
+            Ok(()) => {
+                self.shared.committed(began.elapsed());
+                if !self.shared.is_writable() {
+                    info!(registry.path = %self.database_path.display(), "registry writes again");
+                    self.shared.set_writable(true);
+                }
+                return Ok(Ok(()));
             }
-            Err(failure) => {
+            Err(failure) => failure,
+        };
+        let path = self.database_path.clone();
+        match Trouble::of(&failure) {
+            Trouble::FailedSync => Err(SyncFailed { path, source: failure }.into()),
+            Trouble::Damaged => {
+                Err(OpenError::Damaged { path, finding: failure.to_string() }.into())
+            }
+            Trouble::Full => {
+                // The transaction is rolled back and the connection is good: what is on disk is
+                // what is in memory.
+                if self.shared.is_writable() {
+                    error!(
+                        registry.path = %path.display(),
+                        error = %failure,
+                        "the disk is full, registrations are answered 507 until there is room"
+                    );
+                    self.shared.set_writable(false);
+                }
+                Ok(Err(Error::Full))
+            }
+            Trouble::Other => {
                 error!(
-                    registry.path = %self.database_path.display(),
+                    registry.path = %path.display(),
                     error = %failure,
                     "registry write failed, registrations are answered 503 until it works again"
                 );
                 self.database = None;
                 self.shared.set_writable(false);
-                Ok(false)
+                Ok(Err(Error::Unavailable))
             }
         }
     }
 
     /// Whether the database can be written; opens it again after trouble.
-    async fn ensure_database(&mut self) -> bool {
+    async fn ensure_database(&mut self) -> Result<bool, WriterFailed> {
         if self.database.is_some() {
-            return true;
+            return Ok(true);
         }
         match Database::reopen(self.database_path.clone()).await {
             Ok((database, loaded)) => {
                 info!(registry.path = %self.database_path.display(), "registry is open again");
                 self.database = Some(database);
+                self.head = loaded.head;
                 self.shared.replace(loaded);
                 self.shared.set_writable(true);
                 self.learn_labels();
-                true
+                Ok(true)
             }
+            Err(damage @ OpenError::Damaged { .. }) => Err(damage.into()),
             Err(failure) => {
                 warn!(error = %failure, "registry does not open again");
-                false
+                Ok(false)
             }
         }
     }
 
     fn learn_labels(&mut self) {
-        let labelled = self.shared.select(|founding| founding.label.is_some());
+        let labelled = |held: &Founding| held.label.is_some() && held.revoked_at.is_none();
+        let labelled = self.shared.select(labelled);
         let pair =
             |founding: &Arc<Founding>| Some((founding.label.clone()?, founding.path.clone()));
         // Oldest first: of two tokens with one label, the older has expired.
         self.labels = labelled.iter().filter_map(pair).collect();
-    }
-}
-
-impl Group {
-    fn next_index(&mut self) -> u64 {
-        self.batch.last_index += 1;
-        self.batch.last_index
-    }
-
-    /// Tells everybody. An asker that has gone away does not hear it.
-    fn answer(self, failed: bool) {
-        for (reply, answer) in self.created {
-            let _ = reply.send(if failed { Err(Error::Unavailable) } else { answer });
-        }
-        for (reply, answer) in self.registered {
-            let _ = reply.send(if failed { Err(Error::Unavailable) } else { answer });
-        }
-        for reply in self.swept {
-            let _ = reply.send(if failed { Err(Error::Unavailable) } else { Ok(()) });
-        }
     }
 }

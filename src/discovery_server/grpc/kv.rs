@@ -1,5 +1,7 @@
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+use axum::extract::ConnectInfo;
 use tonic::{Request, Response, Status};
 
 use super::keys::{self, Leaf, Scope};
@@ -24,7 +26,11 @@ impl Kv {
         Ok(response)
     }
 
-    async fn write(&self, request: &pb::PutRequest) -> Result<pb::PutResponse, Status> {
+    async fn write(
+        &self,
+        request: &pb::PutRequest,
+        from: Option<IpAddr>,
+    ) -> Result<pb::PutResponse, Status> {
         let scope = Scope::of(&request.key, &bytes::Bytes::new())?;
         let options = [
             ("lease", request.lease != 0),
@@ -36,8 +42,8 @@ impl Kv {
         }
         let value = String::from_utf8_lossy(&request.value);
         let (revision, held) = match scope.leaf()? {
-            (token, Leaf::Size) => self.create(token, &value).await?,
-            (token, Leaf::Member(id)) => self.register(token, id, &value).await?,
+            (token, Leaf::Size) => self.create(token, &value, from).await?,
+            (token, Leaf::Member(id)) => self.register(token, id, &value, from).await?,
         };
         let prev_kv = held.filter(|_| request.prev_kv);
         Ok(pb::PutResponse { header: self.0.header(revision), prev_kv })
@@ -48,10 +54,11 @@ impl Kv {
         &self,
         token: &TokenPath,
         value: &str,
+        from: Option<IpAddr>,
     ) -> Result<(u64, Option<KeyValue>), Status> {
         let size = ClusterSize::parse(value.trim(), self.0.config().max_size)
             .map_err(|error| self.0.status(&Refusal::Size(error).into()))?;
-        let wanted = NewToken { path: token.clone(), size, label: None, ttl: None };
+        let wanted = NewToken { path: token.clone(), size, label: None, ttl: None, from };
         let created = self.0.create(wanted).await.map_err(|error| self.0.status(&error))?;
         Ok(if created.existed {
             (self.0.snapshot(Some(token)).revision, Some(keys::size(&created.founding)))
@@ -67,6 +74,7 @@ impl Kv {
         token: &TokenPath,
         id: &str,
         value: &str,
+        from: Option<IpAddr>,
     ) -> Result<(u64, Option<KeyValue>), Status> {
         if self.0.snapshot(Some(token)).founding.is_none() {
             return Err(match self.0.registry().founding(token) {
@@ -74,7 +82,7 @@ impl Kv {
                 None => refuse::unknown(),
             });
         }
-        let registered = self.0.register(token, id, value, &self.0.v3_door()).await;
+        let registered = self.0.register(token, id, value, &self.0.v3_door(from)).await;
         let registration = registered.map_err(|error| self.0.status(&error))?;
         Ok(if registration.outcome == Outcome::Resumed {
             let held = keys::member(token, &registration.registered);
@@ -83,6 +91,12 @@ impl Kv {
             (registration.founding.index, None)
         })
     }
+}
+
+/// The address of the client, as the listener found it.
+fn client(extensions: &tonic::Extensions) -> Option<IpAddr> {
+    let found = extensions.get::<ConnectInfo<SocketAddr>>();
+    found.map(|ConnectInfo(address)| address.ip().to_canonical())
 }
 
 #[tonic::async_trait]
@@ -102,7 +116,7 @@ impl pb::kv_server::Kv for Kv {
         request: Request<pb::PutRequest>,
     ) -> Result<Response<pb::PutResponse>, Status> {
         let began = Instant::now();
-        let answer = self.write(request.get_ref()).await;
+        let answer = self.write(request.get_ref(), client(request.extensions())).await;
         self.0.metrics().answered("v3_put", began.elapsed());
         answer.map(Response::new)
     }

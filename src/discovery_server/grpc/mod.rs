@@ -19,6 +19,8 @@ mod kv;
 mod refuse;
 mod watch;
 
+use std::net::IpAddr;
+
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Response, header};
@@ -82,10 +84,12 @@ impl Service {
         })
     }
 
-    fn v3_door(&self) -> Door {
+    fn v3_door(&self, from: Option<IpAddr>) -> Door {
         Door {
             protocol: Protocol::V3,
             public_url: self.config().public_url.clone(),
+            from,
+            limits: self.config().limits,
             ..Door::default()
         }
     }

@@ -5,7 +5,7 @@ use tonic::{Code, Status};
 use super::Service;
 use super::keys::PREFIX;
 use crate::admission::Refusal;
-use crate::discovery_server::answer::UNAVAILABLE;
+use crate::discovery_server::answer::trouble;
 use crate::{registry, token};
 
 /// A key that is not one of a token's.
@@ -56,10 +56,16 @@ impl Service {
                 Status::new(code(refusal), format!("{}: {refusal}", refusal.code()))
             }
             registry::Error::Unknown => unknown(),
-            registry::Error::LabelTaken { .. } | registry::Error::Unavailable => {
-                self.metrics().refused(UNAVAILABLE);
-                let text = "the registry cannot write at the moment, try again";
-                Status::unavailable(format!("{UNAVAILABLE}: {text}"))
+            registry::Error::LabelTaken { .. }
+            | registry::Error::Full
+            | registry::Error::Unavailable => {
+                let (code, _) = trouble(error);
+                self.metrics().refused(code);
+                let text = format!("{code}: {error}, try again");
+                match error {
+                    registry::Error::Full => Status::resource_exhausted(text),
+                    _ => Status::unavailable(text),
+                }
             }
         }
     }
@@ -67,7 +73,7 @@ impl Service {
 
 fn code(refusal: &Refusal) -> Code {
     match refusal {
-        Refusal::Expired => Code::NotFound,
+        Refusal::Expired | Refusal::Revoked => Code::NotFound,
         Refusal::NameHeld { .. } | Refusal::UrlHeld { .. } => Code::AlreadyExists,
         Refusal::SizeFixed { .. }
         | Refusal::Registered { .. }

@@ -121,6 +121,7 @@ impl Session {
             scope,
             next,
             id,
+            lived: false,
             silent: request.filters().any(|filter| filter == FilterType::Noput),
         };
         let _replaced = self.watches.insert(id, watching.answers());
@@ -142,6 +143,8 @@ struct Watching {
     id: i64,
     /// The client asked for deletions only, which there are none of.
     silent: bool,
+    /// The token was there when this watch began.
+    lived: bool,
 }
 
 impl Watching {
@@ -163,6 +166,7 @@ impl Watching {
                 tokio::time::sleep(POLL_LIMIT).await;
                 return Err(refuse::unknown());
             };
+            self.lived |= self.service.registry().founding(token).is_some();
             let (scope, from, silent) = (&self.scope, self.next, self.silent);
             let events = self.service.registry().wait(token, |founding| {
                 let expired = founding.state(registry::now()) == State::Expired;
@@ -182,6 +186,8 @@ impl Watching {
                         ..pb::WatchResponse::default()
                     });
                 }
+                // It was revoked, or its time is long over: whoever watched it learns that at once.
+                Ok(None) if self.lived => {}
                 Ok(None) => tokio::time::sleep(POLL_LIMIT).await,
                 Err(_elapsed) => {}
             }

@@ -1,0 +1,223 @@
+//! What operators do, the timeline of it, and trouble with the disk.
+
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::tests::{Bench, NOW, application, connect, new_token};
+use super::*;
+use crate::admission::{Refusal, State};
+use crate::token::Token;
+
+async fn whats(bench: &Bench, path: &TokenPath) -> Vec<What> {
+    let id = path.public_id();
+    let entries = bench.registry.timeline(Some(&id), 0, 1000).await.unwrap();
+    entries.iter().map(|entry| entry.what).collect()
+}
+
+#[tokio::test]
+async fn a_revoked_token_is_gone_at_once_and_wakes_those_who_wait() {
+    let dir = TempDir::new().unwrap();
+    let bench = Bench::open(dir.path()).await;
+    let prod = || NewToken { label: Some("prod".parse().unwrap()), ..new_token("3") };
+    let path = bench.registry.create(prod(), NOW).await.unwrap().founding.path.clone();
+    let waiting = {
+        let (registry, path) = (bench.registry.clone(), path.clone());
+        tokio::spawn(async move { registry.wait(&path, |_| None::<()>).await })
+    };
+    tokio::task::yield_now().await;
+    let mut milestones = bench.registry.milestones();
+    milestones.mark_unchanged();
+    let revoke = |path: &TokenPath| bench.registry.operate(path.clone(), Order::Revoke, "ann", NOW);
+    let revoked = revoke(&path).await.unwrap();
+    assert_eq!(revoked.state(NOW), State::Revoked);
+    let woken = tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap().unwrap();
+    assert_eq!(woken, None);
+    assert!(milestones.has_changed().unwrap(), "DNS hears of it");
+    assert!(bench.registry.founding(&path).is_none());
+    let late = bench.registry.register(path.clone(), application(&path, 1), NOW).await;
+    assert_eq!(late.unwrap_err(), Error::Unknown);
+    let again = NewToken { path: path.clone(), ..new_token("3") };
+    let again = bench.registry.create(again, NOW).await.unwrap_err();
+    assert_eq!(again, Error::Refused(Refusal::Revoked));
+    let extended =
+        bench.registry.operate(path.clone(), Order::Extend(Ttl::from_hours(1)), "ann", NOW).await;
+    assert_eq!(extended.unwrap_err(), Error::Refused(Refusal::Revoked));
+    // Its name is free, and asking twice is no trouble.
+    bench.registry.create(prod(), NOW).await.unwrap();
+    revoke(&path).await.unwrap();
+    assert_eq!(whats(&bench, &path).await, [What::Created, What::Revoked]);
+    assert_eq!(bench.registry.counts(NOW).revoked, 1);
+    bench.close().await;
+
+    let bench = Bench::open(dir.path()).await;
+    assert!(bench.registry.founding(&path).is_none(), "and it stays gone");
+    assert_eq!(bench.registry.find(path.as_str()).unwrap().state(NOW), State::Revoked);
+    bench.registry.sweep(NOW.after(Duration::from_secs(86_400))).await.unwrap();
+    assert!(bench.registry.find(path.as_str()).is_none(), "forgotten a day later");
+}
+
+#[tokio::test]
+async fn an_extended_token_lives_longer() {
+    let dir = TempDir::new().unwrap();
+    let bench = Bench::open(dir.path()).await;
+    let path = bench.token("3").await;
+    let order = Order::Extend("2h".parse().unwrap());
+    let extended = bench.registry.operate(path.clone(), order, "ann", NOW).await.unwrap();
+    assert_eq!(extended.expires_at, NOW.after(Duration::from_secs(3 * 3600)));
+    bench.close().await;
+    let bench = Bench::open(dir.path()).await;
+    assert_eq!(bench.registry.founding(&path).unwrap().expires_at, extended.expires_at);
+    let late = extended.expires_at;
+    let refused = bench.registry.operate(path.clone(), order, "ann", late).await.unwrap_err();
+    assert_eq!(refused, Error::Refused(Refusal::Expired));
+    let unknown = TokenPath::short(&Token::draw());
+    let refused = bench.registry.operate(unknown, order, "ann", NOW).await.unwrap_err();
+    assert_eq!(refused, Error::Unknown);
+    let entries = bench.registry.timeline(Some(&path.public_id()), 0, 9).await.unwrap();
+    assert_eq!((entries[1].what, entries[1].by.as_deref()), (What::Extended, Some("ann")));
+}
+
+#[tokio::test]
+async fn operators_find_and_list_tokens() {
+    let dir = TempDir::new().unwrap();
+    let bench = Bench::open(dir.path()).await;
+    let mut paths = Vec::new();
+    for size in ["1", "2", "3", "4", "5"] {
+        paths.push(bench.token(size).await);
+    }
+    let one = application(&paths[0], 1);
+    bench.registry.register(paths[0].clone(), one, NOW).await.unwrap();
+    for name in [
+        paths[1].as_str().to_owned(),
+        paths[1].token().unwrap().to_owned(),
+        paths[1].public_id().to_string(),
+    ] {
+        assert_eq!(bench.registry.find(&name).unwrap().size.get(), 2, "{name}");
+    }
+    assert!(bench.registry.find("000000000000").is_none());
+    let sizes = |page: Vec<Arc<Founding>>| -> Vec<u32> {
+        page.iter().map(|held| held.size.get()).collect()
+    };
+    let page = bench.registry.list(Some(State::Open), 0, 3, NOW);
+    let after = page[2].created_index;
+    assert_eq!(sizes(page), [2, 3, 4]);
+    assert_eq!(sizes(bench.registry.list(Some(State::Open), after, 3, NOW)), [5]);
+    assert_eq!(sizes(bench.registry.list(Some(State::Full), 0, 3, NOW)), [1]);
+    assert_eq!(sizes(bench.registry.list(None, 0, 9, NOW)), [1, 2, 3, 4, 5]);
+}
+
+#[tokio::test]
+async fn the_timeline_has_every_decision() {
+    let dir = TempDir::new().unwrap();
+    let bench = Bench::open(dir.path()).await;
+    let path = bench.token("2").await;
+    for n in [1, 1, 2, 3] {
+        bench.registry.register(path.clone(), application(&path, n), NOW).await.unwrap();
+    }
+    // Any number of refusals by strangers makes a bounded number of entries.
+    for _ in 0..100 {
+        let refused = bench.registry.register(path.clone(), application(&path, 1), NOW).await;
+        assert!(matches!(refused, Err(Error::Refused(_))));
+    }
+    bench.registry.sweep(NOW.after(Duration::from_secs(7200))).await.unwrap();
+    bench.registry.sweep(NOW.after(Duration::from_secs(7300))).await.unwrap();
+    let mut seen = whats(&bench, &path).await;
+    assert_eq!(seen.pop(), Some(What::Expired));
+    use What::{Created, Founded, Refused, Resumed, Sealed, Surplus};
+    assert_eq!(seen[..7], [Created, Founded, Resumed, Founded, Sealed, Surplus, Refused]);
+    assert_eq!(seen.len(), 6 + 63, "63 refusals and one repeat");
+    let entries = bench.registry.timeline(None, 6, 1).await.unwrap();
+    let refusal = &entries[0];
+    assert_eq!((refusal.seq, refusal.code.as_deref()), (7, Some("Q1033")));
+    let text = format!("{:?}", bench.registry.timeline(None, 0, 1000).await.unwrap());
+    assert!(!text.contains(path.token().unwrap()), "the token is a secret");
+    let whole = bench.registry.verify().await.unwrap();
+    assert_eq!(whole.entries, 70);
+    bench.close().await;
+    let bench = Bench::open(dir.path()).await;
+    bench.token("3").await;
+    assert_eq!(bench.registry.verify().await.unwrap().entries, 71, "the chain goes on");
+}
+
+#[tokio::test]
+async fn a_changed_or_shortened_timeline_is_noticed() {
+    let dir = TempDir::new().unwrap();
+    let bench = Bench::open(dir.path()).await;
+    for _ in 0..5 {
+        bench.token("3").await;
+    }
+    let damages = [
+        ("update timeline set body = replace(body, '\"size\":3', '\"size\":5') where seq = 3", 3),
+        ("update timeline set hash = upper(hash) where seq = 2", 2),
+        ("delete from timeline where seq = 4", 4),
+        ("delete from timeline where seq = 5", 4),
+        ("update timeline set token = 'aaaaaaaaaaaa' where seq = 1", 1),
+        ("insert into timeline values (6, 'a', '{}', 'b')", 6),
+    ];
+    let mut other = connect(dir.path()).await;
+    for (damage, named) in damages {
+        sqlx::query("create table kept as select * from timeline")
+            .execute(&mut other)
+            .await
+            .unwrap();
+        sqlx::query(damage).execute(&mut other).await.unwrap();
+        match bench.registry.verify().await {
+            Err(VerifyError::Broken(broken)) => assert_eq!(broken.seq, named, "{damage}: {broken}"),
+            whole => panic!("{damage}: {whole:?}"),
+        }
+        for mend in
+            ["delete from timeline", "insert into timeline select * from kept", "drop table kept"]
+        {
+            sqlx::query(mend).execute(&mut other).await.unwrap();
+        }
+        bench.registry.verify().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_database_damaged_while_it_runs_is_found() {
+    let dir = TempDir::new().unwrap();
+    let bench = Bench::open(dir.path()).await;
+    for _ in 0..200 {
+        bench.token("3").await;
+    }
+    bench.close().await;
+    let bench = Bench::open(dir.path()).await;
+    bench.registry.check().await.unwrap();
+    let database = dir.path().join("data/registry.db");
+    let mut bytes = std::fs::read(&database).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..].fill(0xa5);
+    std::fs::write(&database, &bytes).unwrap();
+    let error = bench.registry.check().await.unwrap_err();
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains("registry.db` is damaged"), "{error}");
+}
+
+#[tokio::test]
+async fn a_copy_is_a_whole_registry_while_writes_go_on() {
+    let dir = TempDir::new().unwrap();
+    let bench = Bench::open(dir.path()).await;
+    let path = bench.token("9").await;
+    let registry = bench.registry.clone();
+    let writing = tokio::spawn({
+        let path = path.clone();
+        async move {
+            for n in 0..60 {
+                registry.register(path.clone(), application(&path, n), NOW).await.unwrap();
+            }
+        }
+    });
+    let copies = TempDir::new().unwrap();
+    std::fs::create_dir(copies.path().join("data")).unwrap();
+    let copy = copies.path().join("data/registry.db");
+    bench.registry.copy_to(&copy).await.unwrap();
+    writing.await.unwrap();
+    let opened = Bench::open(copies.path()).await;
+    opened.registry.verify().await.unwrap();
+    let (there, here) = (opened.registry.founding(&path).unwrap(), bench.registry.founding(&path));
+    assert!(there.index <= here.unwrap().index);
+    assert_eq!(there.index, opened.registry.index(), "a copy is one moment");
+    assert!(bench.registry.copy_to(&copy).await.is_err(), "a copy overwrites nothing");
+}
