@@ -196,7 +196,7 @@ async fn bind(addresses: &[SocketAddr]) -> Result<Vec<transport::Bound>, Failure
         let listener = bound.map_err(|error| {
             running(match error {
                 ListenError::InUse { .. } => Error::Occupied(address),
-                error @ ListenError::Io { .. } => Error::Listen(error),
+                error => Error::Listen(error),
             })
         })?;
         listeners.push(listener);

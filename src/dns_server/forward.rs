@@ -17,8 +17,8 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError, NoRecords};
 use tracing::{debug, info, warn};
 
+use super::Network;
 use super::files::Stamp;
-use super::network::Network;
 use crate::local::resolv;
 use crate::zone::Answer;
 

@@ -30,8 +30,8 @@ mod handler;
 mod listen;
 mod local;
 mod metrics;
-mod network;
 
+pub use crate::transport::{Network, NoNetwork};
 pub use catalog::{Catalog, DomainError};
 pub use clusters::PublishError;
 pub use dnsmasq::{Dnsmasq, DnsmasqError, Unsupported};
@@ -40,7 +40,6 @@ pub use forward::{LoopError, Upstreams};
 pub use listen::{BindError, Bound, serve};
 pub use local::{HOSTS_TTL, LocalSources};
 pub use metrics::Counters;
-pub use network::{Network, NoNetwork};
 
 #[cfg(test)]
 mod tests;

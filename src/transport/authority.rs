@@ -104,6 +104,22 @@ impl<S> Tolerant<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> Tolerant<S> {
+    /// Reads until it is clear which version of HTTP this is; an error when the client leaves first.
+    pub(super) async fn recognized(&mut self) -> io::Result<()> {
+        let mut chunk = [0; 1024];
+        while self.state == State::Preface {
+            let length = tokio::io::AsyncReadExt::read(&mut self.stream, &mut chunk).await?;
+            if length == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.held.extend_from_slice(&chunk[..length]);
+            self.sort();
+        }
+        Ok(())
+    }
+}
+
 impl State {
     fn within(self, left: usize) -> Self {
         if matches!(self, Self::First(_)) { Self::First(left) } else { Self::Mending(left) }

@@ -1,4 +1,5 @@
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
@@ -8,8 +9,10 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use http::Uri;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 
+use super::tls::TlsClient;
 use crate::membership::PeerUrl;
 
 /// How long a connection attempt may take.
@@ -24,30 +27,42 @@ const KEEPALIVE: Duration = Duration::from_secs(2);
 pub struct Dialer {
     /// Without one, the system resolves names.
     resolver: Option<TokioResolver>,
+    /// For https:// URLs.
+    tls: Option<TlsClient>,
 }
 
 impl std::fmt::Debug for Dialer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let resolver = if self.resolver.is_some() { "own" } else { "system" };
-        f.debug_struct("Dialer").field("resolver", &resolver).finish()
+        f.debug_struct("Dialer").field("resolver", &resolver).field("tls", &self.tls).finish()
     }
 }
 
 impl Dialer {
     /// Resolves names with that server, or as the system does.
-    pub fn new(server: Option<SocketAddr>) -> std::io::Result<Self> {
+    pub fn new(server: Option<SocketAddr>) -> io::Result<Self> {
         let own = server.map(|server| resolver(Some(server))).transpose();
-        Ok(Self { resolver: own.map_err(std::io::Error::other)? })
+        Ok(Self { resolver: own.map_err(io::Error::other)?, tls: None })
+    }
+
+    /// Speaks TLS to peers whose URLs ask for it.
+    pub fn secured(self, tls: TlsClient) -> Self {
+        Self { tls: Some(tls), ..self }
     }
 
     pub(super) async fn connect(&self, url: &PeerUrl) -> Result<Channel, tonic::transport::Error> {
         let endpoint = endpoint(url)?;
-        match self.resolver.clone() {
+        let names = self.resolver.clone();
+        if url.is_https() {
+            let tls = self.tls.clone();
+            let dial = move |to| secure(names.clone(), tls.clone(), to);
+            return endpoint.connect_with_connector(tower::service_fn(dial)).await;
+        }
+        match names {
             None => endpoint.connect().await,
-            Some(names) => {
-                endpoint
-                    .connect_with_connector(tower::service_fn(move |to| tcp(names.clone(), to)))
-                    .await
+            Some(_) => {
+                let dial = move |to| plain(names.clone(), to);
+                endpoint.connect_with_connector(tower::service_fn(dial)).await
             }
         }
     }
@@ -55,10 +70,18 @@ impl Dialer {
     /// Connects when the first request is made; `None` when the URL is none that HTTP knows.
     pub(super) fn connect_lazy(&self, url: &PeerUrl) -> Option<Channel> {
         let endpoint = endpoint(url).ok()?;
-        Some(match self.resolver.clone() {
+        let names = self.resolver.clone();
+        if url.is_https() {
+            let tls = self.tls.clone();
+            let dial = move |to| secure(names.clone(), tls.clone(), to);
+            return Some(endpoint.connect_with_connector_lazy(tower::service_fn(dial)));
+        }
+        Some(match names {
             None => endpoint.connect_lazy(),
-            Some(names) => endpoint
-                .connect_with_connector_lazy(tower::service_fn(move |to| tcp(names.clone(), to))),
+            Some(_) => {
+                let dial = move |to| plain(names.clone(), to);
+                endpoint.connect_with_connector_lazy(tower::service_fn(dial))
+            }
         })
     }
 }
@@ -77,17 +100,37 @@ pub fn resolver(server: Option<SocketAddr>) -> Result<TokioResolver, NetError> {
     TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).build()
 }
 
-async fn tcp(names: TokioResolver, to: Uri) -> std::io::Result<TokioIo<TcpStream>> {
+async fn plain(names: Option<TokioResolver>, to: Uri) -> io::Result<TokioIo<TcpStream>> {
+    tcp(names, &to).await.map(TokioIo::new)
+}
+
+async fn secure(
+    names: Option<TokioResolver>,
+    tls: Option<TlsClient>,
+    to: Uri,
+) -> io::Result<TokioIo<TlsStream<TcpStream>>> {
+    let tls = tls.ok_or_else(|| {
+        io::Error::other(format!("{to} asks for TLS, and no certificates were configured"))
+    })?;
+    let stream = tcp(names, &to).await?;
+    tls.connect(to.host().unwrap_or_default(), stream).await.map(TokioIo::new)
+}
+
+async fn tcp(names: Option<TokioResolver>, to: &Uri) -> io::Result<TcpStream> {
     // IPv6 addresses stand in brackets.
     let host = to.host().unwrap_or_default().trim_matches(['[', ']']);
-    let port = to.port_u16().unwrap_or(80);
-    let mut refused =
-        std::io::Error::new(std::io::ErrorKind::NotFound, format!("no address of {host}"));
-    for address in names.lookup_ip(host).await.map_err(std::io::Error::other)?.iter() {
+    let default = if to.scheme_str() == Some("https") { 443 } else { 80 };
+    let port = to.port_u16().unwrap_or(default);
+    let addresses: Vec<IpAddr> = match names {
+        Some(names) => names.lookup_ip(host).await.map_err(io::Error::other)?.iter().collect(),
+        None => tokio::net::lookup_host((host, port)).await?.map(|found| found.ip()).collect(),
+    };
+    let mut refused = io::Error::new(io::ErrorKind::NotFound, format!("no address of {host}"));
+    for address in addresses {
         match TcpStream::connect((address, port)).await {
             Ok(stream) => {
                 stream.set_nodelay(true)?;
-                return Ok(TokioIo::new(stream));
+                return Ok(stream);
             }
             Err(error) => refused = error,
         }

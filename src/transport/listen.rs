@@ -1,111 +1,60 @@
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::connect_info::ConnectInfo;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
+use super::activity::Activity;
 use super::authority::Tolerant;
+use super::bound::{Bound, Stream};
+use super::tls::{PeerIdentity, Rejected, TlsServer};
+use super::{Network, forwarded};
 
 /// How long open requests may finish after shutdown began.
 const DRAIN: Duration = Duration::from_secs(3);
-/// Connections that may wait to be accepted. A client that finds no room tries again a second later,
-/// which a herd of nodes that start at once would all wait for.
-const BACKLOG: u32 = 4096;
-/// Silence on an HTTP/2 connection after which it is probed.
-const KEEPALIVE: Duration = Duration::from_secs(60);
 /// Pause after the listener itself failed, usually for want of file descriptors.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
-/// A listening socket, bound but not yet served.
-#[derive(Debug)]
-pub struct Bound {
-    listener: TcpListener,
-    address: SocketAddr,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum ListenError {
-    #[error("listen tcp {address}: bind: address already in use")]
-    InUse { address: String },
-    #[error("listen tcp {address}")]
-    Io { address: String, source: std::io::Error },
-}
-
-/// Listens on the first address of a name that can be had.
-async fn listen(address: &str) -> std::io::Result<TcpListener> {
-    let mut refused = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
-    for address in tokio::net::lookup_host(address).await? {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        // Connections of an earlier process may linger on the port.
-        socket.set_reuseaddr(true)?;
-        match socket.bind(address).and_then(|()| socket.listen(BACKLOG)) {
-            Ok(listener) => return Ok(listener),
-            Err(error) => refused = error,
-        }
-    }
-    Err(refused)
-}
-
-impl Bound {
-    /// Binds `address` (`host:port`; port 0 lets the kernel choose).
-    pub async fn bind(address: &str) -> Result<Self, ListenError> {
-        let failed = |source: std::io::Error| match source.kind() {
-            std::io::ErrorKind::AddrInUse => ListenError::InUse { address: address.to_owned() },
-            _ => ListenError::Io { address: address.to_owned(), source },
-        };
-        let listener = listen(address).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, address })
-    }
-
-    /// Where it listens, with the port the kernel chose.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// The next connection, once there is room for it.
-    async fn next(
-        &self,
-        room: &Arc<Semaphore>,
-    ) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-        let permit = Arc::clone(room).acquire_owned().await.expect("the semaphore is never closed");
-        let (stream, client) = self.listener.accept().await?;
-        if let Err(error) = stream.set_nodelay(true) {
-            debug!(client.address = %client, error = %error, "TCP_NODELAY refused");
-        }
-        Ok((stream, client, permit))
-    }
-
-    /// The socket, for traffic that is not HTTP.
-    pub fn into_listener(self) -> TcpListener {
-        self.listener
-    }
-}
-
 /// What clients of a listener may do.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Http {
     /// Connections at a time. Further ones wait in the kernel's queue.
     pub max_connections: usize,
-    /// How long a client may take to send a request's head, or be silent between two requests.
+    /// How long a client may take to send a request's head, or be silent between two requests of
+    /// HTTP/1.1.
     pub head_timeout: Duration,
     /// The most bytes of a request's head.
     pub max_head_bytes: usize,
+    /// A connection without an open request is closed after this time; `None` for never.
+    pub idle_timeout: Option<Duration>,
     /// Requests at a time on one HTTP/2 connection; `None` for no limit.
     pub max_concurrent_streams: Option<u32>,
+    /// Requests on one HTTP/2 connection that the client may take back before they were looked at;
+    /// one more ends the connection (CVE-2023-44487).
+    pub max_resets: usize,
+    /// Silence on an HTTP/2 connection after which it is probed; `None` for never.
+    pub keepalive_interval: Option<Duration>,
+    /// How long a probe may stay unanswered.
+    pub keepalive_timeout: Duration,
     /// Write `Content-Type` and not `content-type` in HTTP/1.1, for readers that compare text.
     pub title_case_headers: bool,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
 }
 
 impl Default for Http {
@@ -114,14 +63,19 @@ impl Default for Http {
             max_connections: 16_384,
             head_timeout: Duration::from_secs(60),
             max_head_bytes: 32 << 10,
+            idle_timeout: None,
             max_concurrent_streams: None,
+            max_resets: 1024,
+            keepalive_interval: Some(Duration::from_secs(60)),
+            keepalive_timeout: Duration::from_secs(20),
             title_case_headers: true,
+            trusted_proxies: Vec::new(),
         }
     }
 }
 
 impl Http {
-    fn builder(self) -> auto::Builder<TokioExecutor> {
+    fn builder(&self) -> auto::Builder<TokioExecutor> {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()
@@ -136,18 +90,41 @@ impl Http {
             .initial_connection_window_size(4 << 20)
             .max_header_list_size(u32::try_from(self.max_head_bytes).unwrap_or(u32::MAX))
             .max_concurrent_streams(self.max_concurrent_streams)
-            .keep_alive_interval(Some(KEEPALIVE));
+            .max_pending_accept_reset_streams(self.max_resets)
+            .max_local_error_reset_streams(self.max_resets)
+            .keep_alive_interval(self.keepalive_interval)
+            .keep_alive_timeout(self.keepalive_timeout);
         builder
     }
 }
 
-/// Serves HTTP/1.1 and HTTP/2 (prior knowledge) until `stop`, then lets open requests finish.
+/// What all connections of a listener share.
+struct Shared {
+    builder: auto::Builder<TokioExecutor>,
+    router: Router,
+    options: Http,
+    tls: Option<TlsServer>,
+}
+
+/// What all requests of a connection share.
+struct Caller {
+    router: Router,
+    address: SocketAddr,
+    identity: Option<PeerIdentity>,
+    trusted_proxies: Vec<Network>,
+    /// Counted only where idle connections are closed.
+    activity: Option<Arc<Activity>>,
+}
+
+/// Serves HTTP/1.1 and HTTP/2 (by prior knowledge, or ALPN) until `stop`, then lets open requests
+/// finish.
 ///
-/// Handlers find the client's address as [`ConnectInfo`]`<SocketAddr>`.
+/// Handlers find the client's address with [`super::client_address`], and whom its certificate
+/// names as [`PeerIdentity`] in the extensions of a request.
 pub async fn serve(bound: Bound, router: Router, options: Http, stop: CancellationToken) {
-    let builder = options.builder();
     let room = Arc::new(Semaphore::new(options.max_connections));
-    let draining = GracefulShutdown::new();
+    let tls = bound.tls().cloned();
+    let shared = Arc::new(Shared { builder: options.builder(), router, options, tls });
     let mut connections = JoinSet::new();
     loop {
         // Ended connections are collected as they come, so the set does not grow.
@@ -159,30 +136,129 @@ pub async fn serve(bound: Bound, router: Router, options: Http, stop: Cancellati
         let (stream, client, permit) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                warn!(listener.address = %bound.address, error = %error, "accept failed");
+                warn!(listener.address = bound.place(), error = %error, "accept failed");
                 tokio::time::sleep(ACCEPT_BACKOFF).await;
                 continue;
             }
         };
-        let service = router.clone().map_request(move |mut request: http::Request<_>| {
-            request.extensions_mut().insert(ConnectInfo(client));
-            request
-        });
-        let service = TowerToHyperService::new(service);
-        let connection = builder
-            .serve_connection_with_upgrades(TokioIo::new(Tolerant::new(stream)), service)
-            .into_owned();
-        let connection = draining.watch(connection);
+        // A token of its own: connections do not contend for the one above when they look at it.
+        let (shared, stop) = (Arc::clone(&shared), stop.child_token());
         connections.spawn(async move {
-            if let Err(error) = connection.await {
-                debug!(client.address = %client, error = %error, "connection ended");
+            match stream {
+                Stream::Tcp(stream) => shared.meet(stream, client, &stop).await,
+                Stream::Unix(stream) => shared.meet(stream, client, &stop).await,
             }
             drop(permit);
         });
     }
-    let address = bound.address;
+    let place = bound.place();
     drop(bound);
-    if tokio::time::timeout(DRAIN, draining.shutdown()).await.is_err() {
-        debug!(listener.address = %address, "open requests were cut off");
+    let draining = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN, draining).await.is_err() {
+        debug!(listener.address = place, "open requests were cut off");
     }
 }
+
+impl Shared {
+    /// Shakes hands where the listener speaks TLS, then talks.
+    async fn meet<S>(&self, stream: S, client: SocketAddr, stop: &CancellationToken)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Some(tls) = &self.tls else { return self.talk(stream, client, None, stop).await };
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = tls.accept(stream, client) => accepted,
+        };
+        match accepted {
+            Ok((stream, identity)) => self.talk(stream, client, identity, stop).await,
+            // Whoever looks whether the port is open comes and goes like this, every few seconds.
+            Err(Rejected { reason, .. }) if reason == "EOF" => {
+                debug!(remote_addr = %client, error = reason, "rejected connection");
+            }
+            Err(Rejected { server_name, reason }) => {
+                warn!(remote_addr = %client, server_name, error = reason, "rejected connection");
+            }
+        }
+    }
+
+    async fn talk<S>(
+        &self,
+        stream: S,
+        client: SocketAddr,
+        identity: Option<PeerIdentity>,
+        stop: &CancellationToken,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut stream = Tolerant::new(stream);
+        // The library would wait for ever to see which version it is.
+        let known = tokio::select! {
+            () = stop.cancelled() => return,
+            known = tokio::time::timeout(self.options.head_timeout, stream.recognized()) => known,
+        };
+        if !matches!(known, Ok(Ok(()))) {
+            debug!(client.address = %client, "connection ended before a request");
+            return;
+        }
+        let activity = self.options.idle_timeout.map(|_| Arc::default());
+        let caller = Arc::new(Caller {
+            router: self.router.clone(),
+            address: client,
+            identity,
+            trusted_proxies: self.options.trusted_proxies.clone(),
+            activity: activity.clone(),
+        });
+        let service = service_fn(move |request| Arc::clone(&caller).answer(request));
+        let connection = self.builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        let mut connection = pin!(connection);
+        let idle = async {
+            match (&activity, self.options.idle_timeout) {
+                (Some(activity), Some(limit)) => activity.idle(limit).await,
+                _ => std::future::pending().await,
+            }
+        };
+        let ended = tokio::select! {
+            biased;
+            ended = connection.as_mut() => ended,
+            () = stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+            () = idle => {
+                connection.as_mut().graceful_shutdown();
+                // A client that does not answer the farewell has had its time.
+                tokio::time::timeout(DRAIN, connection).await.unwrap_or(Ok(()))
+            }
+        };
+        if let Err(error) = ended {
+            debug!(client.address = %client, error = %error, "connection ended");
+        }
+    }
+}
+
+impl Caller {
+    async fn answer(
+        self: Arc<Self>,
+        mut request: Request<Incoming>,
+    ) -> Result<Response<Body>, Infallible> {
+        let open = self.activity.as_ref().map(Activity::begin);
+        let client = if self.trusted_proxies.is_empty() {
+            self.address
+        } else {
+            forwarded::client(self.address, request.headers(), &self.trusted_proxies)
+        };
+        request.extensions_mut().insert(ConnectInfo(client));
+        if let Some(identity) = &self.identity {
+            request.extensions_mut().insert(identity.clone());
+        }
+        let response = self.router.clone().oneshot(request).await?;
+        Ok(match open {
+            Some(open) => response.map(|body| open.until_sent(body)),
+            None => response,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

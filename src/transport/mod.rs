@@ -5,15 +5,24 @@
 //! member it was not meant for. Delivery is best effort: what cannot be sent is dropped and
 //! consensus is told, never queued without bound.
 
+mod activity;
 mod authority;
+mod bound;
 mod dial;
+mod forwarded;
 mod link;
 mod listen;
+mod network;
 mod peers;
 mod snapshot;
+pub mod tls;
 
+pub use bound::{Bound, ListenError};
 pub use dial::{Dialer, resolver};
-pub use listen::{Bound, Http, ListenError, serve};
+pub use forwarded::client_address;
+pub use listen::{Http, serve};
+pub use network::{Network, NoNetwork};
+pub use tls::PeerIdentity;
 
 pub use peers::{Identity, Peers, SnapshotChunks, SnapshotSource};
 

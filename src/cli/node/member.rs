@@ -58,7 +58,7 @@ pub(super) async fn run(
             let max_concurrent_streams = handle.limits().max_concurrent_streams;
             let http = Http { max_concurrent_streams, ..Http::default() };
             let router = api::client_router(handle, options);
-            serve_clients(client, &router, http, &mut servers, &stop);
+            serve_clients(client, &router, &http, &mut servers, &stop);
             ended(&running, &stop).await
         }
         reason = ended(&running, &stop) => reason,
@@ -78,7 +78,7 @@ async fn ended(running: &Running, stop: &CancellationToken) -> Option<String> {
 fn serve_clients(
     client: Vec<Bound>,
     router: &axum::Router,
-    http: Http,
+    http: &Http,
     servers: &mut JoinSet<()>,
     stop: &CancellationToken,
 ) {
@@ -89,7 +89,7 @@ fn serve_clients(
             address = %bound.address(),
             "serving client traffic insecurely; this is strongly discouraged!"
         );
-        servers.spawn(serve(bound, router.clone(), http, stop.clone()));
+        servers.spawn(serve(bound, router.clone(), http.clone(), stop.clone()));
     }
     notify::ready();
 }

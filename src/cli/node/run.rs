@@ -40,7 +40,7 @@ pub(super) async fn run(settings: Settings) -> Result<(), Failure> {
             let Listeners { client, peer, metrics } = listeners;
             // Nobody is to take this node for a member.
             drop((peer, metrics));
-            let client = client.into_iter().map(Bound::into_listener).collect();
+            let client = client.into_iter().filter_map(Bound::into_listener).collect();
             proxy::forward(client, dir.path(), peer_urls, settings.proxy, stop.clone()).await;
             Ok(())
         }
