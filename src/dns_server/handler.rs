@@ -1,66 +1,75 @@
 use std::borrow::Cow;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use hickory_proto::op::{Edns, Header, HeaderCounts, Metadata, OpCode, ResponseCode};
+use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::TSIG;
 use hickory_proto::rr::rdata::tsig::TsigError;
-use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
-use hickory_server::net::runtime::Time;
-use hickory_server::net::xfer::Protocol;
-use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
-use hickory_server::zone_handler::{MessageRequest, MessageResponseBuilder};
-use tracing::debug;
+use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
+use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 
 use super::catalog::Catalog;
-use super::fit::{Frame, fit};
 use super::forward::Forwarder;
 use super::metrics::Counters;
+use super::reply::{Frame, Reply, ReplyEdns};
+use super::{DATAGRAM_LIMIT, PLAIN_LIMIT};
 use crate::local::{Found, Names};
 use crate::zone::Answer;
 
-/// The largest datagram that is sent, and that we say we take: it passes every usual link
-/// without being cut into fragments (RFC 9715).
-const DATAGRAM_LIMIT: u16 = 1232;
-/// What fits into a datagram for a client that does not say (RFC 1035 §4.2.1).
-const PLAIN_LIMIT: u16 = 512;
-
-/// Answers requests from the catalog.
+/// Answers messages from the catalog, whatever they came over.
 #[derive(Debug)]
 pub(super) struct Handler {
     pub(super) catalog: Arc<Catalog>,
     pub(super) counters: Arc<Counters>,
 }
 
-#[async_trait::async_trait]
-impl RequestHandler for Handler {
-    async fn handle_request<R: ResponseHandler, T: Time>(
-        &self,
-        request: &Request,
-        mut out: R,
-    ) -> ResponseInfo {
-        let client = request.src().ip();
-        let forwarder = self.catalog.forwarder().filter(|forwarder| forwarder.allows(client));
-        let mut frame = Frame {
-            metadata: Metadata::response_from_request(&request.metadata),
-            edns: request.edns.as_ref().map(reply_edns),
-            limit: match request.protocol() {
-                Protocol::Udp => request.edns.as_ref().map_or(PLAIN_LIMIT, |edns| {
-                    edns.max_payload().clamp(PLAIN_LIMIT, DATAGRAM_LIMIT)
-                }),
-                _ => u16::MAX,
-            },
+/// Who asks, and over what.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asker {
+    pub(super) address: SocketAddr,
+    pub(super) transport: Transport,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Transport {
+    Udp,
+    Tcp,
+}
+
+impl Transport {
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
+impl Handler {
+    /// What is sent back for the message `packet`. It waits only if others have to be asked.
+    pub(super) async fn reply(&self, packet: &[u8], asker: Asker) -> Reply {
+        let request = match read(packet) {
+            Read::Request(request) => request,
+            Read::Refused(bytes) => {
+                self.counters.asked(asker.transport, None);
+                self.counters.answered(ResponseCode::FormErr, false);
+                return Reply::One(bytes);
+            }
+            Read::NoQuestion => return Reply::Silence,
         };
-        frame.metadata.recursion_available = forwarder.is_some();
+        let client = asker.address.ip();
+        let forwarder = self.catalog.forwarder().filter(|forwarder| forwarder.allows(client));
+        let frame = frame(&request, asker.transport, forwarder.is_some());
         // Who asks not to be led elsewhere is not.
         let forwarder = forwarder.filter(|_| request.metadata.recursion_desired);
-        let question = judge(request);
-        self.counters.asked(request.protocol(), question.as_ref().ok().map(|(_, kind)| *kind));
+        let question = judge(&request);
+        self.counters.asked(asker.transport, question.as_ref().ok().map(|(_, kind)| *kind));
         let zone = match &question {
             Ok((name, _)) => self.catalog.find(name),
             Err(_) => None,
         };
         let local = self.catalog.local();
-        let answer = match (question, &zone) {
+        let mut answer = match (question, &zone) {
             (Err(code), _) => Answer::bare(code),
             (Ok((name, kind)), zone) => {
                 let answer = zone.as_ref().map(|zone| zone.lookup(name, kind));
@@ -70,34 +79,15 @@ impl RequestHandler for Handler {
                 }
             }
         };
-        let (frame, answer) = fit(frame, answer, &request.queries);
-        self.counters.answered(frame.metadata.response_code, frame.metadata.truncation);
-        let mut builder = MessageResponseBuilder::from_message_request(request);
-        if let Some(edns) = &frame.edns {
-            builder.edns(edns);
+        let question = request.queries.first();
+        if let Some(question) = question {
+            mirror(question, &mut answer);
         }
-        let mut response = builder.build(
-            frame.metadata,
-            answer.answers.iter().map(Cow::as_ref),
-            answer.authority.iter().map(Cow::as_ref),
-            [],
-            answer.additional.iter().map(Cow::as_ref),
-        );
-        if let Some(signature) = unknown_key(request) {
-            response.set_signature(signature);
-        }
-        match out.send_response(response).await {
-            Ok(info) => info,
-            Err(error) => {
-                // The client is gone; there is nobody to tell.
-                debug!(client = %request.src(), error = %error, "answer not sent");
-                Header { metadata: frame.metadata, counts: HeaderCounts::default() }.into()
-            }
-        }
+        let encoded = frame.encode(question, &answer);
+        self.counters.answered(answer.code, encoded.truncated);
+        Reply::One(encoded.bytes)
     }
-}
 
-impl Handler {
     /// Adds what published clusters know about an address, if no zone file has it. None if neither
     /// has to do with the name.
     fn with_reverse<'z>(
@@ -149,9 +139,67 @@ async fn say<'n>(
     }
 }
 
+enum Read {
+    Request(Message),
+    /// It cannot be read further than its header; this is what is sent back.
+    Refused(Vec<u8>),
+    /// Too short for a header, or itself a response: an answer could go back and forth forever.
+    NoQuestion,
+}
+
+fn read(packet: &[u8]) -> Read {
+    const HEADER: usize = 12;
+    let Some(&[id0, id1, flags, _, queries0, queries1, ..]) = packet.get(..HEADER) else {
+        return Read::NoQuestion;
+    };
+    if flags & 0x80 != 0 {
+        return Read::NoQuestion;
+    }
+    let code_only = |code: ResponseCode| {
+        let code = u8::try_from(u16::from(code)).unwrap_or_default();
+        let mut bytes = vec![id0, id1, 0x80 | flags & 0x79, code];
+        bytes.resize(HEADER, 0);
+        Read::Refused(bytes)
+    };
+    // So many questions are not even read.
+    if queries0 > 0 || queries1 > 1 {
+        return code_only(ResponseCode::FormErr);
+    }
+    match Message::read(&mut BinDecoder::new(packet)) {
+        Ok(message) if message.metadata.message_type == MessageType::Query => {
+            Read::Request(message)
+        }
+        Ok(_) => Read::NoQuestion,
+        Err(_malformed) => code_only(ResponseCode::FormErr),
+    }
+}
+
+fn frame(request: &Message, transport: Transport, recursion_available: bool) -> Frame {
+    let offered = request.edns.as_ref().map(|edns| edns.max_payload());
+    let limit = match transport {
+        Transport::Udp => {
+            offered.map_or(PLAIN_LIMIT, |size| size.clamp(PLAIN_LIMIT, DATAGRAM_LIMIT))
+        }
+        Transport::Tcp => u16::MAX,
+    };
+    Frame {
+        id: request.metadata.id,
+        op_code: request.metadata.op_code,
+        recursion_desired: request.metadata.recursion_desired,
+        checking_disabled: request.metadata.checking_disabled,
+        recursion_available,
+        edns: request
+            .edns
+            .as_ref()
+            .map(|edns| ReplyEdns { dnssec_ok: edns.flags().dnssec_ok, options: Vec::new() }),
+        signature: unknown_key(request),
+        limit: limit.into(),
+    }
+}
+
 /// The one question of a request that we answer, or the code that says why not.
-fn judge(request: &MessageRequest) -> Result<(&Name, RecordType), ResponseCode> {
-    if request.version() > 0 {
+fn judge(request: &Message) -> Result<(&Name, RecordType), ResponseCode> {
+    if request.edns.as_ref().is_some_and(|edns| edns.version() > 0) {
         return Err(ResponseCode::BADVERS);
     }
     match request.metadata.op_code {
@@ -159,10 +207,10 @@ fn judge(request: &MessageRequest) -> Result<(&Name, RecordType), ResponseCode> 
         OpCode::Notify | OpCode::Update => return Err(ResponseCode::Refused),
         _ => return Err(ResponseCode::NotImp),
     }
-    let [question] = request.queries.queries() else {
+    let [question] = request.queries.as_slice() else {
         return Err(ResponseCode::FormErr);
     };
-    if request.additionals.iter().any(is_tsig) {
+    if request.signature.is_some() {
         return Err(ResponseCode::NotAuth);
     }
     if !matches!(question.query_class(), DNSClass::IN | DNSClass::ANY) {
@@ -172,27 +220,25 @@ fn judge(request: &MessageRequest) -> Result<(&Name, RecordType), ResponseCode> 
         // Zones are not handed out.
         RecordType::AXFR | RecordType::IXFR => Err(ResponseCode::Refused),
         RecordType::OPT | RecordType::ZERO => Err(ResponseCode::FormErr),
-        kind => Ok((question.original().name(), kind)),
+        kind => Ok((question.name(), kind)),
     }
 }
 
-/// Version 0, our own size, DO as it was asked (RFC 3225 §3), nothing else copied.
-fn reply_edns(asked: &Edns) -> Edns {
-    let mut edns = Edns::new();
-    edns.set_max_payload(DATAGRAM_LIMIT).set_dnssec_ok(asked.flags().dnssec_ok);
-    edns
-}
-
-fn is_tsig(record: &Record) -> bool {
-    matches!(record.data, RData::TSIG(_))
+/// Gives the owners that were asked for the letter case of the question, so that they become a
+/// pointer to it.
+fn mirror(question: &Query, answer: &mut Answer<'_>) {
+    let asked = question.name();
+    for record in &mut answer.answers {
+        if record.name == *asked && !record.name.eq_case(asked) {
+            record.to_mut().name = asked.clone();
+        }
+    }
 }
 
 /// The signature record that says we have no such key (RFC 8945 §5.2.1); itself unsigned.
-fn unknown_key(request: &MessageRequest) -> Option<Box<Record<TSIG>>> {
-    let record = request.additionals.iter().find(|record| is_tsig(record))?;
-    let RData::TSIG(asked) = &record.data else {
-        return None;
-    };
+fn unknown_key(request: &Message) -> Option<Box<Record<TSIG>>> {
+    let record = request.signature.as_ref()?;
+    let asked = &record.data;
     let answer = TSIG::new(
         asked.algorithm.clone(),
         asked.time,

@@ -3,33 +3,34 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hickory_server::Server;
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use tokio::runtime;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
 use super::catalog::Catalog;
+use super::connections::{Connections, accept};
+use super::datagram::{Worker, tell_asked};
 use super::handler::Handler;
 use super::metrics::Counters;
 
-/// A TCP connection without a question for so long is closed (RFC 7766 §6.2.3).
-const TCP_IDLE: Duration = Duration::from_secs(10);
-/// Answers that wait for a client to read them; a connection with more of them is read no further.
-const TCP_ANSWERS_WAITING: usize = 128;
 /// Two looks must agree before a file is read, so a change is served within a second.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_millis(150);
 /// With port 0 the free UDP port may be taken for TCP; another one is tried so many times.
 const PORT_ATTEMPTS: usize = 16;
 const TCP_BACKLOG: i32 = 1024;
-/// Questions that arrive at once wait here; the kernel may allow less.
-const UDP_RECEIVE_BUFFER: usize = 4 << 20;
+/// Questions that arrive at once, and answers, wait here; the kernel may allow less.
+const UDP_BUFFER: usize = 4 << 20;
 
-/// One address to answer on: a UDP and a TCP socket with the same port.
+/// One address to answer on: UDP sockets, one for each core, and a TCP socket with the same port.
 #[derive(Debug)]
 pub struct Bound {
-    udp: UdpSocket,
+    udp: Vec<UdpSocket>,
     tcp: TcpListener,
     address: SocketAddr,
 }
@@ -69,30 +70,46 @@ impl Bound {
 
     fn try_bind(address: SocketAddr) -> Result<Self, BindError> {
         let fail = |transport| move |source| BindError { transport, address, source };
-        let udp: UdpSocket = open(address, Type::DGRAM, Protocol::UDP).map_err(fail("UDP"))?.into();
-        let chosen = udp.local_addr().map_err(fail("UDP"))?;
-        let tcp = open(chosen, Type::STREAM, Protocol::TCP)
-            .and_then(|socket| socket.listen(TCP_BACKLOG).map(|()| socket))
-            .map_err(fail("TCP"))?;
-        Ok(Self { udp, tcp: tcp.into(), address: chosen })
+        // Sockets that share a port would share it with another program's too; this one does not.
+        let alone: UdpSocket = open(address, false).map_err(fail("UDP"))?.into();
+        let chosen = alone.local_addr().map_err(fail("UDP"))?;
+        drop(alone);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let udp = (0..cores).map(|_| open(chosen, true).map(UdpSocket::from));
+        let udp = udp.collect::<io::Result<Vec<_>>>().map_err(fail("UDP"))?;
+        let tcp = listen(chosen).map_err(fail("TCP"))?;
+        Ok(Self { udp, tcp, address: chosen })
     }
 }
 
-fn open(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = socket(address, Type::DGRAM, Protocol::UDP)?;
+    if shared {
+        // The kernel spreads clients over the sockets.
+        setsockopt(&socket, sockopt::ReusePort, &true)?;
+    }
+    socket.set_recv_buffer_size(UDP_BUFFER)?;
+    socket.set_send_buffer_size(UDP_BUFFER)?;
+    socket.bind(&SockAddr::from(address))?;
+    Ok(socket)
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket(address, Type::STREAM, Protocol::TCP)?;
     socket.set_nonblocking(true)?;
+    // A restarted service does not wait for old connections to time out.
+    socket.set_reuse_address(true)?;
+    socket.bind(&SockAddr::from(address))?;
+    socket.listen(TCP_BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
     if address.is_ipv6() {
         // So that `0.0.0.0` and `[::]` can both be listened on.
         socket.set_only_v6(true)?;
     }
-    if kind == Type::STREAM {
-        // A restarted service does not wait for old connections to time out.
-        socket.set_reuse_address(true)?;
-    }
-    if kind == Type::DGRAM {
-        socket.set_recv_buffer_size(UDP_RECEIVE_BUFFER)?;
-    }
-    socket.bind(&SockAddr::from(address))?;
     Ok(socket)
 }
 
@@ -106,38 +123,67 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> io::Result<()> {
     let stop = stop.child_token();
-    let mut server = Server::new(Handler { catalog: Arc::clone(&catalog), counters });
+    let handler = Arc::new(Handler { catalog: Arc::clone(&catalog), counters });
+    let connections = Arc::new(Connections::default());
+    let waiting = TaskTracker::new();
+    let mut tasks: JoinSet<io::Result<()>> = JoinSet::new();
     for Bound { udp, tcp, address } in bound {
-        server.register_socket(tokio::net::UdpSocket::from_std(udp)?);
+        for socket in udp {
+            let wildcard = address.ip().is_unspecified();
+            if wildcard {
+                tell_asked(&socket, address.ip())?;
+            }
+            let worker = Worker {
+                socket: Arc::new(socket),
+                wildcard,
+                handler: Arc::clone(&handler),
+                runtime: runtime::Handle::current(),
+                waiting: waiting.clone(),
+                stop: stop.clone(),
+            };
+            tasks.spawn(on_thread(worker)?);
+        }
         let tcp = tokio::net::TcpListener::from_std(tcp)?;
-        server.register_listener(tcp, TCP_IDLE, TCP_ANSWERS_WAITING);
+        let accepting = accept(tcp, Arc::clone(&handler), Arc::clone(&connections), stop.clone());
+        tasks.spawn(accepting);
         info!(dns.address = %address, "answering DNS over UDP and TCP");
     }
-    let mut tasks = JoinSet::new();
     tasks.spawn(follow(catalog, stop.clone()));
-    let ended = tokio::select! {
-        ended = server.block_until_done() => ended.map_err(io::Error::other),
-        () = stop.cancelled() => server.shutdown_gracefully().await.map_err(io::Error::other),
-    };
-    stop.cancel();
-    while tasks.join_next().await.is_some() {}
-    ended
+    let mut outcome = Ok(());
+    while let Some(ended) = tasks.join_next().await {
+        // Whichever is first, told to or not: the others end with it.
+        stop.cancel();
+        outcome = outcome.and(ended.map_err(io::Error::other).and_then(|ended| ended));
+    }
+    waiting.close();
+    waiting.wait().await;
+    outcome
+}
+
+/// Starts a worker on a thread of its own; what is returned ends with it.
+fn on_thread(worker: Worker) -> io::Result<impl Future<Output = io::Result<()>>> {
+    let (done, ended) = oneshot::channel();
+    std::thread::Builder::new().name("dns".to_owned()).spawn(move || {
+        // Nobody waits for it any more when the service was dropped.
+        let _ = done.send(worker.run());
+    })?;
+    Ok(async { ended.await.map_err(io::Error::other)? })
 }
 
 /// Looks for changed zone files until `stop`.
-async fn follow(catalog: Arc<Catalog>, stop: CancellationToken) {
+async fn follow(catalog: Arc<Catalog>, stop: CancellationToken) -> io::Result<()> {
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => return Ok(()),
         }
         let catalog = Arc::clone(&catalog);
         let look = tokio::task::spawn_blocking(move || catalog.refresh());
         if let Err(panic) = look.await {
             error!(error = %panic, "looking for changed zone files failed");
-            return;
+            return Err(io::Error::other(panic));
         }
     }
 }

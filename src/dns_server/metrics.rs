@@ -1,7 +1,8 @@
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
-use hickory_server::net::xfer::Protocol;
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+
+use super::handler::Transport;
 
 /// What the service counts. Questions without a well-formed message are not among them.
 #[derive(Debug)]
@@ -42,9 +43,8 @@ impl Counters {
         registry.register(Box::new(self.truncated.clone()))
     }
 
-    pub(super) fn asked(&self, transport: Protocol, kind: Option<RecordType>) {
-        let transport = if transport == Protocol::Udp { "udp" } else { "tcp" };
-        self.requests.with_label_values(&[transport, label(kind)]).inc();
+    pub(super) fn asked(&self, transport: Transport, kind: Option<RecordType>) {
+        self.requests.with_label_values(&[transport.label(), label(kind)]).inc();
     }
 
     pub(super) fn answered(&self, code: ResponseCode, truncated: bool) {

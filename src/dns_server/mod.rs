@@ -3,12 +3,15 @@
 //! ```text
 //! zones dir, hosts --reload--> catalog <--publish-- registrations
 //!                                 |
-//! socket --listen--> handler: judge the request, find who knows, look up, make it fit, send
+//! socket --> handler: judge the request, find who knows, look up --> reply: write it so that it fits
 //! ```
 //!
 //! What a name answers is decided in [`crate::zone`] and [`crate::local`]; here are only the things a message has and a
-//! zone has not: header, class, EDNS, size, transport. Sockets, TCP framing and the wire format are
-//! those of hickory, and so is the client that asks others; its catalog, stores and zone reader are not used.
+//! zone has not: header, class, EDNS, size, transport. Names, record data and the reading of
+//! messages are those of hickory, and so is the client that asks others; its server is not used.
+//!
+//! Datagrams are answered by a thread for each core with a socket of its own (`datagram`), streams by
+//! tasks (`stream`, the same for whatever is a stream; `connections` admits them).
 //!
 //! Properties:
 //! 1. A question sees one state of a zone: zones never change, they are exchanged.
@@ -22,14 +25,17 @@
 
 mod catalog;
 mod clusters;
+mod connections;
+mod datagram;
 mod dnsmasq;
 mod files;
-mod fit;
 mod forward;
 mod handler;
 mod listen;
 mod local;
 mod metrics;
+mod reply;
+mod stream;
 
 pub use crate::transport::{Network, NoNetwork};
 pub use catalog::{Catalog, DomainError};
@@ -40,6 +46,12 @@ pub use forward::{LoopError, Upstreams};
 pub use listen::{BindError, Bound, serve};
 pub use local::{HOSTS_TTL, LocalSources};
 pub use metrics::Counters;
+
+/// The largest datagram that is sent, and that we say we take: it passes every usual link
+/// without being cut into fragments (RFC 9715).
+const DATAGRAM_LIMIT: u16 = 1232;
+/// What fits into a datagram for a client that does not say (RFC 1035 §4.2.1).
+const PLAIN_LIMIT: u16 = 512;
 
 #[cfg(test)]
 mod tests;

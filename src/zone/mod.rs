@@ -22,6 +22,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod check;
+mod encode;
 mod fields;
 mod lexer;
 mod lookup;
@@ -30,6 +31,7 @@ mod rdata;
 mod tree;
 
 pub use check::{Finding, Findings, Flaw, check};
+pub use encode::Encoder;
 pub use lexer::{Fault, SyntaxError};
 pub use lookup::Answer;
 pub use parse::{Entry, parse};

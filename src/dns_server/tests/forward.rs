@@ -24,7 +24,7 @@ fn ask(service: &Service, name: &str, kind: RecordType) -> Message {
 
 #[test]
 fn other_names_are_asked_of_the_upstream() {
-    let far = Service::start(&[("far.test.zone", ZONE)]);
+    let mut far = Service::start(&[("far.test.zone", ZONE)]);
     let near = Service::start(&[("near.test.zone", ZONE)]);
     let _context = near.runtime.as_ref().unwrap().enter();
     near.catalog.set_upstreams(upstreams(&[far.address], &near, "127.0.0.0/8")).unwrap();
@@ -51,7 +51,7 @@ fn other_names_are_asked_of_the_upstream() {
     let stay = near.ask("no.far.test.", RecordType::A);
     assert_eq!(stay.response_code, ResponseCode::Refused);
     // From the cache, with its upstream gone.
-    drop(far);
+    far.stop();
     assert_eq!(ask(&near, "alias.far.test.", RecordType::A).answers.len(), 2);
     assert_eq!(ask(&near, "no.far.test.", RecordType::A).response_code, ResponseCode::NXDomain);
     let gone = ask(&near, "new.far.test.", RecordType::A);
