@@ -4,10 +4,12 @@
 //! in etcd's order, handed to the node, and its answer or error put into etcd's words; the words for
 //! errors are one table (`grpc/error.rs`).
 //!
-//! Deliberately absent until they exist in full: auth, lock and election services, alarm changes,
+//! Deliberately absent until they exist in full: auth, alarm changes,
 //! defragment, snapshot and downgrade. A call to one of them is answered as etcd answers a call it does not know.
 
 mod cors;
+mod descriptors;
+mod gateway;
 mod grpc;
 mod http;
 pub mod version;
@@ -19,18 +21,34 @@ pub use cors::Cors;
 use crate::node::Handle;
 
 /// What an operator may choose about the client port.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// Which browser origins may read HTTP answers.
     pub cors: Cors,
+    /// Whether the calls can be made as JSON too.
+    pub grpc_gateway: bool,
+    /// Whether the time that calls take is measured, per method.
+    pub extensive_metrics: bool,
 }
 
-/// Everything on the client port: gRPC services, `/version`, `/health`, `/livez`, `/readyz`, `/metrics`.
+impl Default for Options {
+    fn default() -> Self {
+        Self { cors: Cors::default(), grpc_gateway: true, extensive_metrics: false }
+    }
+}
+
+/// Everything on the client port: gRPC services, the JSON gateway, `/version`, `/health`, `/livez`,
+/// `/readyz`, `/metrics`, `/debug/vars`. Must be called inside the runtime.
 pub fn client_router(handle: Handle, options: Options) -> Router {
-    let paths = http::probes(handle.clone()).merge(http::version()).fallback(grpc::unknown);
+    let services = grpc::routes(&handle, options.extensive_metrics);
+    let mut paths = http::probes(handle.clone()).merge(http::version());
+    paths = paths.merge(http::debug(handle.clone()));
+    if options.grpc_gateway {
+        paths = paths.merge(gateway::router(services.clone(), grpc::largest_message(&handle)));
+    }
     // Browsers never call gRPC, so its routes are spared the headers.
-    let paths = cors::apply(paths, options.cors);
-    grpc::routes(handle).fallback_service(paths)
+    let paths = cors::apply(paths.fallback(grpc::unknown), options.cors);
+    services.fallback_service(paths)
 }
 
 /// The plain HTTP paths on the peer port; the traffic between members is not here.

@@ -237,6 +237,11 @@ impl Handle {
         self.0.metrics.text(&gauges)
     }
 
+    /// Where the services register what they count themselves.
+    pub fn registry(&self) -> &prometheus::Registry {
+        self.0.metrics.registry()
+    }
+
     /// Whether a learner holds nearly all of the leader's log, asked of the leader.
     pub(super) async fn learner_in_sync(&self, id: MemberId) -> Result<bool, Error> {
         if self.leads() {

@@ -109,6 +109,10 @@ impl Metrics {
         })
     }
 
+    pub(super) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
     pub(super) fn leader_changed(&self, known: bool) {
         self.has_leader.set(i64::from(known));
         self.leader_changes.inc();

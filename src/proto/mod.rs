@@ -35,3 +35,6 @@ pub mod quorate {
         tonic::include_proto!("quorate.peer");
     }
 }
+
+/// The descriptors that this code was made from, as an encoded `FileDescriptorSet`.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -1,8 +1,11 @@
+use std::pin::Pin;
 use std::time::Duration;
 
+use futures_util::stream::unfold;
+use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
-use super::{On, admit, no_such_method};
+use super::{On, admit, range_stream};
 use crate::apply::{self, check};
 use crate::node::{Error, Handle};
 use crate::proto::etcdserverpb as pb;
@@ -139,12 +142,33 @@ impl pb::kv_server::Kv for Kv {
         Ok(Response::new(response))
     }
 
-    type RangeStreamStream = tokio_stream::Empty<Result<pb::RangeStreamResponse, Status>>;
+    type RangeStreamStream =
+        Pin<Box<dyn Stream<Item = Result<pb::RangeStreamResponse, Status>> + Send>>;
 
+    /// A range in pieces, all of the revision that was current when it began (etcd 3.7).
     async fn range_stream(
         &self,
-        _: Request<pb::RangeRequest>,
+        request: Request<pb::RangeRequest>,
     ) -> Result<Response<Self::RangeStreamStream>, Status> {
-        Err(no_such_method("etcdserverpb.KV", "RangeStream"))
+        let serializable = request.get_ref().serializable;
+        admit(&self.0, request.metadata(), if serializable { On::Everyone } else { On::Voters })?;
+        let request = request.into_inner();
+        range_stream::check(&request)?;
+        check::range(&request)?;
+        if !serializable {
+            self.0.linearize().await?;
+        }
+        let pieces = range_stream::Pieces::begin(self.0.clone(), request)?;
+        let pieces = unfold(Some(pieces), async |pieces| {
+            let mut pieces = pieces?;
+            match pieces.next().await {
+                Ok(piece) => {
+                    let more = piece.header.is_none().then_some(pieces);
+                    Some((Ok(pb::RangeStreamResponse { range_response: Some(piece) }), more))
+                }
+                Err(error) => Some((Err(error.into()), None)),
+            }
+        });
+        Ok(Response::new(Box::pin(pieces)))
     }
 }

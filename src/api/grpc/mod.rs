@@ -4,11 +4,17 @@
 //! as grpc-go does, because clients recognize older servers by that text.
 
 mod cluster;
+mod counted;
+mod election;
 mod error;
 mod kv;
 mod lease;
+mod lock;
 mod maintenance;
+mod range_stream;
+mod reflection;
 mod watch;
+mod within;
 
 use std::convert::Infallible;
 
@@ -24,9 +30,12 @@ use tonic::{Code, Status};
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 use tower::ServiceExt as _;
+use tracing::warn;
 
 pub(super) use error::text;
 
+use self::counted::{Counted, Meters};
+use self::within::Within;
 use super::http::not_found;
 use crate::node::Handle;
 use crate::proto::etcdserverpb::ResponseHeader;
@@ -35,13 +44,15 @@ use crate::proto::etcdserverpb::kv_server::KvServer;
 use crate::proto::etcdserverpb::lease_server::LeaseServer;
 use crate::proto::etcdserverpb::maintenance_server::MaintenanceServer;
 use crate::proto::etcdserverpb::watch_server::WatchServer;
+use crate::proto::v3electionpb::election_server::ElectionServer;
+use crate::proto::v3lockpb::lock_server::LockServer;
 
 type GrpcResponse = http::Response<tonic::body::Body>;
 
 /// What a gRPC message may be larger than the request that goes into the log.
 const MESSAGE_OVERHEAD: usize = 512 << 10;
 
-const KV: [&str; 5] = ["Range", "Put", "DeleteRange", "Txn", "Compact"];
+const KV: [&str; 6] = ["Range", "Put", "DeleteRange", "Txn", "Compact", "RangeStream"];
 const WATCH: [&str; 1] = ["Watch"];
 const LEASE: [&str; 5] =
     ["LeaseGrant", "LeaseRevoke", "LeaseKeepAlive", "LeaseTimeToLive", "LeaseLeases"];
@@ -50,19 +61,54 @@ const CLUSTER: [&str; 5] =
 const HEALTH: [&str; 2] = ["Check", "Watch"];
 const MAINTENANCE: [&str; 4] = ["Alarm", "Status", "HashKV", "MoveLeader"];
 
+const LOCK: [&str; 2] = ["Lock", "Unlock"];
+const ELECTION: [&str; 5] = ["Campaign", "Proclaim", "Leader", "Observe", "Resign"];
+const REFLECTION: [&str; 1] = ["ServerReflectionInfo"];
+
 /// The services there are; a missing method of theirs is named as such.
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 10] = [
     "grpc.health.v1.Health",
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
     "etcdserverpb.KV",
     "etcdserverpb.Watch",
     "etcdserverpb.Lease",
     "etcdserverpb.Cluster",
     "etcdserverpb.Maintenance",
+    "v3lockpb.Lock",
+    "v3electionpb.Election",
 ];
 
-/// A route for every method that exists.
-pub(super) fn routes(handle: Handle) -> Router {
-    let largest = handle.limits().max_request_bytes.saturating_add(MESSAGE_OVERHEAD);
+/// The largest message that a client may send.
+pub(super) fn largest_message(handle: &Handle) -> usize {
+    handle.limits().max_request_bytes.saturating_add(MESSAGE_OVERHEAD)
+}
+
+/// A route for every method that exists. Must be called inside the runtime.
+pub(super) fn routes(handle: &Handle, extensive_metrics: bool) -> Router {
+    // Only a second router of one node finds the names taken, and then the first counts.
+    let meters = Meters::new(handle.registry(), extensive_metrics);
+    let meters = meters.map_err(|error| warn!(error = %error, "calls are not counted")).ok();
+    let meters = meters.as_ref();
+    let mut router = stores(handle, meters);
+    // What these do inside is not a client's call, and is not counted.
+    let within = Within::new(stores(handle, None));
+    let largest = largest_message(handle);
+    let lock = lock::Lock { handle: handle.clone(), within: within.clone() };
+    let lock = LockServer::new(lock).max_decoding_message_size(largest);
+    router = add(router, &LOCK, &lock, meters);
+    let election = election::Election { handle: handle.clone(), within };
+    let election = ElectionServer::new(election).max_decoding_message_size(largest);
+    router = add(router, &ELECTION, &election, meters);
+    let health = HealthService::from_health_reporter(HealthReporter::new());
+    router = add(router, &HEALTH, &HealthServer::new(health), meters);
+    router = add(router, &REFLECTION, &reflection::v1(), meters);
+    add(router, &REFLECTION, &reflection::v1alpha(), meters)
+}
+
+/// The services of etcd's own API.
+fn stores(handle: &Handle, meters: Option<&Meters>) -> Router {
+    let largest = largest_message(handle);
     macro_rules! limited {
         ($server:ident, $service:expr) => {
             &$server::new($service)
@@ -70,27 +116,32 @@ pub(super) fn routes(handle: Handle) -> Router {
                 .max_encoding_message_size(usize::MAX)
         };
     }
-    let health = HealthService::from_health_reporter(HealthReporter::new());
     let mut router = Router::new();
-    router = add(router, &HEALTH, &HealthServer::new(health));
-    router = add(router, &KV, limited!(KvServer, kv::Kv(handle.clone())));
-    router = add(router, &WATCH, limited!(WatchServer, watch::Watch(handle.clone())));
-    router = add(router, &LEASE, limited!(LeaseServer, lease::Lease(handle.clone())));
-    router = add(router, &CLUSTER, limited!(ClusterServer, cluster::Cluster(handle.clone())));
-    router =
-        add(router, &MAINTENANCE, limited!(MaintenanceServer, maintenance::Maintenance(handle)));
-    router
+    router = add(router, &KV, limited!(KvServer, kv::Kv(handle.clone())), meters);
+    router = add(router, &WATCH, limited!(WatchServer, watch::Watch(handle.clone())), meters);
+    router = add(router, &LEASE, limited!(LeaseServer, lease::Lease(handle.clone())), meters);
+    let cluster = cluster::Cluster(handle.clone());
+    router = add(router, &CLUSTER, limited!(ClusterServer, cluster), meters);
+    let maintenance = maintenance::Maintenance(handle.clone());
+    add(router, &MAINTENANCE, limited!(MaintenanceServer, maintenance), meters)
 }
 
-fn add<S>(mut router: Router, methods: &[&str], service: &S) -> Router
+fn add<S>(mut router: Router, methods: &[&str], service: &S, meters: Option<&Meters>) -> Router
 where
     S: Service<Request, Response = GrpcResponse, Error = Infallible>,
     S: NamedService + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
 {
     for method in methods {
+        let path = format!("/{}/{method}", S::NAME);
         let service = service.clone().map_response(library_words);
-        router = router.route_service(&format!("/{}/{method}", S::NAME), service);
+        router = match meters {
+            Some(meters) => {
+                let method = meters.method(S::NAME, method);
+                router.route_service(&path, Counted { inner: service, method })
+            }
+            None => router.route_service(&path, service),
+        };
     }
     router
 }
@@ -207,10 +258,7 @@ mod tests {
     #[tokio::test]
     async fn unknown_calls_are_refused_in_the_words_of_grpc_go() {
         for (path, text) in [
-            (
-                "/etcdserverpb.KV/RangeStream",
-                "unknown method RangeStream for service etcdserverpb.KV",
-            ),
+            ("/etcdserverpb.KV/Scan", "unknown method Scan for service etcdserverpb.KV"),
             (
                 "/etcdserverpb.Maintenance/X",
                 "unknown method X for service etcdserverpb.Maintenance",

@@ -1,6 +1,7 @@
 //! The HTTP paths beside gRPC: who this is, how it is, and its numbers.
 
 mod checks;
+mod debug;
 mod health;
 mod peer;
 
@@ -13,6 +14,7 @@ use axum::routing::any;
 use super::version::{CLUSTER, SERVER, STORAGE};
 use crate::node::Handle;
 
+pub(super) use debug::router as debug;
 pub(super) use peer::router as peer;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -67,7 +69,8 @@ fn only_get(method: &Method) -> Option<Response> {
     })
 }
 
-fn failure(status: StatusCode, body: impl Into<String>) -> Response {
+/// A refusal in the form of Go's `http.Error`.
+pub(super) fn failure(status: StatusCode, body: impl Into<String>) -> Response {
     let headers = [(header::CONTENT_TYPE, TEXT), (header::X_CONTENT_TYPE_OPTIONS, NOSNIFF)];
     (status, headers, body.into()).into_response()
 }

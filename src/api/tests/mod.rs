@@ -1,11 +1,13 @@
+mod http;
 mod live;
+mod recipes;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use tower::ServiceExt as _;
 
-use super::{Cors, cors, grpc, http};
+use super::{Cors, cors, grpc};
 
 async fn ask(router: &Router, request: Request<Body>) -> (StatusCode, HeaderMap, String) {
     let response = router.clone().oneshot(request).await.unwrap();
@@ -19,7 +21,7 @@ fn request(method: &str, path: &str) -> Request<Body> {
 }
 
 fn pages(origins: Cors) -> Router {
-    cors::apply(http::version().fallback(grpc::unknown), origins)
+    cors::apply(super::http::version().fallback(grpc::unknown), origins)
 }
 
 #[tokio::test]
@@ -42,7 +44,7 @@ async fn version_has_the_shape_of_etcd() {
 
 #[tokio::test]
 async fn a_missing_page_is_missing_in_the_words_of_go() {
-    let (status, headers, body) = ask(&pages(Cors::Any), request("GET", "/v3/kv/nothing")).await;
+    let (status, headers, body) = ask(&pages(Cors::Any), request("GET", "/nothing/at/all")).await;
     assert_eq!((status, &body[..]), (StatusCode::NOT_FOUND, "404 page not found\n"));
     assert_eq!(headers["content-type"], "text/plain; charset=utf-8");
     assert_eq!(headers["x-content-type-options"], "nosniff");

@@ -52,7 +52,11 @@ pub(super) async fn run(
             stop.clone(),
         ));
     }
-    let options = api::Options { cors: settings.cors };
+    let options = api::Options {
+        cors: settings.cors,
+        grpc_gateway: settings.grpc_gateway,
+        extensive_metrics: settings.extensive_metrics,
+    };
     let reason = tokio::select! {
         () = running.ready() => {
             let max_concurrent_streams = handle.limits().max_concurrent_streams;

@@ -34,6 +34,10 @@ pub struct Settings {
     pub listen_client_urls: Vec<PeerUrl>,
     pub listen_metrics_urls: Vec<PeerUrl>,
     pub cors: Cors,
+    /// Whether the calls can be made as JSON too.
+    pub grpc_gateway: bool,
+    /// Whether the time that calls take is measured, per method.
+    pub extensive_metrics: bool,
     pub log: telemetry::Options,
     /// To be logged as soon as there is a log.
     pub notes: Vec<Note>,
@@ -67,6 +71,8 @@ pub(super) fn settle(
         listen_client_urls,
         listen_metrics_urls: values.urls("listen-metrics-urls"),
         cors: cors(&values.text("cors")),
+        grpc_gateway: values.bool("enable-grpc-gateway"),
+        extensive_metrics: values.text("metrics") == "extensive",
         log: logging(values, &mut notes),
         node: node_config(values),
         notes,

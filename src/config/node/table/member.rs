@@ -33,5 +33,5 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("socket-reuse-address", Bool, "false", Silent, "Bind addresses in TIME_WAIT; always done.").at("socket-options.reuse-address"),
     flag("raft-read-timeout", Duration, "5s", Silent, "Tunes a peer transport this node does not have."),
     flag("raft-write-timeout", Duration, "5s", Silent, "Tunes a peer transport this node does not have."),
-    flag("enable-grpc-gateway", Bool, "true", Silent, "Serve the JSON gateway; it comes with a later release."),
+    flag("enable-grpc-gateway", Bool, "true", Honoured, "Serve the calls as JSON below /v3/ too."),
 ];

@@ -7,7 +7,7 @@ const TRACING: &str = "no traces are sent";
 #[rustfmt::skip] // a table reads by its lines
 pub(super) const LOGGING: &[Flag] = &[
     flag("enable-pprof", Bool, "false", Warn("there is no Go profiler to serve"), "Serve the Go profiler."),
-    flag("metrics", Word(&["basic", "extensive"]), "basic", Silent, "Detail of the metrics."),
+    flag("metrics", Word(&["basic", "extensive"]), "basic", Honoured, "Detail of the metrics; 'extensive' adds the time that calls take."),
     flag("listen-metrics-urls", Urls, "", Honoured, "Comma-separated URLs to serve /metrics and /health on as well."),
     flag("logger", Text, "zap", Honoured, "'zap' is the log format of --log-format, 'capnslog' means text."),
     flag("log-outputs", Text, "default", Honoured, "Comma-separated outputs: stderr, stdout, file names; 'default' is stderr."),

@@ -1,0 +1,121 @@
+//! Standard base64 with padding (RFC 4648 §4), with the errors of Go's `encoding/base64`.
+
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+pub(super) fn encode(bytes: &[u8], to: &mut String) {
+    let digit = |bits: u32| char::from(ALPHABET[(bits & 63) as usize]);
+    for chunk in bytes.chunks(3) {
+        let byte = |place: usize| u32::from(chunk.get(place).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        to.push(digit(bits >> 18));
+        to.push(digit(bits >> 12));
+        to.push(if chunk.len() > 1 { digit(bits >> 6) } else { '=' });
+        to.push(if chunk.len() > 2 { digit(bits) } else { '=' });
+    }
+}
+
+/// The bytes, or the place of the input that makes no sense. Line breaks are skipped.
+pub(super) fn decode(text: &[u8]) -> Result<Vec<u8>, usize> {
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    let mut at = 0;
+    loop {
+        let mut bits = 0_u32;
+        let mut digits = 0;
+        while digits < 4 {
+            let Some(c) = text.get(at).copied() else {
+                // Go names the beginning of the piece that was cut short.
+                return if digits == 0 { Ok(bytes) } else { Err(at - digits) };
+            };
+            at += 1;
+            match c {
+                b'\r' | b'\n' => {}
+                b'=' if digits < 2 => return Err(at - 1),
+                b'=' => return padding(text, at, digits, bits, bytes),
+                c => {
+                    bits = bits << 6 | value(c).ok_or(at - 1)?;
+                    digits += 1;
+                }
+            }
+        }
+        bytes.extend_from_slice(&bits.to_be_bytes()[1..]);
+    }
+}
+
+/// The end of the text, from behind the first `=`.
+fn padding(
+    text: &[u8],
+    mut at: usize,
+    digits: usize,
+    bits: u32,
+    mut bytes: Vec<u8>,
+) -> Result<Vec<u8>, usize> {
+    let skip = |mut at: usize| {
+        while matches!(text.get(at), Some(b'\r' | b'\n')) {
+            at += 1;
+        }
+        at
+    };
+    if digits == 2 {
+        at = skip(at);
+        match text.get(at) {
+            Some(b'=') => at += 1,
+            Some(_) => return Err(at - 1),
+            None => return Err(text.len()),
+        }
+    }
+    at = skip(at);
+    if at < text.len() {
+        return Err(at);
+    }
+    let bits = bits << (6 * (4 - digits));
+    bytes.extend_from_slice(&bits.to_be_bytes()[1..digits]);
+    Ok(bytes)
+}
+
+fn value(digit: u8) -> Option<u32> {
+    let value = match digit {
+        b'A'..=b'Z' => digit - b'A',
+        b'a'..=b'z' => digit - b'a' + 26,
+        b'0'..=b'9' => digit - b'0' + 52,
+        b'+' => 62,
+        b'/' => 63,
+        _ => return None,
+    };
+    Some(u32::from(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_come_back() {
+        for length in 0..70_u8 {
+            let bytes: Vec<u8> = (0..length).map(|n| n.wrapping_mul(37)).collect();
+            let mut text = String::new();
+            encode(&bytes, &mut text);
+            assert_eq!(decode(text.as_bytes()), Ok(bytes));
+        }
+        let mut text = String::new();
+        encode(b"foo\xff", &mut text);
+        assert_eq!(text, "Zm9v/w==");
+        assert_eq!(decode(b"Zm\n9v\r\n"), Ok(b"foo".to_vec()));
+    }
+
+    #[test]
+    fn errors_name_the_place_as_go_does() {
+        for (text, at) in [
+            ("Zm9", 0),
+            ("Zm9vY", 4),
+            ("Zm-_", 2),
+            ("=", 0),
+            ("Z===", 1),
+            ("Zg=", 3),
+            ("Zg=x", 2),
+            ("Zg==x", 4),
+            ("Zm9vZm8=Zg==", 8),
+        ] {
+            assert_eq!(decode(text.as_bytes()), Err(at), "{text}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The JSON gateway: etcd's gRPC calls as `POST /v3/...` with JSON bodies.
+//!
+//! Generic over the descriptors: a path names a method (`routes`), its JSON becomes the method's request
+//! (`parse`, `read`), the call goes through the very gRPC services that the port serves (`call`), and
+//! what comes back becomes JSON (`write`). So whatever holds for a gRPC call, permissions included,
+//! holds here. Shapes and words are those of grpc-gateway v1 in etcd 3.5; releases from 3.6 on accept more
+//! spellings and leave out `error` in refusals.
+//!
+//! Deliberately absent: websockets.
+
+mod base64;
+mod call;
+mod parse;
+mod read;
+mod routes;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, Request, State};
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
+use axum::routing::any;
+use prost_reflect::MethodDescriptor;
+
+use self::call::Call;
+use super::descriptors;
+use super::http::failure;
+
+/// A JSON body may be this much larger than the message it stands for: base64, escapes and white space.
+const SPELLING: usize = 4;
+
+#[derive(Debug)]
+struct Gateway {
+    services: Router,
+    methods: BTreeMap<&'static str, MethodDescriptor>,
+    /// Bytes a JSON body may have.
+    largest: usize,
+}
+
+/// The paths of the gateway, over gRPC services that take messages of up to `largest` bytes.
+pub(super) fn router(services: Router, largest: usize) -> Router {
+    let known =
+        |(path, name): &(&'static str, &'static str)| Some((*path, descriptors::method(name)?));
+    let methods = routes::ROUTES.iter().filter_map(known).collect();
+    let largest = largest.saturating_mul(SPELLING);
+    let gateway = Arc::new(Gateway { services, methods, largest });
+    Router::new()
+        .route("/v3/{*path}", any(answer))
+        // The name of the time when v3 was new; etcd still rewrites it.
+        .route("/v3beta/{*path}", any(answer))
+        .route("/v3/", any(unknown))
+        .route("/v3beta/", any(unknown))
+        .with_state(gateway)
+}
+
+async fn answer(
+    State(gateway): State<Arc<Gateway>>,
+    Path(path): Path<String>,
+    request: Request,
+) -> Response {
+    let Some(method) = gateway.methods.get(path.as_str()) else { return unknown().await };
+    if request.method() != Method::POST {
+        return failure(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
+    }
+    let (head, body) = request.into_parts();
+    let call = Call::new(gateway.services.clone(), method.clone(), &head.headers);
+    if method.is_client_streaming() {
+        call.conversation(body, gateway.largest).await
+    } else {
+        call.question(body, gateway.largest).await
+    }
+}
+
+async fn unknown() -> Response {
+    failure(StatusCode::NOT_FOUND, "Not Found\n")
+}

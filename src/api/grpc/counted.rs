@@ -1,0 +1,406 @@
+//! Counts of calls, messages and bytes, under the names that go-grpc-prometheus gave them.
+//!
+//! Every method's counters are looked up once, when its route is made; a call touches atomics only.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue};
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
+};
+use tonic::codegen::Service;
+use tonic::{Code, Status};
+
+use super::GrpcResponse;
+use crate::api::descriptors;
+
+const CODES: [(Code, &str); 17] = [
+    (Code::Ok, "OK"),
+    (Code::Cancelled, "Canceled"),
+    (Code::Unknown, "Unknown"),
+    (Code::InvalidArgument, "InvalidArgument"),
+    (Code::DeadlineExceeded, "DeadlineExceeded"),
+    (Code::NotFound, "NotFound"),
+    (Code::AlreadyExists, "AlreadyExists"),
+    (Code::PermissionDenied, "PermissionDenied"),
+    (Code::ResourceExhausted, "ResourceExhausted"),
+    (Code::FailedPrecondition, "FailedPrecondition"),
+    (Code::Aborted, "Aborted"),
+    (Code::OutOfRange, "OutOfRange"),
+    (Code::Unimplemented, "Unimplemented"),
+    (Code::Internal, "Internal"),
+    (Code::Unavailable, "Unavailable"),
+    (Code::DataLoss, "DataLoss"),
+    (Code::Unauthenticated, "Unauthenticated"),
+];
+
+/// Versions of clients that are counted apart; clients may send any text.
+const VERSIONS: usize = 16;
+
+/// All counters of the services.
+#[derive(Debug)]
+pub(super) struct Meters {
+    started: IntCounterVec,
+    handled: IntCounterVec,
+    received: IntCounterVec,
+    sent: IntCounterVec,
+    /// Only with `--metrics extensive`.
+    handling: Option<HistogramVec>,
+    received_bytes: IntCounter,
+    sent_bytes: IntCounter,
+    clients: Arc<Clients>,
+}
+
+impl Meters {
+    pub(super) fn new(registry: &Registry, extensive: bool) -> Result<Self, prometheus::Error> {
+        let labels = ["grpc_type", "grpc_service", "grpc_method"];
+        let vector = |name: &str, help: &str, labels: &[&str]| {
+            let vector = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(vector.clone())).map(|()| vector)
+        };
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone())).map(|()| counter)
+        };
+        let handling = if extensive {
+            let help = "Time a call took until the server had handled it.";
+            let opts = HistogramOpts::new("grpc_server_handling_seconds", help);
+            let handling = HistogramVec::new(opts, &labels)?;
+            registry.register(Box::new(handling.clone()))?;
+            Some(handling)
+        } else {
+            None
+        };
+        Ok(Self {
+            started: vector("grpc_server_started_total", "Calls begun.", &labels)?,
+            handled: vector(
+                "grpc_server_handled_total",
+                "Calls ended, by code.",
+                &["grpc_type", "grpc_service", "grpc_method", "grpc_code"],
+            )?,
+            received: vector(
+                "grpc_server_msg_received_total",
+                "Messages received from clients.",
+                &labels,
+            )?,
+            sent: vector("grpc_server_msg_sent_total", "Messages sent to clients.", &labels)?,
+            handling,
+            received_bytes: counter(
+                "etcd_network_client_grpc_received_bytes_total",
+                "Bytes of messages received from clients.",
+            )?,
+            sent_bytes: counter(
+                "etcd_network_client_grpc_sent_bytes_total",
+                "Bytes of messages sent to clients.",
+            )?,
+            clients: Arc::new(Clients {
+                requests: vector(
+                    "etcd_server_client_requests_total",
+                    "Requests by the version of the client.",
+                    &["type", "client_api_version"],
+                )?,
+                known: RwLock::default(),
+            }),
+        })
+    }
+
+    pub(super) fn method(&self, service: &str, method: &str) -> Arc<Method> {
+        let kind = kind(service, method);
+        let labels = [kind, service, method];
+        let handled =
+            CODES.map(|(_, code)| self.handled.with_label_values(&[kind, service, method, code]));
+        Arc::new(Method {
+            unary: kind == "unary",
+            started: self.started.with_label_values(&labels),
+            handled,
+            received: self.received.with_label_values(&labels),
+            sent: self.sent.with_label_values(&labels),
+            handling: self.handling.as_ref().map(|vector| vector.with_label_values(&labels)),
+            received_bytes: self.received_bytes.clone(),
+            sent_bytes: self.sent_bytes.clone(),
+            clients: Arc::clone(&self.clients),
+        })
+    }
+}
+
+fn kind(service: &str, method: &str) -> &'static str {
+    let described = descriptors::method(&format!("{service}/{method}"));
+    let streams = described.map(|it| (it.is_client_streaming(), it.is_server_streaming()));
+    match (streams, method) {
+        (Some((true, _)), _) | (None, "ServerReflectionInfo") => "bidi_stream",
+        (Some((false, true)), _) | (None, "Watch") => "server_stream",
+        _ => "unary",
+    }
+}
+
+/// Requests by what the clients call their version.
+#[derive(Debug)]
+struct Clients {
+    requests: IntCounterVec,
+    known: RwLock<Vec<(HeaderValue, [IntCounter; 2])>>,
+}
+
+impl Clients {
+    fn count(&self, version: Option<&HeaderValue>, unary: bool) {
+        let unknown = HeaderValue::from_static("unknown");
+        let version = version.unwrap_or(&unknown);
+        let place = usize::from(!unary);
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, counters)) = known.iter().find(|(known, _)| known == version) {
+            counters[place].inc();
+            return;
+        }
+        let full = known.len() >= VERSIONS;
+        drop(known);
+        let label = version.to_str().ok().filter(|_| !full).unwrap_or("unknown");
+        let counters =
+            ["unary", "stream"].map(|kind| self.requests.with_label_values(&[kind, label]));
+        counters[place].inc();
+        if !full {
+            let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+            if known.iter().all(|(known, _)| known != version) {
+                known.push((version.clone(), counters));
+            }
+        }
+    }
+}
+
+/// The counters of one method.
+#[derive(Debug)]
+pub(super) struct Method {
+    unary: bool,
+    started: IntCounter,
+    handled: [IntCounter; 17],
+    received: IntCounter,
+    sent: IntCounter,
+    handling: Option<Histogram>,
+    received_bytes: IntCounter,
+    sent_bytes: IntCounter,
+    clients: Arc<Clients>,
+}
+
+impl Method {
+    fn ended(&self, code: Code, started: Instant) {
+        if let Some(place) = CODES.iter().position(|(known, _)| *known == code) {
+            self.handled[place].inc();
+        }
+        if let Some(handling) = &self.handling {
+            handling.observe(started.elapsed().as_secs_f64());
+        }
+    }
+}
+
+/// A service whose calls are counted.
+#[derive(Debug, Clone)]
+pub(super) struct Counted<S> {
+    pub(super) inner: S,
+    pub(super) method: Arc<Method>,
+}
+
+impl<S> Service<Request> for Counted<S>
+where
+    S: Service<Request, Response = GrpcResponse, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = GrpcResponse;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<GrpcResponse, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let method = Arc::clone(&self.method);
+        method.started.inc();
+        method.clients.count(request.headers().get("client-api-version"), method.unary);
+        // Made before the call is awaited, so that a call which is dropped on the way is counted too.
+        let outcome = Outcome { method: Arc::clone(&method), started: Instant::now(), open: true };
+        let request = request
+            .map(|body| Body::new(Received { inner: body, messages: Messages::default(), method }));
+        let response = self.inner.call(request);
+        Box::pin(async move {
+            let mut outcome = outcome;
+            let response = response.await?;
+            outcome.notice(response.headers());
+            Ok(response.map(|body| {
+                tonic::body::Body::new(Sent { inner: body, messages: Messages::default(), outcome })
+            }))
+        })
+    }
+}
+
+/// How a call ends; one that nobody waited for was cancelled.
+#[derive(Debug)]
+struct Outcome {
+    method: Arc<Method>,
+    started: Instant,
+    open: bool,
+}
+
+impl Outcome {
+    /// Looks for the status among headers or trailers.
+    fn notice(&mut self, headers: &HeaderMap) {
+        if self.open
+            && let Some(status) = headers.get(Status::GRPC_STATUS)
+        {
+            self.open = false;
+            self.method.ended(Code::from_bytes(status.as_bytes()), self.started);
+        }
+    }
+}
+
+impl Drop for Outcome {
+    fn drop(&mut self) {
+        if self.open {
+            self.method.ended(Code::Cancelled, self.started);
+        }
+    }
+}
+
+/// Finds the messages in the bytes of a body.
+#[derive(Debug, Default)]
+struct Messages {
+    prefix: [u8; 5],
+    have: usize,
+    /// Bytes of the present message that are still to come.
+    rest: usize,
+}
+
+impl Messages {
+    /// Messages that begin in this piece, and their bytes.
+    fn count(&mut self, mut data: &[u8]) -> (u64, u64) {
+        let (mut messages, mut bytes) = (0, 0);
+        while !data.is_empty() {
+            let skipped = self.rest.min(data.len());
+            self.rest -= skipped;
+            data = &data[skipped..];
+            let taken = (self.prefix.len() - self.have).min(data.len());
+            self.prefix[self.have..self.have + taken].copy_from_slice(&data[..taken]);
+            self.have += taken;
+            data = &data[taken..];
+            if self.have == self.prefix.len() {
+                let [_, length @ ..] = self.prefix;
+                self.have = 0;
+                self.rest = u32::from_be_bytes(length) as usize;
+                messages += 1;
+                bytes += self.rest as u64;
+            }
+        }
+        (messages, bytes)
+    }
+}
+
+#[derive(Debug)]
+struct Received {
+    inner: Body,
+    messages: Messages,
+    method: Arc<Method>,
+}
+
+impl hyper::body::Body for Received {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame
+            && let Some(data) = frame.data_ref()
+        {
+            let (messages, bytes) = self.messages.count(data);
+            self.method.received.inc_by(messages);
+            self.method.received_bytes.inc_by(bytes);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+#[derive(Debug)]
+struct Sent {
+    inner: tonic::body::Body,
+    messages: Messages,
+    outcome: Outcome,
+}
+
+impl hyper::body::Body for Sent {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame {
+            if let Some(data) = frame.data_ref() {
+                let (messages, bytes) = self.messages.count(data);
+                self.outcome.method.sent.inc_by(messages);
+                self.outcome.method.sent_bytes.inc_by(bytes);
+            } else if let Some(trailers) = frame.trailers_ref() {
+                self.outcome.notice(trailers);
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_found_however_the_bytes_are_cut() {
+        let mut stream = Vec::new();
+        for length in [0_u32, 1, 7, 300] {
+            stream.push(0);
+            stream.extend_from_slice(&length.to_be_bytes());
+            stream.resize(stream.len() + length as usize, 9);
+        }
+        for piece in 1..stream.len() {
+            let mut messages = Messages::default();
+            let counted = stream.chunks(piece).map(|data| messages.count(data));
+            let sum = counted.fold((0, 0), |sum, found| (sum.0 + found.0, sum.1 + found.1));
+            assert_eq!(sum, (4, 308), "in pieces of {piece}");
+        }
+    }
+
+    #[test]
+    fn clients_cannot_make_up_series_without_end() {
+        let registry = Registry::new();
+        let meters = Meters::new(&registry, true).unwrap();
+        for number in 0..100 {
+            let version = HeaderValue::from_str(&format!("3.{number}")).unwrap();
+            meters.clients.count(Some(&version), true);
+        }
+        let families = registry.gather();
+        let family = families.iter().find(|f| f.name() == "etcd_server_client_requests_total");
+        assert!(family.unwrap().get_metric().len() <= 2 * (VERSIONS + 1));
+    }
+}

@@ -1,0 +1,133 @@
+//! The pieces of `KV.RangeStream` (etcd 3.7): a range of any size, without holding it in memory.
+
+use bytes::Bytes;
+use tonic::Status;
+
+use crate::node::{Error, Handle};
+use crate::proto::etcdserverpb as pb;
+use pb::range_request::{SortOrder, SortTarget};
+
+/// Keys in the first piece; the next ones are fitted to [`PIECE_BYTES`].
+const FIRST_KEYS: i64 = 10;
+/// Keys in a piece at most.
+const MOST_KEYS: i64 = 10_000;
+/// What a piece should hold, in bytes of keys and values.
+const PIECE_BYTES: usize = 512 << 10;
+
+/// Refuses what would need the whole range first.
+pub(super) fn check(request: &pb::RangeRequest) -> Result<(), Status> {
+    let by_key = request.sort_target == i32::from(SortTarget::Key);
+    let ascending = request.sort_order == i32::from(SortOrder::None)
+        || (by_key && request.sort_order == i32::from(SortOrder::Ascend));
+    if !by_key || !ascending {
+        return Err(Status::unimplemented("RangeStream does not support custom sort orders"));
+    }
+    let filters = [
+        request.min_mod_revision,
+        request.max_mod_revision,
+        request.min_create_revision,
+        request.max_create_revision,
+    ];
+    if filters.iter().any(|bound| *bound != 0) {
+        return Err(Status::unimplemented("RangeStream does not support revision filters"));
+    }
+    Ok(())
+}
+
+/// A range that is sent piece by piece.
+#[derive(Debug)]
+pub(super) struct Pieces {
+    handle: Handle,
+    /// What is left to read, at the revision that was fixed.
+    left: pb::RangeRequest,
+    limited: bool,
+    keys: i64,
+    /// Keys of the whole range, which the last piece tells.
+    count: i64,
+    /// The header says the revision that was read at.
+    revision: i64,
+}
+
+impl Pieces {
+    /// Fixes the revision and counts.
+    pub(super) fn begin(handle: Handle, request: pb::RangeRequest) -> Result<Self, Error> {
+        let count = pb::RangeRequest { count_only: true, limit: 0, ..request.clone() };
+        let (counted, current) = {
+            let state = handle.state();
+            (state.range(&count), state.revision())
+        };
+        let count = handle.check(counted)?.count;
+        let revision = if request.revision > 0 { request.revision } else { current };
+        let limited = request.limit > 0;
+        let left = pb::RangeRequest { revision, ..request };
+        Ok(Self { handle, left, limited, keys: FIRST_KEYS, count, revision })
+    }
+
+    /// The next piece; the last one has a header.
+    pub(super) async fn next(&mut self) -> Result<pb::RangeResponse, Error> {
+        // Others on this thread get their turn.
+        tokio::task::yield_now().await;
+        let wanted = if self.limited { self.keys.min(self.left.limit) } else { self.keys };
+        let request = pb::RangeRequest { limit: wanted, ..self.left.clone() };
+        let read = self.handle.state().range(&request);
+        let mut piece = self.handle.check(read)?;
+        piece.header = None;
+        piece.count = 0;
+        let got = i64::try_from(piece.kvs.len()).unwrap_or(i64::MAX);
+        self.left.limit -= got;
+        let exhausted = self.limited && self.left.limit <= 0;
+        let last = !piece.more || exhausted || self.left.count_only;
+        if last {
+            piece.header = Some(self.handle.header_at(self.revision));
+            piece.count = self.count;
+            piece.more &= exhausted;
+            return Ok(piece);
+        }
+        piece.more = false;
+        if let Some(kv) = piece.kvs.last() {
+            self.left.key = after(&kv.key);
+        }
+        let bytes: usize = piece.kvs.iter().map(|kv| kv.key.len() + kv.value.len()).sum();
+        self.keys = if bytes > PIECE_BYTES {
+            (self.keys / 2).max(1)
+        } else {
+            self.keys.saturating_mul(2).min(MOST_KEYS)
+        };
+        Ok(piece)
+    }
+}
+
+/// The first key behind another.
+fn after(key: &Bytes) -> Bytes {
+    [&key[..], &[0]].concat().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_and_filters_are_refused() {
+        let plain = pb::RangeRequest { key: "a".into(), ..Default::default() };
+        assert!(check(&plain).is_ok());
+        let ascending = pb::RangeRequest { sort_order: SortOrder::Ascend.into(), ..plain.clone() };
+        assert!(check(&ascending).is_ok());
+        for (request, words) in [
+            (
+                pb::RangeRequest { sort_order: SortOrder::Descend.into(), ..plain.clone() },
+                "RangeStream does not support custom sort orders",
+            ),
+            (
+                pb::RangeRequest { sort_target: SortTarget::Mod.into(), ..plain.clone() },
+                "RangeStream does not support custom sort orders",
+            ),
+            (
+                pb::RangeRequest { min_mod_revision: 3, ..plain.clone() },
+                "RangeStream does not support revision filters",
+            ),
+        ] {
+            let refused = check(&request).unwrap_err();
+            assert_eq!((refused.code(), refused.message()), (tonic::Code::Unimplemented, words));
+        }
+    }
+}

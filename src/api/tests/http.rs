@@ -1,0 +1,177 @@
+//! The JSON gateway, reflection, `/metrics` and `/debug/vars` of a live node.
+
+use axum::http::StatusCode;
+use tonic::Code;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+
+use super::live::{Node, words};
+use crate::proto::etcdserverpb as pb;
+use crate::proto::etcdserverpb::kv_client::KvClient;
+
+/// Answers without the numbers that differ from cluster to cluster.
+async fn post(node: &Node, path: &str, body: &str) -> (StatusCode, String) {
+    let header = node.running.handle().header_at(7);
+    let response = node.http("POST", path, body).await;
+    let (head, body) = response.into_parts();
+    let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+    let text = String::from_utf8(body.to_vec()).unwrap();
+    let text = text
+        .replace(&header.cluster_id.to_string(), "C")
+        .replace(&header.member_id.to_string(), "M")
+        .replace(&format!("\"raft_term\":\"{}\"", header.raft_term), "\"raft_term\":\"T\"");
+    (head.status, text)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_gateway_answers_as_etcd_does() {
+    let node = Node::start().await;
+    let header = |revision: &str| {
+        let revision = format!(r#""cluster_id":"C","member_id":"M",{revision}"raft_term":"T""#);
+        format!(r#""header":{{{revision}}}"#)
+    };
+    let at = |revision: i64| header(&format!(r#""revision":"{revision}","#));
+    let kv =
+        r#"{"key":"Zm9v","create_revision":"2","mod_revision":"2","version":"1","value":"YmFy"}"#;
+    let refusal =
+        |code: i32, text: &str| format!(r#"{{"error":"{text}","code":{code},"message":"{text}"}}"#);
+    for (path, body, status, answer) in [
+        ("/v3/kv/put", r#"{"key":"Zm9v","value":"YmFy"}"#, 200, format!("{{{}}}", at(2))),
+        (
+            "/v3beta/kv/range",
+            r#"{"key":"Zm9v"} trailing"#,
+            200,
+            format!(r#"{{{},"kvs":[{kv}],"count":"1"}}"#, at(2)),
+        ),
+        (
+            "/v3/kv/range",
+            r#"{"key":"Zm9v","revision":"100"}"#,
+            400,
+            refusal(11, "etcdserver: mvcc: required revision is a future revision"),
+        ),
+        ("/v3/kv/range", "", 400, refusal(3, "etcdserver: key is not provided")),
+        ("/v3/kv/range", r#"{"key":"Zm9v""#, 400, refusal(3, "unexpected EOF")),
+        (
+            "/v3/lease/revoke",
+            r#"{"ID":"999"}"#,
+            404,
+            refusal(5, "etcdserver: requested lease not found"),
+        ),
+        (
+            "/v3/lease/keepalive",
+            r#"{"ID":"1"} {"ID":2}"#,
+            200,
+            format!(
+                "{{\"result\":{{{0},\"ID\":\"1\"}}}}\n{{\"result\":{{{0},\"ID\":\"2\"}}}}\n",
+                at(2)
+            ),
+        ),
+        (
+            "/v3/watch",
+            "zork",
+            500,
+            refusal(2, "invalid character 'z' looking for beginning of value"),
+        ),
+        ("/v3/election/leader", r#"{"name":"ZQ=="}"#, 500, refusal(2, "election: no leader")),
+        ("/v3/kv/nothing", "{}", 404, "Not Found\n".to_owned()),
+        ("/v3/kv/range/", "{}", 404, "Not Found\n".to_owned()),
+        ("/v3alpha/kv/range", "{}", 404, "404 page not found\n".to_owned()),
+    ] {
+        let answered = post(&node, path, body).await;
+        assert_eq!((answered.0.as_u16(), answered.1), (status, answer), "{path} {body}");
+    }
+    let get = node.http("GET", "/v3/kv/range", "").await;
+    assert_eq!(get.status(), StatusCode::METHOD_NOT_ALLOWED);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_are_counted() {
+    let node = Node::start().await;
+    let channel = node.channel().await;
+    node.put(&channel, "a", "1").await;
+    KvClient::new(channel).put(pb::PutRequest::default()).await.unwrap_err();
+    let text = node.running.handle().metrics();
+    let put = r#"grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary""#;
+    for line in [
+        format!("grpc_server_started_total{{{put}}} 2"),
+        format!("grpc_server_handled_total{{grpc_code=\"OK\",{put}}} 1"),
+        format!("grpc_server_handled_total{{grpc_code=\"InvalidArgument\",{put}}} 1"),
+        format!("grpc_server_handled_total{{grpc_code=\"Internal\",{put}}} 0"),
+        format!("grpc_server_msg_received_total{{{put}}} 2"),
+        format!("grpc_server_msg_sent_total{{{put}}} 1"),
+        "etcd_network_client_grpc_received_bytes_total 6".to_owned(),
+        r#"etcd_server_client_requests_total{client_api_version="unknown",type="unary"} 2"#
+            .to_owned(),
+    ] {
+        assert!(text.lines().any(|seen| seen == line), "{line} is not in:\n{text}");
+    }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_streamed_range_is_of_one_revision() {
+    let node = Node::start().await;
+    let channel = node.channel().await;
+    for number in 100..135 {
+        node.put(&channel, &format!("k{number}"), "v").await;
+    }
+    let mut kv = KvClient::new(channel.clone());
+    let all = pb::RangeRequest { key: "k".into(), range_end: "l".into(), ..Default::default() };
+    for (limit, keys) in [(0, 35), (1, 1), (30, 30), (35, 35)] {
+        let request = pb::RangeRequest { limit, ..all.clone() };
+        let mut pieces = kv.range_stream(request).await.unwrap().into_inner();
+        let mut seen = Vec::new();
+        let mut last = pb::RangeResponse::default();
+        while let Some(piece) = pieces.message().await.unwrap() {
+            assert!(last.header.is_none(), "only the last piece has a header");
+            last = piece.range_response.unwrap();
+            seen.extend(last.kvs.iter().map(|kv| kv.key.clone()));
+            // A later write is not of this range.
+            node.put(&channel, "k999", "later").await;
+            let delete = pb::DeleteRangeRequest { key: "k999".into(), ..Default::default() };
+            kv.delete_range(delete).await.unwrap();
+        }
+        assert_eq!(seen.len(), keys);
+        assert!(seen.is_sorted() && !seen.contains(&"k999".into()));
+        assert_eq!((last.count, last.more), (35, keys < 35));
+        assert!(last.header.unwrap().revision >= 36);
+    }
+    let request = pb::RangeRequest { min_mod_revision: 1, ..all };
+    let refused = kv.range_stream(request).await.unwrap_err();
+    let text = "RangeStream does not support revision filters";
+    assert_eq!(words(&refused), (Code::Unimplemented, text));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reflection_tells_of_the_api_alone() {
+    let node = Node::start().await;
+    let mut client = ServerReflectionClient::new(node.channel().await);
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut answers =
+        client.server_reflection_info(tokio_stream::once(request)).await.unwrap().into_inner();
+    let answer = answers.message().await.unwrap().unwrap().message_response.unwrap();
+    let MessageResponse::ListServicesResponse(list) = answer else { panic!("{answer:?}") };
+    let names: Vec<String> = list.service.into_iter().map(|service| service.name).collect();
+    assert!(names.contains(&"v3lockpb.Lock".to_owned()), "{names:?}");
+    assert!(names.iter().all(|name| !name.starts_with("quorate")), "{names:?}");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn variables_are_json() {
+    let node = Node::start().await;
+    let response = node.http("GET", "/debug/vars", "").await;
+    assert_eq!(response.headers()["content-type"], "application/json; charset=utf-8");
+    let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    let variables: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(variables["raft.status"]["raftState"], "StateLeader");
+    assert!(variables["memstats"]["Sys"].as_u64().unwrap() > 0);
+    node.stop().await;
+}
