@@ -11,13 +11,14 @@ use tracing::{info, warn};
 use super::publish::Publisher;
 use super::{Failure, running};
 use crate::admission::Limits;
-use crate::config::serve::{Config, Flags, PublicUrl};
+use crate::config::serve::{Config, Flags, PublicUrl, StoreAccess};
 use crate::dns_server::{
     self, Bound, Catalog, Counters, Dnsmasq, DnsmasqError, DomainError, FileError, LocalSources,
     LoopError, Upstreams,
 };
 use crate::registry::{self, Registry};
-use crate::transport::{self, ListenError};
+use crate::transport::tls::{ClientOptions, Pair, TlsClient, TlsError};
+use crate::transport::{self, Dialer, ListenError};
 use crate::{discovery_server, shutdown, telemetry};
 
 /// How often expired tokens are looked for.
@@ -66,6 +67,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let catalog = catalog(&config).map_err(|error| Failure::Configuration(error.into()))?;
     let registry_config = registry::Config {
         data_dir: config.data_dir.clone(),
+        cluster: cluster(&config).map_err(|error| Failure::Configuration(error.into()))?,
         token_ttl: config.token_ttl,
         sealed_ttl: config.sealed_ttl,
         max_surplus: Limits::default().surplus,
@@ -116,6 +118,20 @@ async fn serve(config: Config) -> Result<(), Failure> {
         tasks.spawn(named("HTTP", http));
     }
     supervise(tasks, &stop).await
+}
+
+/// The cluster that keeps the registry, if one does.
+fn cluster(config: &Config) -> Result<Option<registry::etcd::Config>, TlsError> {
+    let Some(store) = &config.store else { return Ok(None) };
+    let StoreAccess { login, ca, cert, key } = config.store_access.clone();
+    let mut dialer = Dialer::default();
+    if store.is_secure() {
+        let pair = cert.zip(key).map(|(cert, key)| Pair { cert, key });
+        dialer = dialer.secured(TlsClient::load(ClientOptions { pair, ca, ..Default::default() })?);
+    }
+    let members = store.members.iter().filter_map(|url| dialer.connect_lazy(url)).collect();
+    let (url, prefix) = (store.text.clone(), store.prefix.clone());
+    Ok(Some(registry::etcd::Config { members, url, prefix, login }))
 }
 
 /// A task that cannot fail.

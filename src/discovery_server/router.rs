@@ -58,7 +58,9 @@ async fn key(State(service): State<Service>, request: Request) -> Response<Body>
         Ok(asked) => asked,
         Err(refused) => return refused,
     };
-    let (route, response) = match Target::of(&asked.path) {
+    let target = Target::of(&asked.path);
+    service.registry().look(target.candidates()).await;
+    let (route, response) = match target {
         Target::InitialCluster { token } => {
             ("initial_cluster", cluster::answer(&service, &token, &asked))
         }

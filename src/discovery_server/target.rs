@@ -39,6 +39,16 @@ impl Target {
         }
     }
 
+    /// The tokens that may be meant.
+    pub(super) fn candidates(&self) -> impl Iterator<Item = &TokenPath> {
+        let (token, parent) = match self {
+            Self::Key { token, .. } | Self::InitialCluster { token } => (Some(token), None),
+            Self::Either { token, parent, .. } => (Some(token), parent.as_ref()),
+            Self::Nothing { .. } => (None, None),
+        };
+        token.into_iter().chain(parent)
+    }
+
     fn short(token: TokenPath, rest: &[&str]) -> Self {
         let leaf = match rest {
             [] => Leaf::Directory,

@@ -32,6 +32,7 @@ impl Bench {
             data_dir: dir.path().join("data"),
             token_ttl: "1h".parse().unwrap(),
             sealed_ttl: "1h".parse().unwrap(),
+            cluster: None,
             max_surplus: 64,
         };
         let (registry, writer) = Registry::open(config).await.unwrap();

@@ -1,5 +1,8 @@
 use std::path::PathBuf;
 
+use tonic::Status;
+
+use super::timeline::Broken;
 use crate::admission::Refusal;
 
 /// Why a write did not happen.
@@ -50,6 +53,18 @@ pub enum OpenError {
     Damaged { path: PathBuf, finding: String },
     #[error("registry `{}`: {op}", path.display())]
     Database { path: PathBuf, op: &'static str, source: sqlx::Error },
+    #[error("--store {url}: {}", source.message())]
+    Store { url: String, source: Box<Status> },
+    #[error(
+        "the registry in {url} was written by a newer quorate (format {format}); run that version, \
+         or choose another prefix (etcd://.../PREFIX)"
+    )]
+    StoreNewer { url: String, format: u32 },
+    #[error(
+        "the registry in {url} is damaged: {finding}; restore that cluster from a snapshot, or \
+         choose another prefix (etcd://.../PREFIX) to start with an empty registry"
+    )]
+    StoreDamaged { url: String, finding: String },
     #[error("registry `{}`: upgrade the schema", path.display())]
     Migrate { path: PathBuf, source: sqlx::migrate::MigrateError },
 }
@@ -70,4 +85,28 @@ pub enum WriterFailed {
     /// What is on disk is not what was written.
     #[error(transparent)]
     Damaged(#[from] OpenError),
+}
+
+/// Why a timeline cannot be read or is not whole.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    #[error(transparent)]
+    Broken(#[from] Broken),
+    #[error("registry `{}`: read the timeline", path.display())]
+    Read { path: PathBuf, source: sqlx::Error },
+    #[error("the store was not read: {}", .0.message())]
+    Store(Box<Status>),
+    #[error(transparent)]
+    Head(OpenError),
+}
+
+/// Why there is no copy.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    #[error("`{}` cannot be written", path.display())]
+    Write { path: PathBuf, source: sqlx::Error },
+    #[error(
+        "the registry is kept in {url}: back that cluster up, with `etcdctl snapshot save` for one"
+    )]
+    Elsewhere { url: String },
 }

@@ -1,17 +1,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
-use super::database::{Batch, UpdateRow};
+use super::sqlite::{Batch, UpdateRow};
 use super::timeline::{Entry, Head};
-use super::{Created, Error, Registration};
 use crate::admission::Founding;
 use crate::token::TokenPath;
 
-pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
-
-/// One group while it is decided: what it changes, and who hears what once that is on disk.
+/// What the commands of one group change together.
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) changed: HashMap<TokenPath, Arc<Founding>>,
@@ -19,10 +14,6 @@ pub(super) struct Group {
     pub(super) batch: Batch,
     /// The end of the timeline with what this group adds to it.
     pub(super) head: Head,
-    pub(super) created: Vec<(Reply<Created>, Result<Created, Error>)>,
-    pub(super) registered: Vec<(Reply<Registration>, Result<Registration, Error>)>,
-    pub(super) operated: Vec<(Reply<Arc<Founding>>, Result<Arc<Founding>, Error>)>,
-    pub(super) swept: Vec<Reply<()>>,
 }
 
 impl Group {
@@ -32,10 +23,6 @@ impl Group {
             forgotten: Vec::new(),
             batch: Batch { last_index, ..Batch::default() },
             head,
-            created: Vec::new(),
-            registered: Vec::new(),
-            operated: Vec::new(),
-            swept: Vec::new(),
         }
     }
 
@@ -67,18 +54,5 @@ impl Group {
         let founding = Arc::new(founding);
         self.changed.insert(founding.path.clone(), Arc::clone(&founding));
         founding
-    }
-
-    /// Tells everybody. An asker that has gone away does not hear it.
-    pub(super) fn answer(self, failed: Option<&Error>) {
-        fn tell<T>(told: Vec<(Reply<T>, Result<T, Error>)>, failed: Option<&Error>) {
-            for (reply, answer) in told {
-                let _ = reply.send(failed.map_or(answer, |error| Err(error.clone())));
-            }
-        }
-        tell(self.created, failed);
-        tell(self.registered, failed);
-        tell(self.operated, failed);
-        tell(self.swept.into_iter().map(|reply| (reply, Ok(()))).collect(), failed);
     }
 }

@@ -23,13 +23,14 @@
 //! [`now()`] takes from a clock that nobody can set.
 
 mod clock;
-mod database;
-mod directory;
+mod command;
 mod error;
+pub mod etcd;
 mod group;
 mod operate;
-mod reader;
+mod sqlite;
 mod state;
+mod store;
 mod timeline;
 mod writer;
 
@@ -41,8 +42,7 @@ use prometheus::Histogram;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use clock::now;
-pub use error::{Error, OpenError, SyncFailed, WriterFailed};
-pub use reader::{BackupError, VerifyError};
+pub use error::{BackupError, Error, OpenError, SyncFailed, VerifyError, WriterFailed};
 pub use state::Counts;
 pub use timeline::{Broken, Entry, Verified, What};
 pub use writer::Writer;
@@ -51,8 +51,11 @@ use crate::admission::{
     Application, ClusterSize, Founding, Label, Refusal, Registered, State, Ttl, UnixMillis,
 };
 use crate::token::{PublicId, TokenPath};
+use command::Command;
+use etcd::Cluster;
+use sqlite::{Directory, Sqlite};
 use state::Shared;
-use writer::Command;
+use store::Store;
 
 /// How many writes may wait for the writer. Whoever finds the queue full waits for a place; the
 /// service above gives up after its own limit and answers 503.
@@ -61,8 +64,10 @@ const QUEUED_WRITES: usize = 1024;
 /// What a registry needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Created with mode 0700 if missing.
+    /// Created with mode 0700 if missing; holds the database, unless that is in a cluster.
     pub data_dir: PathBuf,
+    /// A cluster that keeps the registry, so that several services share it.
+    pub cluster: Option<etcd::Config>,
     /// How long a token waits for its founders.
     pub token_ttl: Ttl,
     /// How long a full token is kept.
@@ -76,7 +81,14 @@ pub struct Config {
 pub struct Registry {
     shared: Arc<Shared>,
     commands: mpsc::Sender<Command>,
-    database: Arc<PathBuf>,
+    kept: Kept,
+}
+
+/// Where those read who read past memory.
+#[derive(Debug, Clone)]
+enum Kept {
+    Sqlite(Arc<PathBuf>),
+    Cluster(Arc<etcd::Reader>),
 }
 
 /// A token that somebody asks for.
@@ -175,14 +187,24 @@ impl Registry {
     /// Nothing is written until somebody runs the [`Writer`]. It ends when all clones of the
     /// registry are gone.
     pub async fn open(config: Config) -> Result<(Self, Writer), OpenError> {
-        let directory = directory::Directory::claim(&config.data_dir)?;
-        let (database, loaded) = database::Database::open(directory.database()).await?;
-        let path = Arc::new(directory.database());
+        let directory = Directory::claim(&config.data_dir)?;
+        let (store, kept, loaded) = match &config.cluster {
+            None => {
+                let path = directory.database();
+                let (sqlite, loaded) = Sqlite::open(path.clone()).await?;
+                (Store::Sqlite(sqlite), Kept::Sqlite(Arc::new(path)), loaded)
+            }
+            Some(cluster) => {
+                let (cluster, loaded) = Cluster::open(cluster.clone()).await?;
+                let reader = Kept::Cluster(Arc::new(cluster.reader()));
+                (Store::Cluster(cluster), reader, loaded)
+            }
+        };
         let head = loaded.head;
         let shared = Arc::new(Shared::new(loaded));
         let (commands, queue) = mpsc::channel(QUEUED_WRITES);
-        let writer = Writer::new(config, directory, database, head, Arc::clone(&shared), queue);
-        Ok((Self { shared, commands, database: path }, writer))
+        let writer = Writer::new(config, directory, store, head, Arc::clone(&shared), queue);
+        Ok((Self { shared, commands, kept }, writer))
     }
 
     /// Makes a token; one that exists with the same size is left alone.
@@ -237,6 +259,20 @@ impl Registry {
         self.shared.founding(path)
     }
 
+    /// Makes sure that a token is in memory if another service made it a moment ago.
+    ///
+    /// When none of the paths is known, a store that others write to as well is asked once.
+    pub async fn look<'a>(&self, paths: impl IntoIterator<Item = &'a TokenPath>) {
+        if matches!(self.kept, Kept::Sqlite(_)) {
+            return;
+        }
+        let mut paths = paths.into_iter().peekable();
+        if paths.peek().is_some() && paths.all(|path| self.shared.held(path).is_none()) {
+            // Without the store, what is in memory is the best answer there is.
+            let _ = self.ask(|reply| Command::Look { reply }).await;
+        }
+    }
+
     /// The token that an operator means: a public id, a path, or a bare token; a revoked one too.
     pub fn find(&self, name: &str) -> Option<Arc<Founding>> {
         if let Ok(id) = name.parse::<PublicId>() {
@@ -264,22 +300,34 @@ impl Registry {
         after: u64,
         limit: usize,
     ) -> Result<Vec<Entry>, VerifyError> {
-        reader::timeline(&self.database, of, after, limit).await
+        match &self.kept {
+            Kept::Sqlite(path) => sqlite::timeline(path, of, after, limit).await,
+            Kept::Cluster(reader) => reader.timeline(of, after, limit).await,
+        }
     }
 
     /// Follows the whole chain of the timeline.
     pub async fn verify(&self) -> Result<Verified, VerifyError> {
-        reader::verify(&self.database).await
+        match &self.kept {
+            Kept::Sqlite(path) => sqlite::verify(path).await,
+            Kept::Cluster(reader) => reader.verify().await,
+        }
     }
 
     /// Writes all of the registry as it is at one moment to a new database in `file`.
     pub async fn copy_to(&self, file: &std::path::Path) -> Result<(), BackupError> {
-        reader::copy(&self.database, file).await
+        match &self.kept {
+            Kept::Sqlite(path) => sqlite::copy(path, file).await,
+            Kept::Cluster(reader) => Err(BackupError::Elsewhere { url: reader.url().to_owned() }),
+        }
     }
 
-    /// Reads the database on disk from end to end and looks for damage.
+    /// Reads everything that is stored and looks for damage.
     pub async fn check(&self) -> Result<(), OpenError> {
-        reader::check(&self.database).await
+        match &self.kept {
+            Kept::Sqlite(path) => sqlite::check(path).await,
+            Kept::Cluster(reader) => reader.check().await,
+        }
     }
 
     /// How long transactions took.
@@ -350,3 +398,5 @@ impl Registry {
 mod tests;
 #[cfg(test)]
 mod tests_operators;
+#[cfg(test)]
+mod tests_shared;

@@ -7,9 +7,6 @@ use super::{Error, Order, Turned};
 use crate::admission::{Founding, Refusal, State, UnixMillis};
 use crate::token::TokenPath;
 
-/// The most tokens that one sweep takes; the next one goes on.
-const SWEPT: usize = 512;
-
 impl Writer {
     /// Does what an operator orders.
     pub(super) fn operate(
@@ -17,11 +14,11 @@ impl Writer {
         group: &mut Group,
         path: &TokenPath,
         order: Order,
-        by: String,
+        by: &str,
         now: UnixMillis,
     ) -> Result<Arc<Founding>, Error> {
         let founding = self.current(group, path).ok_or(Error::Unknown)?;
-        let by = Some(by);
+        let by = Some(by.to_owned());
         match (order, founding.state(now)) {
             (Order::Revoke, State::Revoked) => Ok(founding),
             (Order::Extend(_), State::Revoked) => Err(Refusal::Revoked.into()),
@@ -83,12 +80,13 @@ impl Writer {
 
     /// Writes down that tokens expired, and forgets those that did so long ago.
     pub(super) fn sweep(&mut self, group: &mut Group, now: UnixMillis) {
+        let limit = self.store.sweep_limit();
         let old = self.shared.select(|held| match held.revoked_at {
             Some(revoked_at) => now >= revoked_at.after(EXPIRED_KEPT),
             None => now >= held.expires_at && !held.expiry_recorded,
         });
         let gone = self.shared.select(|held| now >= held.expires_at.after(EXPIRED_KEPT));
-        for founding in old.iter().take(SWEPT).filter(|held| held.revoked_at.is_none()) {
+        for founding in old.iter().take(limit).filter(|held| held.revoked_at.is_none()) {
             // What this very group did to it counts.
             if let Some(founding) = self.current(group, &founding.path)
                 && founding.state(now) == State::Expired
@@ -97,7 +95,7 @@ impl Writer {
             }
         }
         let revoked = old.into_iter().filter(|held| held.revoked_at.is_some());
-        for founding in gone.into_iter().chain(revoked).take(SWEPT) {
+        for founding in gone.into_iter().chain(revoked).take(limit) {
             // A token made again, or given more time, in this very group stays.
             let current = self.current(group, &founding.path);
             if current.is_none_or(|held| {

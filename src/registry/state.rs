@@ -9,7 +9,7 @@ use std::time::Duration;
 use prometheus::{Histogram, HistogramOpts};
 use tokio::sync::{Notify, watch};
 
-use super::database::Loaded;
+use super::timeline::Head;
 use crate::admission::{Founding, State, UnixMillis};
 use crate::token::{PublicId, TokenPath};
 
@@ -29,6 +29,25 @@ pub(super) struct Shared {
     waiters: Vec<Notify>,
     hasher: RandomState,
     milestones: watch::Sender<u64>,
+}
+
+/// Everything a registry holds.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) tokens: HashMap<TokenPath, Arc<Founding>>,
+    pub(super) last_index: u64,
+    pub(super) cluster_id: String,
+    /// The end of the timeline.
+    pub(super) head: Head,
+}
+
+/// What another service wrote.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    pub(super) changed: HashMap<TokenPath, Arc<Founding>>,
+    pub(super) forgotten: Vec<TokenPath>,
+    /// The last index and the end of the timeline from then on.
+    pub(super) head: Option<(u64, Head)>,
 }
 
 /// All tokens, and the ways to find one.

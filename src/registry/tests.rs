@@ -7,10 +7,16 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
 
 use super::*;
 use crate::admission::{Door, Refusal, State};
+use crate::api::{self, client_router};
+use crate::membership::{InitialCluster, PeerUrl};
+use crate::node::{self, Running};
 use crate::token::Token;
+use crate::transport::{Bound, Dialer, Http, serve};
 
 pub(super) const NOW: UnixMillis = UnixMillis(1_000_000);
 const URL: &str = "http://127.0.0.1:8087";
@@ -21,9 +27,96 @@ pub(super) struct Bench {
     tasks: JoinSet<()>,
 }
 
+/// Where a test keeps its registry.
+pub(super) struct Place {
+    dir: TempDir,
+    node: Option<Node>,
+}
+
+/// A node of this process, for its store.
+struct Node {
+    running: Running,
+    channel: Channel,
+    _dir: TempDir,
+    _serving: JoinSet<()>,
+}
+
+impl Node {
+    async fn start() -> Self {
+        let dir = TempDir::new().unwrap();
+        let mut list = InitialCluster::new();
+        list.add("n1", PeerUrl::parse("http://127.0.0.1:1").unwrap());
+        let config = node::Config::for_test(dir.path(), "n1", &list, "test");
+        let running = node::start(config, CancellationToken::new()).unwrap();
+        tokio::time::timeout(Duration::from_secs(20), running.ready()).await.unwrap();
+        let bound = Bound::bind("127.0.0.1:0").await.unwrap();
+        let url = PeerUrl::parse(&format!("http://{}", bound.address())).unwrap();
+        let router = client_router(running.handle().clone(), api::Options::default());
+        let mut serving = JoinSet::new();
+        serving.spawn(serve(bound, router, Http::default(), CancellationToken::new()));
+        let channel = Dialer::default().connect_lazy(&url).unwrap();
+        Self { running, channel, _dir: dir, _serving: serving }
+    }
+}
+
+impl Place {
+    pub(super) fn sqlite() -> Self {
+        Self { dir: TempDir::new().unwrap(), node: None }
+    }
+
+    pub(super) async fn cluster() -> Self {
+        Self { node: Some(Node::start().await), ..Self::sqlite() }
+    }
+
+    /// The registry as it is there.
+    pub(super) async fn open(&self) -> Bench {
+        self.open_as("one").await
+    }
+
+    /// The registry as a service with a data directory of its own sees it.
+    pub(super) async fn open_as(&self, service: &str) -> Bench {
+        let cluster = self.node.as_ref().map(|node| etcd::Config {
+            members: vec![node.channel.clone()],
+            url: "etcd://test".to_owned(),
+            prefix: "quorate".to_owned(),
+            login: None,
+        });
+        Bench::start(Config { cluster, ..config(&self.dir.path().join(service)) }).await
+    }
+
+    pub(super) async fn close(self) {
+        if let Some(node) = self.node {
+            node.running.close().await;
+        }
+    }
+}
+
+/// Runs tests with the registry in SQLite, and again with it in a cluster.
+macro_rules! in_both_stores {
+    ($($case:ident,)*) => {
+        mod in_sqlite {
+            $(#[tokio::test]
+            async fn $case() {
+                super::$case(crate::registry::tests::Place::sqlite()).await;
+            })*
+        }
+        mod in_a_cluster {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                super::$case(crate::registry::tests::Place::cluster().await).await;
+            })*
+        }
+    };
+}
+pub(super) use in_both_stores;
+
 impl Bench {
     pub(super) async fn open(dir: &Path) -> Self {
-        let (registry, writer) = Registry::open(config(dir)).await.unwrap();
+        Self::start(config(dir)).await
+    }
+
+    async fn start(config: Config) -> Self {
+        let (registry, writer) = Registry::open(config).await.unwrap();
         let mut tasks = JoinSet::new();
         tasks.spawn(async { writer.run().await.unwrap() });
         Self { registry, tasks }
@@ -45,6 +138,7 @@ fn config(dir: &Path) -> Config {
     let data_dir = dir.join("data");
     Config {
         data_dir,
+        cluster: None,
         token_ttl: "1h".parse().unwrap(),
         sealed_ttl: "2h".parse().unwrap(),
         max_surplus: 300,
@@ -58,16 +152,14 @@ pub(super) fn new_token(size: &str) -> NewToken {
 
 pub(super) fn application(path: &TokenPath, n: usize) -> Application {
     let value = format!("n{n}=http://127.0.0.1:{}", 3000 + n);
-    let member: crate::membership::InitialCluster = value.parse().unwrap();
+    let member: InitialCluster = value.parse().unwrap();
     let id = member.member_id(&format!("n{n}"), &path.discovery_url(URL)).unwrap();
     let door = Door { public_url: URL.into(), ..Door::default() };
     Application::check(&id.to_string(), &value, path, &door).unwrap()
 }
 
-#[tokio::test]
-async fn founders_are_those_who_came_first_and_indexes_ascend() {
-    let dir = TempDir::new().unwrap();
-    let bench = Bench::open(dir.path()).await;
+async fn founders_are_those_who_came_first_and_indexes_ascend(place: Place) {
+    let bench = place.open().await;
     let path = bench.token("2").await;
     let mut outcomes = Vec::new();
     for n in [1, 1, 2, 3, 3] {
@@ -83,10 +175,8 @@ async fn founders_are_those_who_came_first_and_indexes_ascend() {
     assert!(matches!(refused, Err(Error::Refused(Refusal::FounderReturned { .. }))));
 }
 
-#[tokio::test]
-async fn everything_is_there_again_after_a_restart() {
-    let dir = TempDir::new().unwrap();
-    let bench = Bench::open(dir.path()).await;
+async fn everything_is_there_again_after_a_restart(place: Place) {
+    let bench = place.open().await;
     let label = NewToken { label: Some("prod".parse().unwrap()), ..new_token("2") };
     bench.registry.create(label, NOW).await.unwrap();
     let path = bench.token("2").await;
@@ -97,7 +187,7 @@ async fn everything_is_there_again_after_a_restart() {
     let (index, id) = (bench.registry.index(), bench.registry.cluster_id().to_owned());
     bench.close().await;
 
-    let bench = Bench::open(dir.path()).await;
+    let bench = place.open().await;
     let after = bench.registry.founding(&path).unwrap();
     assert_eq!(format!("{after:?}"), format!("{before:?}"));
     assert_eq!((bench.registry.index(), bench.registry.cluster_id()), (index, id.as_str()));
@@ -109,10 +199,8 @@ async fn everything_is_there_again_after_a_restart() {
     assert_eq!(next.founding.created_index, index + 1);
 }
 
-#[tokio::test]
-async fn two_hundred_at_once_make_one_cluster_that_all_agree_on() {
-    let dir = TempDir::new().unwrap();
-    let bench = Bench::open(dir.path()).await;
+async fn two_hundred_at_once_make_one_cluster_that_all_agree_on(place: Place) {
+    let bench = place.open().await;
     let path = bench.token("3").await;
     let mut racing = JoinSet::new();
     for n in 0..200 {
@@ -133,10 +221,8 @@ async fn two_hundred_at_once_make_one_cluster_that_all_agree_on() {
     assert!(commits < 100, "200 registrations took {commits} transactions, they were not grouped");
 }
 
-#[tokio::test]
-async fn a_waiter_hears_of_the_next_founder() {
-    let dir = TempDir::new().unwrap();
-    let bench = Bench::open(dir.path()).await;
+async fn a_waiter_hears_of_the_next_founder(place: Place) {
+    let bench = place.open().await;
     let path = bench.token("3").await;
     let waiting = {
         let (registry, path) = (bench.registry.clone(), path.clone());
@@ -152,10 +238,8 @@ async fn a_waiter_hears_of_the_next_founder() {
     assert_eq!(bench.registry.wait(&unknown, |_| Some(())).await, None);
 }
 
-#[tokio::test]
-async fn tokens_are_made_once_and_keep_their_size() {
-    let dir = TempDir::new().unwrap();
-    let bench = Bench::open(dir.path()).await;
+async fn tokens_are_made_once_and_keep_their_size(place: Place) {
+    let bench = place.open().await;
     let token = new_token("3");
     assert!(!bench.registry.create(token.clone(), NOW).await.unwrap().existed);
     assert!(bench.registry.create(token.clone(), NOW).await.unwrap().existed);
@@ -168,10 +252,8 @@ async fn tokens_are_made_once_and_keep_their_size() {
     assert_eq!((again.existed, again.founding.size.get()), (false, 5));
 }
 
-#[tokio::test]
-async fn expired_tokens_refuse_and_are_forgotten_in_the_end() {
-    let dir = TempDir::new().unwrap();
-    let bench = Bench::open(dir.path()).await;
+async fn expired_tokens_refuse_and_are_forgotten_in_the_end(place: Place) {
+    let bench = place.open().await;
     let prod = NewToken { label: Some("prod".parse().unwrap()), ..new_token("3") };
     let path = bench.registry.create(prod, NOW).await.unwrap().founding.path.clone();
     let expired = NOW.after(Duration::from_secs(3600));
@@ -187,15 +269,13 @@ async fn expired_tokens_refuse_and_are_forgotten_in_the_end() {
     bench.registry.sweep(expired.after(Duration::from_secs(86_400))).await.unwrap();
     assert!(bench.registry.founding(&path).is_none());
     bench.close().await;
-    let bench = Bench::open(dir.path()).await;
+    let bench = place.open().await;
     assert!(bench.registry.founding(&path).is_none());
     assert_eq!(bench.registry.index(), index, "indexes do not go back with the token");
 }
 
-#[tokio::test]
-async fn full_tokens_and_expected_labels_are_milestones() {
-    let dir = TempDir::new().unwrap();
-    let bench = Bench::open(dir.path()).await;
+async fn full_tokens_and_expected_labels_are_milestones(place: Place) {
+    let bench = place.open().await;
     let mut milestones = bench.registry.milestones();
     let prod = NewToken { label: Some("prod".parse().unwrap()), ..new_token("1") };
     let path = bench.registry.create(prod, NOW).await.unwrap().founding.path.clone();
@@ -279,4 +359,14 @@ async fn writes_work_again_after_trouble() {
     let done = bench.registry.register(path.clone(), application(&path, 1), NOW).await.unwrap();
     assert_eq!((done.outcome, done.registered.index), (Outcome::Founded, 5));
     assert!(bench.registry.is_writable());
+}
+
+in_both_stores! {
+    founders_are_those_who_came_first_and_indexes_ascend,
+    everything_is_there_again_after_a_restart,
+    two_hundred_at_once_make_one_cluster_that_all_agree_on,
+    a_waiter_hears_of_the_next_founder,
+    tokens_are_made_once_and_keep_their_size,
+    expired_tokens_refuse_and_are_forgotten_in_the_end,
+    full_tokens_and_expected_labels_are_milestones,
 }

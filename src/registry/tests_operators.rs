@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::tests::{Bench, NOW, application, connect, new_token};
+use super::tests::{Bench, NOW, Place, application, connect, in_both_stores, new_token};
 use super::*;
 use crate::admission::{Refusal, State};
 use crate::token::Token;
@@ -15,10 +15,8 @@ async fn whats(bench: &Bench, path: &TokenPath) -> Vec<What> {
     entries.iter().map(|entry| entry.what).collect()
 }
 
-#[tokio::test]
-async fn a_revoked_token_is_gone_at_once_and_wakes_those_who_wait() {
-    let dir = TempDir::new().unwrap();
-    let bench = Bench::open(dir.path()).await;
+async fn a_revoked_token_is_gone_at_once_and_wakes_those_who_wait(place: Place) {
+    let bench = place.open().await;
     let prod = || NewToken { label: Some("prod".parse().unwrap()), ..new_token("3") };
     let path = bench.registry.create(prod(), NOW).await.unwrap().founding.path.clone();
     let waiting = {
@@ -50,23 +48,21 @@ async fn a_revoked_token_is_gone_at_once_and_wakes_those_who_wait() {
     assert_eq!(bench.registry.counts(NOW).revoked, 1);
     bench.close().await;
 
-    let bench = Bench::open(dir.path()).await;
+    let bench = place.open().await;
     assert!(bench.registry.founding(&path).is_none(), "and it stays gone");
     assert_eq!(bench.registry.find(path.as_str()).unwrap().state(NOW), State::Revoked);
     bench.registry.sweep(NOW.after(Duration::from_secs(86_400))).await.unwrap();
     assert!(bench.registry.find(path.as_str()).is_none(), "forgotten a day later");
 }
 
-#[tokio::test]
-async fn an_extended_token_lives_longer() {
-    let dir = TempDir::new().unwrap();
-    let bench = Bench::open(dir.path()).await;
+async fn an_extended_token_lives_longer(place: Place) {
+    let bench = place.open().await;
     let path = bench.token("3").await;
     let order = Order::Extend("2h".parse().unwrap());
     let extended = bench.registry.operate(path.clone(), order, "ann", NOW).await.unwrap();
     assert_eq!(extended.expires_at, NOW.after(Duration::from_secs(3 * 3600)));
     bench.close().await;
-    let bench = Bench::open(dir.path()).await;
+    let bench = place.open().await;
     assert_eq!(bench.registry.founding(&path).unwrap().expires_at, extended.expires_at);
     let late = extended.expires_at;
     let refused = bench.registry.operate(path.clone(), order, "ann", late).await.unwrap_err();
@@ -78,10 +74,8 @@ async fn an_extended_token_lives_longer() {
     assert_eq!((entries[1].what, entries[1].by.as_deref()), (What::Extended, Some("ann")));
 }
 
-#[tokio::test]
-async fn operators_find_and_list_tokens() {
-    let dir = TempDir::new().unwrap();
-    let bench = Bench::open(dir.path()).await;
+async fn operators_find_and_list_tokens(place: Place) {
+    let bench = place.open().await;
     let mut paths = Vec::new();
     for size in ["1", "2", "3", "4", "5"] {
         paths.push(bench.token(size).await);
@@ -107,10 +101,8 @@ async fn operators_find_and_list_tokens() {
     assert_eq!(sizes(bench.registry.list(None, 0, 9, NOW)), [1, 2, 3, 4, 5]);
 }
 
-#[tokio::test]
-async fn the_timeline_has_every_decision() {
-    let dir = TempDir::new().unwrap();
-    let bench = Bench::open(dir.path()).await;
+async fn the_timeline_has_every_decision(place: Place) {
+    let bench = place.open().await;
     let path = bench.token("2").await;
     for n in [1, 1, 2, 3] {
         bench.registry.register(path.clone(), application(&path, n), NOW).await.unwrap();
@@ -135,7 +127,7 @@ async fn the_timeline_has_every_decision() {
     let whole = bench.registry.verify().await.unwrap();
     assert_eq!(whole.entries, 70);
     bench.close().await;
-    let bench = Bench::open(dir.path()).await;
+    let bench = place.open().await;
     bench.token("3").await;
     assert_eq!(bench.registry.verify().await.unwrap().entries, 71, "the chain goes on");
 }
@@ -220,4 +212,11 @@ async fn a_copy_is_a_whole_registry_while_writes_go_on() {
     assert!(there.index <= here.unwrap().index);
     assert_eq!(there.index, opened.registry.index(), "a copy is one moment");
     assert!(bench.registry.copy_to(&copy).await.is_err(), "a copy overwrites nothing");
+}
+
+in_both_stores! {
+    a_revoked_token_is_gone_at_once_and_wakes_those_who_wait,
+    an_extended_token_lives_longer,
+    operators_find_and_list_tokens,
+    the_timeline_has_every_decision,
 }

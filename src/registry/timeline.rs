@@ -72,7 +72,7 @@ pub(super) struct Head {
 }
 
 /// An entry as it is stored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Row {
     pub(super) seq: u64,
     pub(super) token: String,
@@ -133,6 +133,15 @@ impl Head {
         self.seq = entry.seq;
         self.hash = link(&self.hash, &body);
         Row { seq: self.seq, token: entry.token, body, hash: to_hex(&self.hash) }
+    }
+
+    /// Complains unless this is where the timeline ends.
+    pub(super) fn ends_at(&self, seq: u64, hash: &str) -> Result<(), Broken> {
+        if (self.seq, self.hash_text().as_str()) == (seq, hash) {
+            return Ok(());
+        }
+        let what = format!("the timeline should end with entry {seq} and another hash");
+        Err(Broken { seq: self.seq, what })
     }
 
     pub(super) fn hash_text(&self) -> String {

@@ -1,25 +1,23 @@
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
-use super::database::{Database, RegistrationRow, TokenRow, Trouble};
-use super::directory::Directory;
-use super::error::{SyncFailed, WriterFailed};
-use super::group::{Group, Reply};
-use super::state::Shared;
+use super::command::{Answer, Command};
+use super::group::Group;
+use super::sqlite::{Directory, RegistrationRow, TokenRow};
+use super::state::{News, Shared};
+use super::store::{Heard, NotWritten, Ready, Store, Written};
 use super::timeline::{Entry, Head, What};
-use super::{Config, Created, Error, NewToken, OpenError, Order, Outcome, Registration, Turned};
+use super::{
+    Config, Created, Error, NewToken, OpenError, Outcome, Registration, Turned, WriterFailed,
+};
 use crate::admission::{
     Application, Decision, Founding, Label, Refusal, Registered, State, UnixMillis, decide,
 };
 use crate::token::TokenPath;
-
-/// The most writes in one transaction.
-const GROUP: usize = 512;
 
 /// How long an expired token is remembered, so that nodes hear "expired" and not "unknown".
 pub(super) const EXPIRED_KEPT: Duration = Duration::from_secs(24 * 3600);
@@ -27,45 +25,15 @@ pub(super) const EXPIRED_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// How many refusals and repeats of one token the timeline takes. Strangers can make any number.
 pub(super) const NOTES: u32 = 64;
 
-/// What may be asked of the writer.
-#[derive(Debug)]
-pub(super) enum Command {
-    Create {
-        token: NewToken,
-        now: UnixMillis,
-        reply: Reply<Created>,
-    },
-    Register {
-        path: TokenPath,
-        application: Application,
-        now: UnixMillis,
-        reply: Reply<Registration>,
-    },
-    /// A refusal that needs no look at the token.
-    Turn {
-        turned: Turned,
-        reply: Reply<()>,
-    },
-    Operate {
-        path: TokenPath,
-        order: Order,
-        by: String,
-        now: UnixMillis,
-        reply: Reply<Arc<Founding>>,
-    },
-    Sweep {
-        now: UnixMillis,
-        reply: Reply<()>,
-    },
-}
+/// How often a group is decided again because another service was faster. Each time another service
+/// got something done.
+const ATTEMPTS: usize = 32;
 
 /// The one task that changes the registry.
 #[derive(Debug)]
 pub struct Writer {
     pub(super) config: Config,
-    /// Absent after a failed commit, until it is open again and memory is rebuilt from it.
-    database: Option<Database>,
-    database_path: PathBuf,
+    pub(super) store: Store,
     pub(super) shared: Arc<Shared>,
     queue: mpsc::Receiver<Command>,
     /// The committed end of the timeline.
@@ -76,95 +44,170 @@ pub struct Writer {
     _directory: Directory,
 }
 
+/// What became of a group, as its commands hear it.
+type Committed = Result<Written, NotWritten>;
+
 impl Writer {
     pub(super) fn new(
         config: Config,
         directory: Directory,
-        database: Database,
+        store: Store,
         head: Head,
         shared: Arc<Shared>,
         queue: mpsc::Receiver<Command>,
     ) -> Self {
-        let database_path = database.path();
-        let mut writer = Self {
-            config,
-            database: Some(database),
-            database_path,
-            shared,
-            queue,
-            head,
-            labels: HashMap::new(),
-            _directory: directory,
-        };
+        let labels = HashMap::new();
+        let mut writer = Self { config, store, shared, queue, head, labels, _directory: directory };
         writer.learn_labels();
         writer
     }
 
-    /// Writes until every clone of the registry is gone, or until the disk cannot be trusted.
+    /// Writes until every clone of the registry is gone, or until the store cannot be trusted.
     pub async fn run(mut self) -> Result<(), WriterFailed> {
-        let mut commands = Vec::with_capacity(GROUP);
-        while self.queue.recv_many(&mut commands, GROUP).await > 0 {
-            self.write(commands.drain(..)).await?;
+        let limit = self.store.group_limit();
+        let mut commands = Vec::with_capacity(limit);
+        loop {
+            let Self { queue, store, .. } = &mut self;
+            tokio::select! {
+                taken = queue.recv_many(&mut commands, limit) => match taken {
+                    0 => break,
+                    _ => self.write(&mut commands).await?,
+                },
+                heard = store.hear() => self.take(heard.map_err(WriterFailed::Damaged)?),
+            }
         }
-        if let Some(database) = self.database
-            && let Err(failure) = database.close().await
-        {
-            warn!(error = %failure, "registry did not close, the next start reads its log");
-        }
+        self.store.close().await;
         Ok(())
     }
 
-    async fn write(&mut self, commands: impl Iterator<Item = Command>) -> Result<(), WriterFailed> {
-        let ready = self.ensure_database().await?;
-        let mut group = Group::new(self.shared.index(), self.head);
-        for command in commands {
-            match command {
-                Command::Create { token, now, reply } => {
-                    let answer = self.create(&mut group, &token, now);
-                    group.created.push((reply, answer));
-                }
-                Command::Register { path, application, now, reply } => {
-                    let answer = self.register(&mut group, &path, application, now);
-                    group.registered.push((reply, answer));
-                }
-                Command::Turn { turned, reply } => {
-                    self.turn(&mut group, &turned);
-                    group.swept.push(reply);
-                }
-                Command::Operate { path, order, by, now, reply } => {
-                    let answer = self.operate(&mut group, &path, order, by, now);
-                    group.operated.push((reply, answer));
-                }
-                Command::Sweep { now, reply } => {
-                    self.sweep(&mut group, now);
-                    group.swept.push(reply);
-                }
+    /// Decides about commands, writes what follows, and answers them all.
+    async fn write(&mut self, commands: &mut Vec<Command>) -> Result<(), WriterFailed> {
+        match self.store.ready().await {
+            Ok(Ready::AsBefore) => {}
+            Ok(Ready::Reloaded(loaded)) => {
+                self.take(Heard::Reloaded(loaded));
+                self.shared.set_writable(true);
+            }
+            Ok(Ready::No) => {
+                fail(commands, &Error::Unavailable);
+                return Ok(());
+            }
+            Err(fatal) => {
+                fail(commands, &Error::Unavailable);
+                return Err(fatal);
             }
         }
-        let committed =
-            if ready { self.commit(&mut group).await } else { Ok(Err(Error::Unavailable)) };
-        let committed = match committed {
-            Ok(committed) => committed,
-            Err(failed) => {
-                group.answer(Some(&Error::Unavailable));
-                return Err(failed);
-            }
-        };
-        if let Err(error) = committed {
-            // What was decided may rest on something else in the group that is not on disk.
-            group.answer(Some(&error));
+        for _ in 0..ATTEMPTS {
+            let mut group = Group::new(self.shared.index(), self.head);
+            let answers: Vec<Answer> =
+                commands.iter().map(|command| self.decide(&mut group, command)).collect();
+            let failure = match self.commit(&group).await {
+                Ok(Written::Done) => {
+                    self.publish(group);
+                    for (command, answer) in commands.drain(..).zip(answers) {
+                        command.answer(answer);
+                    }
+                    return Ok(());
+                }
+                Ok(Written::Overtaken) => {
+                    self.learn_labels();
+                    self.catch_up().await?;
+                    continue;
+                }
+                Err(failure) => failure,
+            };
+            // What was decided may rest on something else in the group that was not written.
             self.learn_labels();
+            match failure {
+                NotWritten::TooLarge if commands.len() > 1 => {
+                    let mut second = commands.split_off(commands.len() / 2);
+                    Box::pin(self.write(commands)).await?;
+                    return Box::pin(self.write(&mut second)).await;
+                }
+                NotWritten::Full { .. } => fail(commands, &Error::Full),
+                NotWritten::TooLarge | NotWritten::Unavailable { .. } => {
+                    fail(commands, &Error::Unavailable);
+                }
+                NotWritten::Fatal(fatal) => {
+                    fail(commands, &Error::Unavailable);
+                    return Err(fatal);
+                }
+            }
             return Ok(());
         }
+        fail(commands, &Error::Unavailable);
+        Ok(())
+    }
+
+    fn decide(&mut self, group: &mut Group, command: &Command) -> Answer {
+        match command {
+            Command::Create { token, now, .. } => Answer::Created(self.create(group, token, *now)),
+            Command::Register { path, application, now, .. } => {
+                Answer::Registered(self.register(group, path, application, *now))
+            }
+            Command::Turn { turned, .. } => {
+                self.turn(group, turned);
+                Answer::Done
+            }
+            Command::Operate { path, order, by, now, .. } => {
+                Answer::Operated(self.operate(group, path, *order, by, *now))
+            }
+            Command::Sweep { now, .. } => {
+                self.sweep(group, *now);
+                Answer::Done
+            }
+            Command::Look { .. } => Answer::Done,
+        }
+    }
+
+    /// Shows what a written group changed.
+    fn publish(&mut self, group: Group) {
         self.head = group.head;
         if !group.forgotten.is_empty() {
             self.shared.forget(&group.forgotten);
         }
         if !group.changed.is_empty() {
-            let changed = std::mem::take(&mut group.changed);
-            self.shared.publish(changed, group.batch.last_index);
+            self.shared.publish(group.changed, group.batch.last_index);
         }
-        group.answer(None);
+    }
+
+    /// Takes in what came from the store.
+    fn take(&mut self, heard: Heard) {
+        match heard {
+            Heard::Reloaded(loaded) => {
+                self.head = loaded.head;
+                self.shared.replace(loaded);
+                self.learn_labels();
+            }
+            Heard::News(News { changed, forgotten, head }) => {
+                let index = match head {
+                    Some((index, head)) => {
+                        self.head = head;
+                        index
+                    }
+                    None => self.shared.index(),
+                };
+                for held in changed.values() {
+                    if let Some(label) = held.label.clone().filter(|_| held.revoked_at.is_none()) {
+                        self.labels.insert(label, held.path.clone());
+                    }
+                }
+                if !forgotten.is_empty() {
+                    self.shared.forget(&forgotten);
+                }
+                self.shared.publish(changed, index);
+            }
+        }
+    }
+
+    /// Takes in what the service that overtook this one wrote.
+    async fn catch_up(&mut self) -> Result<(), WriterFailed> {
+        match self.store.hear_soon().await {
+            Ok(heard) => self.take(heard),
+            // The next write begins with reading again.
+            Err(OpenError::Store { .. }) => {}
+            Err(damage) => return Err(damage.into()),
+        }
         Ok(())
     }
 
@@ -235,15 +278,15 @@ impl Writer {
         &self,
         group: &mut Group,
         path: &TokenPath,
-        application: Application,
+        application: &Application,
         now: UnixMillis,
     ) -> Result<Registration, Error> {
         let found = self.current(group, path).filter(|held| held.revoked_at.is_none());
         let founding = found.ok_or(Error::Unknown)?;
-        let decision = decide(&founding, &application, self.config.max_surplus, now);
+        let decision = decide(&founding, application, self.config.max_surplus, now);
         let outcome = match decision {
             Err(refusal) => {
-                let turned = Turned::new(path, &application, &refusal, now);
+                let turned = Turned::new(path, application, &refusal, now);
                 self.turn(group, &turned);
                 return Err(refusal.into());
             }
@@ -264,7 +307,7 @@ impl Writer {
             Decision::RecordSurplus => Outcome::Surplus,
         };
         let index = group.next_index();
-        let Application { key, value, member, from, .. } = application;
+        let Application { key, value, member, from, .. } = application.clone();
         group.batch.registrations.push(RegistrationRow {
             created_index: index,
             token_index: founding.created_index,
@@ -311,77 +354,43 @@ impl Writer {
         group.changed.get(path).cloned().or_else(|| self.shared.held(path))
     }
 
-    /// Whether the group is on disk; trouble that only a restart can mend is the outer error.
-    async fn commit(&mut self, group: &mut Group) -> Result<Result<(), Error>, WriterFailed> {
+    /// Writes a group, or makes sure that nothing was written that it should have known of.
+    async fn commit(&mut self, group: &Group) -> Committed {
         if group.batch.is_empty() && self.shared.is_writable() {
-            return Ok(Ok(()));
+            return self.store.is_current().await;
         }
-        let Some(database) = &mut self.database else { return Ok(Err(Error::Unavailable)) };
         let began = Instant::now();
-        let failure = match database.commit(&group.batch, group.head).await {
-            Ok(()) => {
+        let committed = self.store.commit(group).await;
+        let now_writable = match &committed {
+            Ok(Written::Done) => {
                 self.shared.committed(began.elapsed());
-                if !self.shared.is_writable() {
-                    info!(registry.path = %self.database_path.display(), "registry writes again");
-                    self.shared.set_writable(true);
-                }
-                return Ok(Ok(()));
+                true
             }
-            Err(failure) => failure,
-        };
-        let path = self.database_path.clone();
-        match Trouble::of(&failure) {
-            Trouble::FailedSync => Err(SyncFailed { path, source: failure }.into()),
-            Trouble::Damaged => {
-                Err(OpenError::Damaged { path, finding: failure.to_string() }.into())
-            }
-            Trouble::Full => {
-                // The transaction is rolled back and the connection is good: what is on disk is
-                // what is in memory.
-                if self.shared.is_writable() {
-                    error!(
-                        registry.path = %path.display(),
-                        error = %failure,
-                        "the disk is full, registrations are answered 507 until there is room"
-                    );
-                    self.shared.set_writable(false);
-                }
-                Ok(Err(Error::Full))
-            }
-            Trouble::Other => {
+            Ok(Written::Overtaken) | Err(NotWritten::TooLarge) => return committed,
+            Err(NotWritten::Fatal(_)) => false,
+            Err(NotWritten::Full { why }) if self.shared.is_writable() => {
                 error!(
-                    registry.path = %path.display(),
-                    error = %failure,
+                    store = %self.store,
+                    error = why,
+                    "there is no room, registrations are answered 507 until there is"
+                );
+                false
+            }
+            Err(NotWritten::Unavailable { why }) if self.shared.is_writable() => {
+                error!(
+                    store = %self.store,
+                    error = why,
                     "registry write failed, registrations are answered 503 until it works again"
                 );
-                self.database = None;
-                self.shared.set_writable(false);
-                Ok(Err(Error::Unavailable))
+                false
             }
+            Err(NotWritten::Full { .. } | NotWritten::Unavailable { .. }) => false,
+        };
+        if now_writable && !self.shared.is_writable() {
+            info!(store = %self.store, "registry writes again");
         }
-    }
-
-    /// Whether the database can be written; opens it again after trouble.
-    async fn ensure_database(&mut self) -> Result<bool, WriterFailed> {
-        if self.database.is_some() {
-            return Ok(true);
-        }
-        match Database::reopen(self.database_path.clone()).await {
-            Ok((database, loaded)) => {
-                info!(registry.path = %self.database_path.display(), "registry is open again");
-                self.database = Some(database);
-                self.head = loaded.head;
-                self.shared.replace(loaded);
-                self.shared.set_writable(true);
-                self.learn_labels();
-                Ok(true)
-            }
-            Err(damage @ OpenError::Damaged { .. }) => Err(damage.into()),
-            Err(failure) => {
-                warn!(error = %failure, "registry does not open again");
-                Ok(false)
-            }
-        }
+        self.shared.set_writable(now_writable);
+        committed
     }
 
     fn learn_labels(&mut self) {
@@ -391,5 +400,11 @@ impl Writer {
             |founding: &Arc<Founding>| Some((founding.label.clone()?, founding.path.clone()));
         // Oldest first: of two tokens with one label, the older has expired.
         self.labels = labelled.iter().filter_map(pair).collect();
+    }
+}
+
+fn fail(commands: &mut Vec<Command>, error: &Error) {
+    for command in commands.drain(..) {
+        command.fail(error.clone());
     }
 }

@@ -68,7 +68,7 @@ impl Dialer {
     }
 
     /// Connects when the first request is made; `None` when the URL is none that HTTP knows.
-    pub(super) fn connect_lazy(&self, url: &PeerUrl) -> Option<Channel> {
+    pub fn connect_lazy(&self, url: &PeerUrl) -> Option<Channel> {
         let endpoint = endpoint(url).ok()?;
         let names = self.resolver.clone();
         if url.is_https() {

@@ -15,6 +15,27 @@ pub struct Flags {
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<String>,
 
+    /// Where the registry is kept: sqlite in the data directory, or an etcd v3 cluster that several
+    /// services share, etcd://HOST:PORT,HOST:PORT[/PREFIX], etcds:// with TLS [default: sqlite]
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
+
+    /// User of the --store cluster, NAME:PASSWORD; safer as QUORATE_STORE_USER or in the file
+    #[arg(long, value_name = "USER")]
+    pub store_user: Option<String>,
+
+    /// Authorities that signed the certificates of an etcds:// store [default: the system's]
+    #[arg(long, value_name = "FILE")]
+    pub store_cacert: Option<String>,
+
+    /// Certificate to show to an etcds:// store
+    #[arg(long, value_name = "FILE")]
+    pub store_cert: Option<String>,
+
+    /// Key of that certificate
+    #[arg(long, value_name = "FILE")]
+    pub store_key: Option<String>,
+
     /// Address to serve HTTP on, repeatable; `off` serves none [default: 127.0.0.1:8087]
     #[arg(long, value_name = "ADDR")]
     pub http_addr: Vec<String>,
@@ -84,6 +105,11 @@ impl Flags {
         let one = |value: &Option<String>| value.iter().cloned().collect();
         match name {
             "data-dir" => one(&self.data_dir),
+            "store" => one(&self.store),
+            "store-user" => one(&self.store_user),
+            "store-cacert" => one(&self.store_cacert),
+            "store-cert" => one(&self.store_cert),
+            "store-key" => one(&self.store_key),
             "http-addr" => self.http_addr.clone(),
             "dns-addr" => self.dns_addr.clone(),
             "public-url" => one(&self.public_url),

@@ -8,6 +8,7 @@
 mod flags;
 mod problems;
 mod sources;
+mod store;
 mod values;
 
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use tracing::level_filters::LevelFilter;
 
 pub use flags::Flags;
 pub use problems::{Problem, Problems};
+pub use store::{StoreAccess, StoreUrl};
 pub use values::PublicUrl;
 
 use crate::admission::Ttl;
@@ -28,6 +30,9 @@ use sources::Sources;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     pub data_dir: PathBuf,
+    /// The cluster that keeps the registry instead of the data directory.
+    pub store: Option<StoreUrl>,
+    pub store_access: StoreAccess,
     /// Empty when HTTP is off.
     pub http_addresses: Vec<SocketAddr>,
     /// Empty when DNS is off.
@@ -59,8 +64,13 @@ pub struct Config {
 }
 
 /// Every setting: the flag without its dashes, the key in the file.
-const SETTINGS: [&str; 16] = [
+const SETTINGS: [&str; 21] = [
     "data-dir",
+    "store",
+    "store-user",
+    "store-cacert",
+    "store-cert",
+    "store-key",
     "http-addr",
     "dns-addr",
     "public-url",
@@ -109,6 +119,13 @@ impl Config {
             http_addresses,
             dns_addresses,
             data_dir: check.path("data-dir", DEFAULT_DATA_DIR),
+            store: check.or("store", None, StoreUrl::parse),
+            store_access: StoreAccess {
+                login: check.optional("store-user", store::login),
+                ca: check.optional("store-cacert", |text| Ok(PathBuf::from(text))),
+                cert: check.optional("store-cert", |text| Ok(PathBuf::from(text))),
+                key: check.optional("store-key", |text| Ok(PathBuf::from(text))),
+            },
             zones_dir: check.path("zones-dir", DEFAULT_ZONES_DIR),
             zones_dir_is_given: sources.all("zones-dir").is_some(),
             hosts: check.paths("hosts"),
@@ -132,6 +149,17 @@ impl Config {
 
     /// What is right alone and wrong together.
     fn check_together(&self, problems: &mut Problems) {
+        let StoreAccess { login, ca, cert, key } = &self.store_access;
+        let secure = self.store.as_ref().is_some_and(StoreUrl::is_secure);
+        if login.is_some() && self.store.is_none() {
+            problems.add("--store-user logs in to a cluster, but --store names none");
+        }
+        if (ca.is_some() || cert.is_some() || key.is_some()) && !secure {
+            problems.add("--store-cacert, --store-cert and --store-key need --store etcds://...");
+        }
+        if cert.is_some() != key.is_some() {
+            problems.add("--store-cert and --store-key belong together, and one is missing");
+        }
         if self.http_addresses.is_empty() && self.dns_addresses.is_empty() {
             problems.add("--http-addr and --dns-addr are both `off`: nothing is left to serve");
         }

@@ -17,6 +17,12 @@ use crate::token::TokenPath;
 pub(super) struct Kv(pub(super) Service);
 
 impl Kv {
+    /// Makes sure that a token which another service made a moment ago is known.
+    async fn look(&self, key: &bytes::Bytes) {
+        let scope = Scope::of(key, &bytes::Bytes::new());
+        self.0.registry().look(scope.iter().filter_map(Scope::token)).await;
+    }
+
     fn read(&self, request: &pb::RangeRequest) -> Result<pb::RangeResponse, Status> {
         let scope = Scope::of(&request.key, &request.range_end)?;
         let snapshot = self.0.snapshot(scope.token());
@@ -106,6 +112,7 @@ impl pb::kv_server::Kv for Kv {
         request: Request<pb::RangeRequest>,
     ) -> Result<Response<pb::RangeResponse>, Status> {
         let began = Instant::now();
+        self.look(&request.get_ref().key).await;
         let answer = self.read(request.get_ref());
         self.0.metrics().answered("v3_range", began.elapsed());
         answer.map(Response::new)
@@ -116,6 +123,7 @@ impl pb::kv_server::Kv for Kv {
         request: Request<pb::PutRequest>,
     ) -> Result<Response<pb::PutResponse>, Status> {
         let began = Instant::now();
+        self.look(&request.get_ref().key).await;
         let answer = self.write(request.get_ref(), client(request.extensions())).await;
         self.0.metrics().answered("v3_put", began.elapsed());
         answer.map(Response::new)

@@ -9,11 +9,12 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 use tracing::warn;
 
-use super::OpenError;
-use super::clock::{self, Tie};
-use super::timeline::{Head, Row as Link};
 use crate::admission::{ClusterSize, Founding, Registered, UnixMillis};
 use crate::membership::MemberId;
+use crate::registry::OpenError;
+use crate::registry::clock::{self, Tie};
+use crate::registry::state::Loaded;
+use crate::registry::timeline::{Head, Row as Link};
 use crate::token::TokenPath;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -26,68 +27,58 @@ const APART: Duration = Duration::from_secs(60);
 
 /// The one connection that writes.
 #[derive(Debug)]
-pub(super) struct Database {
+pub(in crate::registry) struct Database {
     path: PathBuf,
     connection: SqliteConnection,
 }
 
-/// Everything a registry holds.
-#[derive(Debug)]
-pub(super) struct Loaded {
-    pub(super) tokens: HashMap<TokenPath, Arc<Founding>>,
-    pub(super) last_index: u64,
-    pub(super) cluster_id: String,
-    /// The end of the timeline.
-    pub(super) head: Head,
-}
-
 /// What one transaction changes.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
+pub(in crate::registry) struct Batch {
     /// Created indexes of tokens to delete; before anything is inserted.
-    pub(super) removed: Vec<u64>,
-    pub(super) tokens: Vec<TokenRow>,
-    pub(super) registrations: Vec<RegistrationRow>,
+    pub(in crate::registry) removed: Vec<u64>,
+    pub(in crate::registry) tokens: Vec<TokenRow>,
+    pub(in crate::registry) registrations: Vec<RegistrationRow>,
     /// By the created index of the token, so that the last change of a group wins.
-    pub(super) updated: BTreeMap<u64, UpdateRow>,
-    pub(super) timeline: Vec<Link>,
-    pub(super) last_index: u64,
+    pub(in crate::registry) updated: BTreeMap<u64, UpdateRow>,
+    pub(in crate::registry) timeline: Vec<Link>,
+    pub(in crate::registry) last_index: u64,
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct TokenRow {
-    pub(super) path: String,
-    pub(super) size: u32,
-    pub(super) label: Option<String>,
-    pub(super) created_index: u64,
-    pub(super) created_at: u64,
-    pub(super) expires_at: u64,
+pub(in crate::registry) struct TokenRow {
+    pub(in crate::registry) path: String,
+    pub(in crate::registry) size: u32,
+    pub(in crate::registry) label: Option<String>,
+    pub(in crate::registry) created_index: u64,
+    pub(in crate::registry) created_at: u64,
+    pub(in crate::registry) expires_at: u64,
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct RegistrationRow {
-    pub(super) created_index: u64,
-    pub(super) token_index: u64,
-    pub(super) member: String,
-    pub(super) value: String,
-    pub(super) founder: u8,
-    pub(super) registered_at: u64,
-    pub(super) origin: Option<String>,
+pub(in crate::registry) struct RegistrationRow {
+    pub(in crate::registry) created_index: u64,
+    pub(in crate::registry) token_index: u64,
+    pub(in crate::registry) member: String,
+    pub(in crate::registry) value: String,
+    pub(in crate::registry) founder: u8,
+    pub(in crate::registry) registered_at: u64,
+    pub(in crate::registry) origin: Option<String>,
 }
 
 /// All of a token that may change.
 #[derive(Debug, Serialize)]
-pub(super) struct UpdateRow {
-    pub(super) token_index: u64,
-    pub(super) expires_at: u64,
-    pub(super) revoked_at: Option<u64>,
-    pub(super) noted: u32,
-    pub(super) expiry_recorded: u8,
+pub(in crate::registry) struct UpdateRow {
+    pub(in crate::registry) token_index: u64,
+    pub(in crate::registry) expires_at: u64,
+    pub(in crate::registry) revoked_at: Option<u64>,
+    pub(in crate::registry) noted: u32,
+    pub(in crate::registry) expiry_recorded: u8,
 }
 
 /// What a failed write means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(in crate::registry) enum Trouble {
     /// Nobody knows what is on disk; only a restart helps.
     FailedSync,
     /// What is on disk is not what was written.
@@ -98,7 +89,7 @@ pub(super) enum Trouble {
 }
 
 impl Batch {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::registry) fn is_empty(&self) -> bool {
         self.removed.is_empty()
             && self.tokens.is_empty()
             && self.registrations.is_empty()
@@ -109,7 +100,7 @@ impl Batch {
 
 impl Database {
     /// Opens or creates the database, brings its schema up to date and looks for damage.
-    pub(super) async fn open(path: PathBuf) -> Result<(Self, Loaded), OpenError> {
+    pub(in crate::registry) async fn open(path: PathBuf) -> Result<(Self, Loaded), OpenError> {
         let failed = |op| {
             let path = path.clone();
             move |source| Self::failure(path, op, source)
@@ -181,7 +172,7 @@ impl Database {
     }
 
     /// Opens the database again after trouble.
-    pub(super) async fn reopen(path: PathBuf) -> Result<(Self, Loaded), OpenError> {
+    pub(in crate::registry) async fn reopen(path: PathBuf) -> Result<(Self, Loaded), OpenError> {
         let connection = Self::connect(&path, false)
             .await
             .map_err(|source| Self::failure(path.clone(), "open it again", source))?;
@@ -204,12 +195,8 @@ impl Database {
     }
 
     /// Closes the database, which moves the log into the main file.
-    pub(super) async fn close(self) -> Result<(), sqlx::Error> {
+    pub(in crate::registry) async fn close(self) -> Result<(), sqlx::Error> {
         self.connection.close().await
-    }
-
-    pub(super) fn path(&self) -> PathBuf {
-        self.path.clone()
     }
 
     /// Reads everything.
@@ -268,7 +255,11 @@ impl Database {
     ///
     /// The rows travel as one JSON text per table: a group of any size is one statement, prepared
     /// once.
-    pub(super) async fn commit(&mut self, batch: &Batch, head: Head) -> Result<(), sqlx::Error> {
+    pub(in crate::registry) async fn commit(
+        &mut self,
+        batch: &Batch,
+        head: Head,
+    ) -> Result<(), sqlx::Error> {
         let mut transaction = self.connection.begin_with("begin immediate").await?;
         if !batch.removed.is_empty() {
             sqlx::query(
@@ -336,7 +327,11 @@ impl Database {
     }
 
     /// Tells damage from other trouble.
-    pub(super) fn failure(path: PathBuf, op: &'static str, source: sqlx::Error) -> OpenError {
+    pub(in crate::registry) fn failure(
+        path: PathBuf,
+        op: &'static str,
+        source: sqlx::Error,
+    ) -> OpenError {
         match Trouble::of(&source) {
             Trouble::Damaged => OpenError::Damaged { path, finding: source.to_string() },
             _ => OpenError::Database { path, op, source },
@@ -345,7 +340,7 @@ impl Database {
 }
 
 impl Trouble {
-    pub(super) fn of(failure: &sqlx::Error) -> Self {
+    pub(in crate::registry) fn of(failure: &sqlx::Error) -> Self {
         const SQLITE_IOERR: i32 = 10;
         const SQLITE_CORRUPT: i32 = 11;
         const SQLITE_FULL: i32 = 13;

@@ -1,33 +1,17 @@
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{ConnectOptions, Connection, Row as _, SqliteConnection};
 
-use super::OpenError;
 use super::database::Database;
-use super::timeline::{Broken, Entry, Head, Row, Verified};
+use crate::registry::timeline::{Broken, Entry, Head, Row, Verified};
+use crate::registry::{BackupError, OpenError, VerifyError};
 use crate::token::PublicId;
 
 /// How long a reader waits for a lock; readers and the writer hardly ever meet.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Why a timeline cannot be read or is not whole.
-#[derive(Debug, thiserror::Error)]
-pub enum VerifyError {
-    #[error(transparent)]
-    Broken(#[from] Broken),
-    #[error("registry `{}`: read the timeline", path.display())]
-    Read { path: PathBuf, source: sqlx::Error },
-}
-
-/// Why there is no copy.
-#[derive(Debug, thiserror::Error)]
-pub enum BackupError {
-    #[error("`{}` cannot be written", path.display())]
-    Write { path: PathBuf, source: sqlx::Error },
-}
 
 /// A connection beside the writer's, which sees committed states only.
 async fn connect(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
@@ -40,7 +24,7 @@ async fn connect(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
         .await
 }
 
-pub(super) async fn timeline(
+pub(in crate::registry) async fn timeline(
     path: &Path,
     of: Option<&PublicId>,
     after: u64,
@@ -72,7 +56,7 @@ pub(super) async fn timeline(
     Ok(entries?)
 }
 
-pub(super) async fn verify(path: &Path) -> Result<Verified, VerifyError> {
+pub(in crate::registry) async fn verify(path: &Path) -> Result<Verified, VerifyError> {
     let failed = |source| VerifyError::Read { path: path.to_owned(), source };
     let mut connection = connect(path).await.map_err(failed)?;
     // One transaction, so that the end that is stored is the end that is read.
@@ -94,14 +78,11 @@ pub(super) async fn verify(path: &Path) -> Result<Verified, VerifyError> {
         })?;
     }
     drop(rows);
-    if (head.seq, head.hash_text()) != (seq.cast_unsigned(), hash) {
-        let what = format!("the timeline should end with entry {seq} and another hash");
-        return Err(Broken { seq: head.seq, what }.into());
-    }
+    head.ends_at(seq.cast_unsigned(), &hash)?;
     Ok(Verified { entries: head.seq, head: head.hash_text() })
 }
 
-pub(super) async fn copy(path: &Path, file: &Path) -> Result<(), BackupError> {
+pub(in crate::registry) async fn copy(path: &Path, file: &Path) -> Result<(), BackupError> {
     let failed = |source| BackupError::Write { path: file.to_owned(), source };
     let mut connection = connect(path).await.map_err(failed)?;
     // One consistent state, without the log and without free pages, while writes go on.
@@ -115,7 +96,7 @@ pub(super) async fn copy(path: &Path, file: &Path) -> Result<(), BackupError> {
     Ok(())
 }
 
-pub(super) async fn check(path: &Path) -> Result<(), OpenError> {
+pub(in crate::registry) async fn check(path: &Path) -> Result<(), OpenError> {
     let failed = |source| Database::failure(path.to_owned(), "check it", source);
     let mut connection = connect(path).await.map_err(failed)?;
     let finding: String = sqlx::query_scalar("pragma quick_check(1)")

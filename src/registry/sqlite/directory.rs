@@ -3,11 +3,11 @@ use std::io::{Read, Seek, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::OpenError;
+use crate::registry::OpenError;
 
 /// The data directory, ours until this is dropped.
 #[derive(Debug)]
-pub(super) struct Directory {
+pub(in crate::registry) struct Directory {
     path: PathBuf,
     /// Holds the lock; the kernel lets go of it when the process ends, however it ends.
     _lock: File,
@@ -15,7 +15,7 @@ pub(super) struct Directory {
 
 impl Directory {
     /// Creates the directory if it is missing, readable by its owner only, and locks it.
-    pub(super) fn claim(path: &Path) -> Result<Self, OpenError> {
+    pub(in crate::registry) fn claim(path: &Path) -> Result<Self, OpenError> {
         let failed = |op| move |source| OpenError::DataDir { dir: path.to_owned(), op, source };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("create it"))?;
         let lock_path = path.join("lock");
@@ -53,7 +53,7 @@ impl Directory {
     }
 
     /// Where the database is.
-    pub(super) fn database(&self) -> PathBuf {
+    pub(in crate::registry) fn database(&self) -> PathBuf {
         self.path.join("registry.db")
     }
 }

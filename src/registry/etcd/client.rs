@@ -1,0 +1,251 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tonic::metadata::AsciiMetadataValue;
+use tonic::transport::Channel;
+use tonic::{Code, Request, Status};
+
+use crate::proto::etcdserverpb as pb;
+use crate::proto::etcdserverpb::auth_client::AuthClient;
+use crate::proto::etcdserverpb::kv_client::KvClient;
+use crate::proto::etcdserverpb::watch_client::WatchClient;
+use crate::proto::etcdserverpb::watch_request::RequestUnion;
+
+/// How long one member may take to answer. A waiting node gives up after five seconds, in which two
+/// members can be tried.
+const ATTEMPT: Duration = Duration::from_millis(1500);
+/// The most keys in one answer.
+const PAGE: i64 = 500;
+/// The largest answer that is read; documents of one page.
+const MAX_ANSWER_BYTES: usize = 256 << 20;
+
+/// An etcd v3 cluster, asked at whichever member answers.
+#[derive(Debug, Clone)]
+pub(in crate::registry) struct Client {
+    members: Arc<[Channel]>,
+    /// The one that answered last.
+    current: Arc<AtomicUsize>,
+    login: Option<Arc<Login>>,
+}
+
+/// Who we are to a cluster that asks for it.
+#[derive(Debug)]
+struct Login {
+    user: String,
+    password: String,
+    token: std::sync::Mutex<Option<AsciiMetadataValue>>,
+}
+
+impl Client {
+    pub(super) fn new(members: Vec<Channel>, login: Option<(String, String)>) -> Self {
+        let login = login.map(|(user, password)| Login {
+            user,
+            password,
+            token: std::sync::Mutex::default(),
+        });
+        Self {
+            members: members.into(),
+            current: Arc::new(AtomicUsize::new(0)),
+            login: login.map(Arc::new),
+        }
+    }
+
+    /// Everything below `prefix` at one revision, which comes first; read from the leader.
+    pub(super) async fn list(
+        &self,
+        prefix: &str,
+        min_create_revision: i64,
+    ) -> Result<(i64, Vec<crate::proto::mvccpb::KeyValue>), Status> {
+        let mut found = Vec::new();
+        let (mut key, mut revision) = (prefix.as_bytes().to_vec(), 0);
+        let end = after(prefix.as_bytes());
+        loop {
+            let question = pb::RangeRequest {
+                key: key.clone().into(),
+                range_end: end.clone().into(),
+                limit: PAGE,
+                revision,
+                min_create_revision,
+                ..pb::RangeRequest::default()
+            };
+            let answer = self.range(question).await?;
+            // All pages show what the first one shows.
+            revision = match revision {
+                0 => answer.header.map_or(0, |header| header.revision),
+                set => set,
+            };
+            let Some(last) = answer.kvs.last() else { return Ok((revision, found)) };
+            key = [&last.key[..], &[0]].concat();
+            found.extend(answer.kvs);
+            if !answer.more {
+                return Ok((revision, found));
+            }
+        }
+    }
+
+    pub(super) async fn range(
+        &self,
+        question: pb::RangeRequest,
+    ) -> Result<pb::RangeResponse, Status> {
+        self.ask(|channel, request| async move { kv(channel).range(request).await }, question).await
+    }
+
+    pub(super) async fn txn(&self, question: pb::TxnRequest) -> Result<pb::TxnResponse, Status> {
+        self.ask(|channel, request| async move { kv(channel).txn(request).await }, question).await
+    }
+
+    /// Opens a watch of everything below `prefix`, beginning at `revision`.
+    pub(super) async fn watch(
+        &self,
+        prefix: &str,
+        revision: i64,
+    ) -> Result<tonic::Streaming<pb::WatchResponse>, Status> {
+        let create = pb::WatchCreateRequest {
+            key: prefix.to_owned().into(),
+            range_end: after(prefix.as_bytes()).into(),
+            start_revision: revision,
+            ..pb::WatchCreateRequest::default()
+        };
+        let create = pb::WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
+        let open = |channel, mut request: Request<pb::WatchRequest>| async move {
+            // A member without a leader would be silent for as long as it is cut off.
+            request.metadata_mut().insert("hasleader", AsciiMetadataValue::from_static("true"));
+            let (metadata, _, create) = request.into_parts();
+            // The stream of requests stays open as long as the watch is wanted.
+            let requests = futures_util::stream::StreamExt::chain(
+                futures_util::stream::iter([create]),
+                futures_util::stream::pending(),
+            );
+            let mut request = Request::new(requests);
+            *request.metadata_mut() = metadata;
+            WatchClient::new(channel)
+                .max_decoding_message_size(MAX_ANSWER_BYTES)
+                .watch(request)
+                .await
+        };
+        self.ask(open, create).await
+    }
+
+    /// Asks the member that answered last, then the others, each once.
+    ///
+    /// A write that one member did not answer may have happened all the same. Ours are safe to
+    /// repeat: they compare the revision they rest on.
+    async fn ask<Q, A, F>(
+        &self,
+        call: impl Fn(Channel, Request<Q>) -> F,
+        question: Q,
+    ) -> Result<A, Status>
+    where
+        Q: Clone,
+        F: Future<Output = Result<tonic::Response<A>, Status>>,
+    {
+        let first = self.current.load(Ordering::Relaxed);
+        let mut failure = Status::unavailable("no store endpoint is configured");
+        let mut renewed = false;
+        let mut attempt = 0;
+        while attempt < self.members.len() {
+            let at = (first + attempt) % self.members.len();
+            let channel = self.members[at].clone();
+            let request = self.signed(&channel, question.clone()).await;
+            let answer = match request {
+                Ok(request) => tokio::time::timeout(ATTEMPT, call(channel, request)).await,
+                Err(status) => Ok(Err(status)),
+            };
+            failure = match answer {
+                Ok(Ok(answer)) => {
+                    self.current.store(at, Ordering::Relaxed);
+                    return Ok(answer.into_inner());
+                }
+                Ok(Err(status)) if status.code() == Code::Unauthenticated && !renewed => {
+                    // The token's time is over, or the member that gave it has restarted.
+                    self.forget_token();
+                    renewed = true;
+                    continue;
+                }
+                Ok(Err(status)) if !is_trouble_of_one_member(&status) => return Err(status),
+                Ok(Err(status)) => status,
+                Err(_elapsed) => Status::deadline_exceeded("the store did not answer in time"),
+            };
+            attempt += 1;
+        }
+        Err(failure)
+    }
+
+    /// A request that says who we are.
+    async fn signed<Q>(&self, channel: &Channel, question: Q) -> Result<Request<Q>, Status> {
+        let mut request = Request::new(question);
+        let Some(login) = &self.login else { return Ok(request) };
+        let token = match login.held() {
+            Some(token) => token,
+            None => login.log_in(channel.clone()).await?,
+        };
+        request.metadata_mut().insert("token", token);
+        Ok(request)
+    }
+
+    /// Begins with the next member, as this one lost its leader or went away.
+    pub(super) fn avoid_current(&self) {
+        let _ = self.current.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| {
+            Some((at + 1) % self.members.len().max(1))
+        });
+    }
+
+    fn forget_token(&self) {
+        if let Some(login) = &self.login {
+            login.hold(None);
+        }
+    }
+}
+
+impl Login {
+    fn held(&self) -> Option<AsciiMetadataValue> {
+        self.token.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    fn hold(&self, token: Option<AsciiMetadataValue>) {
+        *self.token.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = token;
+    }
+
+    async fn log_in(&self, channel: Channel) -> Result<AsciiMetadataValue, Status> {
+        let question =
+            pb::AuthenticateRequest { name: self.user.clone(), password: self.password.clone() };
+        let asking = tokio::time::timeout(ATTEMPT, async move {
+            AuthClient::new(channel).authenticate(question).await
+        });
+        let answer = asking
+            .await
+            .map_err(|_elapsed| Status::unavailable("the store did not log us in in time"))??;
+        let token: AsciiMetadataValue =
+            answer.into_inner().token.parse().map_err(|_odd| {
+                Status::internal("the store gave a token that is no header value")
+            })?;
+        self.hold(Some(token.clone()));
+        Ok(token)
+    }
+}
+
+fn kv(channel: Channel) -> KvClient<Channel> {
+    KvClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES)
+}
+
+/// Whether another member may do better.
+fn is_trouble_of_one_member(status: &Status) -> bool {
+    matches!(
+        status.code(),
+        Code::Unavailable
+            | Code::DeadlineExceeded
+            | Code::Cancelled
+            | Code::Unknown
+            | Code::Internal
+    )
+}
+
+/// The first key after all that begin with `prefix`, which ends in a character below 0xff.
+fn after(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    if let Some(last) = end.last_mut() {
+        *last += 1;
+    }
+    end
+}
