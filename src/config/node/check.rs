@@ -156,7 +156,7 @@ pub(super) fn bootstrap(values: &Values, problems: &mut Vec<Problem>) -> Request
         Way::Static(static_list(values, &name, &peer_urls, problems))
     };
     let cluster_token = values.text("initial-cluster-token");
-    Request { name, peer_urls, way, cluster_token, existing }
+    Request { name, peer_urls, way, cluster_token, existing, tls: None }
 }
 
 fn static_list(

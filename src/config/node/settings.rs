@@ -21,7 +21,8 @@ const DEFAULT_SNAPSHOT_COUNT: u64 = 10_000;
 /// A checked configuration.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// For the running node; `founding` is left to the bootstrap.
+    /// For the running node; `founding` is left to the bootstrap, and `tls`, here and in `bootstrap`,
+    /// to whoever loads the certificates.
     pub node: node::Config,
     pub bootstrap: Request,
     /// The bootstrap settings that were given, for the line that says they are ignored.
@@ -110,6 +111,7 @@ fn node_config(values: &Values) -> node::Config {
         founding: None,
         // A wrong one has been reported by the checks.
         resolver: check::resolver(values).ok().flatten(),
+        tls: None,
         heartbeat: Duration::from_millis(values.uint("heartbeat-interval")),
         election: Duration::from_millis(values.uint("election-timeout")),
         pre_vote: values.bool("pre-vote"),

@@ -1,5 +1,5 @@
 use super::{Flag, flag};
-use crate::config::node::flag::Kind::{Bool, Duration, Text, Urls, Word};
+use crate::config::node::flag::Kind::{Bool, ClientUrls, Duration, Text, Urls, Word};
 use crate::config::node::flag::Treatment::{Honoured, Silent, Warn};
 
 #[rustfmt::skip] // a table reads by its lines
@@ -8,7 +8,7 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("initial-cluster", Text, "", Honoured, "The founders as name=url,...; 'default=http://localhost:2380' when nothing is set."),
     flag("initial-cluster-state", Word(&["new", "existing"]), "new", Honoured, "'new' to found a cluster, 'existing' to join a running one."),
     flag("initial-cluster-token", Text, "etcd-cluster", Honoured, "Goes into the ids, so that clusters with equal URLs stay apart."),
-    flag("advertise-client-urls", Urls, "http://localhost:2379", Honoured, "Comma-separated URLs under which clients reach this member."),
+    flag("advertise-client-urls", ClientUrls, "http://localhost:2379", Honoured, "Comma-separated URLs under which clients reach this member."),
     flag("strict-reconfig-check", Bool, "true", Honoured, "Refuse membership changes that would lose the quorum."),
     flag("pre-vote", Bool, "true", Honoured, "Ask before an election, so that a returning member does not disturb."),
     flag("auto-compaction-retention", Text, "0", Warn("history is not compacted by itself in this release; use `etcdctl compact`"), "Versions or hours of history to keep; 0 keeps all."),

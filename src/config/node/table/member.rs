@@ -1,5 +1,5 @@
 use super::{Flag, flag};
-use crate::config::node::flag::Kind::{Bool, Duration, Int, Text, Uint, Urls, Word};
+use crate::config::node::flag::Kind::{Bool, ClientUrls, Duration, Int, Text, Uint, Urls, Word};
 use crate::config::node::flag::Treatment::{Honoured, Silent, Warn};
 
 #[rustfmt::skip] // a table reads by its lines
@@ -13,8 +13,8 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("election-timeout", Uint, "1000", Honoured, "Milliseconds without a leader before an election; at least 5 heartbeats."),
     flag("initial-election-tick-advance", Bool, "true", Honoured, "Elect sooner right after the start."),
     flag("listen-peer-urls", Urls, "http://localhost:2380", Honoured, "Comma-separated URLs to listen on for members."),
-    flag("listen-client-urls", Urls, "http://localhost:2379", Honoured, "Comma-separated URLs to listen on for clients."),
-    flag("listen-client-http-urls", Urls, "", Honoured, "Comma-separated URLs to listen on for clients that speak HTTP only."),
+    flag("listen-client-urls", ClientUrls, "http://localhost:2379", Honoured, "Comma-separated URLs to listen on for clients."),
+    flag("listen-client-http-urls", ClientUrls, "", Honoured, "Comma-separated URLs to listen on for clients that speak HTTP only."),
     flag("max-snapshots", Uint, "5", Silent, "Snapshot files to keep; this node keeps what it needs."),
     flag("max-wals", Uint, "5", Silent, "Log files to keep; this node keeps what it needs."),
     flag("quota-backend-bytes", Int, "0", Honoured, "Size the store may reach; 0 means 2 GiB, less than 0 no limit."),
