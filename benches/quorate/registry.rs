@@ -31,6 +31,7 @@ impl Service {
         let url = format!("http://127.0.0.1:{}", free_port());
         let flags = vec![
             "serve".to_owned(),
+            "--new-rate=off".to_owned(),
             format!("--data-dir={}", dir.path().join("data").display()),
             format!("--zones-dir={}", dir.path().display()),
             format!("--http-addr={}", url.trim_start_matches("http://")),

@@ -22,6 +22,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod application;
+pub mod codes;
 mod decide;
 mod founding;
 mod protocol;

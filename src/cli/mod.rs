@@ -1,17 +1,24 @@
 //! The command tree of `quorate`: flags in, exit code out.
 //!
-//! Exit codes: 0 stopped cleanly, 1 failed while running, 2 wrong flags or configuration. Whatever
+//! Exit codes: 0 stopped cleanly, 1 failed while running, 2 wrong flags or configuration; `token` has
+//! more, which its help tells. Whatever
 //! goes wrong ends in one line `quorate: <what>` on standard error, several lines only when several
 //! configuration problems are reported at once.
 
+mod backup;
 mod certs;
+mod config_check;
+mod doctor;
+mod explain;
 pub mod lab;
 mod new;
 pub mod node;
+mod operator;
 mod output;
 mod predict;
 mod publish;
 mod serve;
+mod token;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -40,6 +47,18 @@ enum Command {
     Certs(certs::Certs),
     /// Compute member and cluster ids before anything starts
     Predict(predict::Predict),
+    /// See, await, extend and revoke discovery tokens
+    Token(token::Tokens),
+    /// Copy the registry of a running service into a file
+    Backup(backup::Backup),
+    /// Make a data directory of a backup
+    Restore(backup::Restore),
+    /// Say what a code means, or what went wrong in the log of a node
+    Explain(explain::Explain),
+    /// Replay a bootstrap and say which step fails
+    Doctor(doctor::Doctor),
+    /// Check a configuration
+    Config(config_check::ConfigCommand),
     /// Try a whole cluster on this machine
     #[command(subcommand)]
     Lab(lab::Command),
@@ -60,6 +79,8 @@ pub(crate) enum Failure {
     Configuration(BoxError),
     /// It went wrong while running; exit code 1.
     Running(BoxError),
+    /// Something that scripts want to tell apart, by an exit code of its own.
+    Code(u8, BoxError),
 }
 
 /// Runs `quorate` with these arguments, the program's name first.
@@ -77,6 +98,12 @@ pub fn quorate(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::New(new) => run(async move { new.run().await }),
         Command::Certs(certs) => certs.run(),
         Command::Predict(predict) => predict.run(),
+        Command::Token(tokens) => run(async move { tokens.run().await }),
+        Command::Backup(backup) => run(async move { backup.run().await }),
+        Command::Restore(restore) => run(async move { restore.run().await }),
+        Command::Explain(explain) => explain.run(),
+        Command::Doctor(doctor) => run(async move { doctor.run().await }),
+        Command::Config(config) => config.run(),
         Command::Lab(command) => run(async { command.run().await.map_err(lab_failure) }),
         Command::Node { flags } => return node::main(flags.into_iter()),
     };
@@ -109,6 +136,7 @@ pub(crate) fn report(program: &str, outcome: Result<(), Failure>) -> ExitCode {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Failure::Configuration(error)) => (error, 2),
         Err(Failure::Running(error)) => (error, 1),
+        Err(Failure::Code(code, error)) => (error, code),
     };
     let mut line = format!("{program}: {error}");
     let mut source = error.source();

@@ -10,3 +10,9 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
         _ => Ok(()),
     }
 }
+
+/// Shows on standard error how far a command is.
+pub(super) fn progress(line: &str) {
+    // Nobody depends on it.
+    let _ = std::io::stderr().lock().write_all(line.as_bytes());
+}

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::rr::Name;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::publish::Publisher;
 use super::{Failure, running};
-use crate::admission::Limits;
 use crate::config::serve::{Config, Flags, PublicUrl, StoreAccess};
+use crate::discovery_server::{Secrets, SecretsError};
 use crate::dns_server::{
     self, Bound, Catalog, Counters, Dnsmasq, DnsmasqError, DomainError, FileError, LocalSources,
     LoopError, Upstreams,
@@ -26,6 +27,12 @@ use crate::{discovery_server, shutdown, telemetry};
 
 /// How often expired tokens are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How often the whole database is read and checked.
+const CHECK_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// Where the keys of operators are unless somebody says otherwise.
+pub(super) const ADMIN_KEY_FILE: &str = "admin.key";
 
 /// What stops the service, or keeps it from starting.
 #[derive(Debug, thiserror::Error)]
@@ -73,11 +80,12 @@ async fn serve(config: Config) -> Result<(), Failure> {
         cluster: cluster(&config).map_err(|error| Failure::Configuration(error.into()))?,
         token_ttl: config.token_ttl,
         sealed_ttl: config.sealed_ttl,
-        max_surplus: Limits::default().surplus,
+        max_surplus: config.limits.surplus,
     };
     let (registry, writer) = Registry::open(registry_config).await.map_err(running)?;
     let tls = secured(&config)?;
     let listeners = bind(&config.http_addresses, tls.as_ref()).await?;
+    let (admin_keys, new_keys) = keys(&config)?;
     let sockets: Result<Vec<Bound>, _> =
         config.dns_addresses.iter().map(|address| Bound::bind(*address)).collect();
     let sockets = sockets.map_err(running)?;
@@ -88,11 +96,15 @@ async fn serve(config: Config) -> Result<(), Failure> {
         "quorate starts"
     );
     let stop = CancellationToken::new();
+    let checking = check(registry.clone(), stop.clone());
+    let reloading = reload(admin_keys.clone(), new_keys.clone(), stop.clone());
     let metrics = prometheus::Registry::new();
     let mut tasks: JoinSet<Task> = JoinSet::new();
     let signals = shutdown::on_signal(stop.clone());
     tasks.spawn(async { ("signal handling", signals.await.map_err(running)) });
     tasks.spawn(async { ("the registry's writer", writer.run().await.map_err(running)) });
+    tasks.spawn(async { ("the check of the registry", checking.await.map_err(running)) });
+    tasks.spawn(async { ("reloading", reloading.await.map_err(running)) });
     let sweeping = sweep(registry.clone(), stop.clone());
     tasks.spawn(named("the sweep of expired tokens", sweeping));
     if !sockets.is_empty() {
@@ -120,10 +132,15 @@ async fn serve(config: Config) -> Result<(), Failure> {
         let config = discovery_server::Config {
             public_url,
             max_size: config.max_size,
-            limits: Limits::default(),
             http: config.http,
             max_body_bytes: config.max_body_bytes,
             body_timeout: config.body_timeout,
+            limits: config.limits,
+            new_rate: config.new_rate,
+            token_rate: config.token_rate,
+            waiters: config.waiters,
+            new_keys,
+            admin_keys: Some(admin_keys),
             metrics,
         };
         let http = discovery_server::serve(listeners, config, registry, stop.clone());
@@ -271,6 +288,67 @@ fn public_url(config: &Config, listener: &transport::Bound) -> PublicUrl {
         );
     }
     url
+}
+
+/// The keys of operators, and those to make tokens with.
+fn keys(config: &Config) -> Result<(Arc<Secrets>, Option<Arc<Secrets>>), Failure> {
+    let wrong = |error: SecretsError| Failure::Configuration(error.into());
+    let path = config.admin_key_file.clone();
+    let path = path.unwrap_or_else(|| config.data_dir.join(ADMIN_KEY_FILE));
+    let admin = Secrets::open_or_create(&path).map_err(wrong)?;
+    let new = config.new_key_file.as_deref().map(Secrets::open).transpose().map_err(wrong)?;
+    Ok((Arc::new(admin), new.map(Arc::new)))
+}
+
+/// Looks at the files that a start would read, and creates nothing.
+pub(super) fn check_files(config: &Config) -> Result<(), Failure> {
+    let wrong = |error: SecretsError| Failure::Configuration(error.into());
+    let files = [config.admin_key_file.as_ref(), config.new_key_file.as_ref()];
+    for file in files.into_iter().flatten() {
+        let is_made = Some(file) == config.admin_key_file.as_ref() && !file.exists();
+        if !is_made {
+            Secrets::open(file).map_err(wrong)?;
+        }
+    }
+    catalog(config).map(drop).map_err(|error| Failure::Configuration(error.into()))
+}
+
+/// Reads the keys again at each SIGHUP. A file that is wrong changes nothing.
+async fn reload(
+    admin: Arc<Secrets>,
+    new: Option<Arc<Secrets>>,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = hangup.recv() => {}
+        }
+        for keys in [Some(&admin), new.as_ref()].into_iter().flatten() {
+            if let Err(error) = keys.reload() {
+                warn!(error = %error, "keys are not reloaded, the old ones count");
+            }
+        }
+        info!("reloaded");
+    }
+}
+
+/// Looks for damage in the database while it is in use. What is damaged is not served.
+async fn check(registry: Registry, stop: CancellationToken) -> Result<(), registry::OpenError> {
+    let mut tick = tokio::time::interval(CHECK_INTERVAL);
+    // The first comes at once, and opening has just looked.
+    tick.tick().await;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = tick.tick() => match registry.check().await {
+                Err(damaged @ registry::OpenError::Damaged { .. }) => return Err(damaged),
+                Err(error) => warn!(error = %error, "the registry could not be checked"),
+                Ok(()) => {}
+            }
+        }
+    }
 }
 
 async fn sweep(registry: Registry, stop: CancellationToken) {

@@ -4,24 +4,19 @@ use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use axum::http::{Response, StatusCode};
 
-use super::Service;
-use crate::admission::{Founding, Refusal, Registered};
+use super::{Service, request_id};
+use crate::admission::{Founding, Refusal, Registered, codes};
 use crate::registry;
 use crate::v2::{
     Action, Error, ErrorCode, Event, Node, X_ETCD_CLUSTER_ID, X_ETCD_INDEX, X_RAFT_INDEX,
     X_RAFT_TERM, to_json,
 };
 
-/// The code of trouble that is ours.
-pub(super) const UNAVAILABLE: &str = "Q1090";
-/// The code of a full disk.
-pub(super) const FULL: &str = "Q1091";
-
 /// The code and the status of trouble that is ours.
 pub(super) fn trouble(error: &registry::Error) -> (&'static str, StatusCode) {
     match error {
-        registry::Error::Full => (FULL, StatusCode::INSUFFICIENT_STORAGE),
-        _ => (UNAVAILABLE, StatusCode::SERVICE_UNAVAILABLE),
+        registry::Error::Full => (codes::FULL, StatusCode::INSUFFICIENT_STORAGE),
+        _ => (codes::UNAVAILABLE, StatusCode::SERVICE_UNAVAILABLE),
     }
 }
 
@@ -89,12 +84,16 @@ impl Service {
     pub(super) fn refusal(&self, refusal: &Refusal, key: &str) -> Response<Body> {
         self.metrics().refused(refusal.code());
         let code = refusal.v2();
+        let named = match request_id::current() {
+            Some(id) => format!("{}: {refusal} [request {id}]", refusal.code()),
+            None => format!("{}: {refusal}", refusal.code()),
+        };
         // etcd's cause is the key; where nodes look at it, it comes first.
         let cause = match code {
             ErrorCode::KeyExists | ErrorCode::KeyNotFound => {
-                format!("{key} ({}: {refusal})", refusal.code())
+                format!("{key} ({named})")
             }
-            _ => format!("{}: {refusal}", refusal.code()),
+            _ => named,
         };
         self.error(code, cause)
     }
@@ -103,7 +102,13 @@ impl Service {
     pub(super) fn trouble(&self, error: &registry::Error) -> Response<Body> {
         let (code, status) = trouble(error);
         self.metrics().refused(code);
-        let cause = format!("{code}: {error}, try again");
+        self.busy(status, &format!("{code}: {error}, try again"))
+    }
+
+    /// An answer that makes nodes ask again.
+    pub(super) fn busy(&self, status: StatusCode, cause: &str) -> Response<Body> {
+        let id = request_id::current().unwrap_or_default();
+        let cause = format!("{cause} [request {id}]");
         let error = Error::new(ErrorCode::RaftInternal, cause, self.registry().index());
         let mut response = self.error_with(status.as_u16(), &error);
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("2"));

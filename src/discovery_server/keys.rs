@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::{Method, Response, StatusCode};
+use axum::http::{HeaderValue, Method, Response, StatusCode, header};
 
 use super::router::{Asked, not_allowed, options};
 use super::target::{Leaf, Target};
 use super::{Service, answer, poll};
-use crate::admission::{ClusterSize, Founding, Refusal, State};
+use crate::admission::{Application, ClusterSize, Founding, Refusal, State, codes, decide};
 use crate::registry::{self, NewToken, Outcome};
 use crate::token::TokenPath;
 use crate::v2::{Action, Error, ErrorCode, Node};
@@ -40,6 +40,13 @@ pub(super) async fn answer(
             return ("unknown", service.error(ErrorCode::KeyNotFound, cause));
         }
     };
+    if let Err(early) = service.pace(&token).await {
+        let cause = format!("{}: this token is asked for too often", codes::TOKEN_BUSY);
+        let mut response = service.busy(StatusCode::SERVICE_UNAVAILABLE, &cause);
+        let seconds = HeaderValue::from(early.as_secs() + 1);
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        return ("busy", response);
+    }
     let parameters = &asked.parameters;
     let flags = || {
         Ok(Flags {
@@ -61,7 +68,7 @@ pub(super) async fn answer(
             ("bad_request", service.bad_request(&Error::new(ErrorCode::InvalidField, cause, 0)))
         }
         (true, leaf) => write(service, &token, leaf, &flags, asked).await,
-        (false, leaf) => read(service, &token, leaf, &flags),
+        (false, leaf) => read(service, &token, leaf, &flags).await,
     }
 }
 
@@ -106,7 +113,7 @@ impl Service {
     }
 }
 
-fn read(
+async fn read(
     service: &Service,
     token: &TokenPath,
     leaf: Leaf,
@@ -118,7 +125,7 @@ fn read(
     };
     if flags.wait {
         let polled = poll::Polled::of(leaf, flags.recursive);
-        return ("wait", poll::answer(service, &founding, polled, flags.wait_index));
+        return ("wait", poll::answer(service, &founding, polled, flags.wait_index).await);
     }
     let (route, node) = match leaf {
         Leaf::Directory => ("directory", answer::directory_node(&founding)),
@@ -211,13 +218,21 @@ async fn register(
         Ok(founding) => founding,
         Err(absent) => return *absent,
     };
+    let door = service.door(asked);
+    let value = asked.parameters.text("value").unwrap_or_default();
     if flags.prev_exist == Some(true)
         && id.parse().ok().and_then(|id| founding.registered(id)).is_none()
     {
-        return service.error(ErrorCode::KeyNotFound, key);
+        // Nothing is written, as there is nothing to overwrite; so `quorate doctor` can ask whether
+        // a registration would be taken.
+        let surplus = service.config().limits.surplus;
+        let rehearsed = Application::check(id, value, token, &door)
+            .and_then(|applied| decide(&founding, &applied, surplus, registry::now()));
+        return match rehearsed {
+            Err(refusal) => service.refusal(&refusal, &key),
+            Ok(_) => service.error(ErrorCode::KeyNotFound, key),
+        };
     }
-    let door = service.door(asked);
-    let value = asked.parameters.text("value").unwrap_or_default();
     match service.register(token, id, value, &door).await {
         Ok(registration) => {
             let founding = &registration.founding;

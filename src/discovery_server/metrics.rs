@@ -17,6 +17,7 @@ pub(super) struct Metrics {
     all: Registry,
     tokens: IntGaugeVec,
     commits: IntGauge,
+    writable: IntGauge,
     registrations: IntCounterVec,
     refusals: IntCounterVec,
     waiters: IntGauge,
@@ -25,16 +26,13 @@ pub(super) struct Metrics {
     time_to_full: Histogram,
 }
 
-/// Counts one waiting long poll until it is dropped.
-#[derive(Debug)]
-pub(super) struct Waiter(IntGauge);
-
 impl Metrics {
-    pub(super) fn new(all: Registry) -> Self {
+    pub(super) fn new(all: Registry, commit_time: &Histogram) -> Self {
         let valid = "the names and labels of our metrics are well-formed";
         let opts = |name: &str, help: &str| Opts::new(format!("quorate_{name}"), help);
         let tokens = opts("tokens", "Tokens by state.");
         let commits = opts("registry_commits", "Transactions written since the start.");
+        let writable = opts("registry_writable", "Whether the last write worked.");
         let registrations = opts("registrations_total", "Registrations by what became of them.");
         let refusals = opts("refusals_total", "Refusals by code.");
         let waiters = opts("waiters", "Long polls that wait now.");
@@ -56,16 +54,18 @@ impl Metrics {
             time_to_full: Histogram::with_opts(full).expect(valid),
             tokens: IntGaugeVec::new(tokens, &["state"]).expect(valid),
             commits: IntGauge::with_opts(commits).expect(valid),
+            writable: IntGauge::with_opts(writable).expect(valid),
             registrations: IntCounterVec::new(registrations, &["outcome"]).expect(valid),
             refusals: IntCounterVec::new(refusals, &["code"]).expect(valid),
             waiters: IntGauge::with_opts(waiters).expect(valid),
             requests: HistogramVec::new(requests, &["route"]).expect(valid),
         };
-        let collectors: [Box<dyn prometheus::core::Collector>; 8] = [
+        let collectors: [Box<dyn prometheus::core::Collector>; 9] = [
             Box::new(metrics.time_to_first.clone()),
             Box::new(metrics.time_to_full.clone()),
             Box::new(metrics.tokens.clone()),
             Box::new(metrics.commits.clone()),
+            Box::new(metrics.writable.clone()),
             Box::new(metrics.registrations.clone()),
             Box::new(metrics.refusals.clone()),
             Box::new(metrics.waiters.clone()),
@@ -74,6 +74,8 @@ impl Metrics {
         for collector in collectors {
             metrics.all.register(collector).expect("our metrics have different names");
         }
+        let commit_time = Box::new(commit_time.clone());
+        metrics.all.register(commit_time).expect("our metrics have different names");
         let process = prometheus::process_collector::ProcessCollector::for_self();
         metrics.all.register(Box::new(process)).expect("our metrics have different names");
         metrics
@@ -99,9 +101,13 @@ impl Metrics {
         self.refusals.with_label_values(&[code]).inc();
     }
 
-    pub(super) fn waiter(&self) -> Waiter {
-        self.waiters.inc();
-        Waiter(self.waiters.clone())
+    /// How many long polls and watches wait now.
+    pub(super) fn waiters(&self) -> &IntGauge {
+        &self.waiters
+    }
+
+    pub(super) fn waiting(&self) -> u64 {
+        u64::try_from(self.waiters.get()).unwrap_or(0)
     }
 
     pub(super) fn answered(&self, route: &str, took: Duration) {
@@ -109,7 +115,8 @@ impl Metrics {
     }
 
     /// All metrics in the text format.
-    pub(super) fn print(&self, counts: Counts) -> String {
+    pub(super) fn print(&self, counts: Counts, writable: bool) -> String {
+        self.writable.set(i64::from(writable));
         let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         for (state, count) in [
             ("open", counts.open),
@@ -123,11 +130,5 @@ impl Metrics {
         TextEncoder::new()
             .encode_to_string(&self.all.gather())
             .expect("the text encoder writes into memory")
-    }
-}
-
-impl Drop for Waiter {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }

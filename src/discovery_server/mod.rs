@@ -18,8 +18,10 @@
 //! What is deliberately absent: overwriting and deleting. Nodes that wait count every event as one
 //! more member, and a size that changes splits a cluster.
 
+mod admin;
 mod answer;
 mod cluster;
+mod gate;
 mod grpc;
 mod keys;
 mod metrics;
@@ -28,7 +30,9 @@ mod page;
 mod parameters;
 mod poll;
 mod register;
+mod request_id;
 mod router;
+mod secrets;
 mod target;
 
 use std::sync::Arc;
@@ -41,7 +45,10 @@ use tracing::warn;
 use crate::admission::{Door, Limits, Protocol};
 use crate::registry::Registry;
 use crate::transport::{self, Bound, Http};
+use gate::Gate;
+pub use gate::{Rate, RateError, WaiterLimits};
 use metrics::Metrics;
+pub use secrets::{Secrets, SecretsError, first_key};
 
 /// The longest a long poll is held. Front proxies cut at 60 s, and a node counts their 504 as a
 /// failure that slows down all its later attempts; an empty 200 costs it nothing.
@@ -64,6 +71,15 @@ pub struct Config {
     pub max_body_bytes: usize,
     /// How long a body may take.
     pub body_timeout: Duration,
+    /// How often one address or one key may make a token; `None` for no limit.
+    pub new_rate: Option<Rate>,
+    /// How often one token may be asked for.
+    pub token_rate: Option<Rate>,
+    pub waiters: WaiterLimits,
+    /// Keys that everybody but loopback needs to make tokens.
+    pub new_keys: Option<Arc<Secrets>>,
+    /// Keys of operators; without them their API is closed.
+    pub admin_keys: Option<Arc<Secrets>>,
     /// Counts here; `/metrics` prints this with whatever else is registered in it.
     pub metrics: prometheus::Registry,
 }
@@ -98,13 +114,36 @@ struct Inner {
     config: Config,
     registry: Registry,
     metrics: Metrics,
+    gate: Gate,
     stop: CancellationToken,
+}
+
+impl Config {
+    /// A service without keys and rates.
+    pub fn new(public_url: String) -> Self {
+        Self {
+            public_url,
+            max_size: 9,
+            limits: Limits::default(),
+            http: Http { max_head_bytes: 16 << 10, ..Http::default() },
+            max_body_bytes: 64 << 10,
+            body_timeout: Duration::from_secs(4),
+            new_rate: None,
+            token_rate: None,
+            waiters: WaiterLimits::default(),
+            new_keys: None,
+            admin_keys: None,
+            metrics: prometheus::Registry::new(),
+        }
+    }
 }
 
 impl Service {
     fn new(config: Config, registry: Registry, stop: CancellationToken) -> Self {
-        let metrics = Metrics::new(config.metrics.clone());
-        Self(Arc::new(Inner { config, registry, metrics, stop }))
+        let metrics = Metrics::new(config.metrics.clone(), registry.commit_time());
+        let waiting = metrics.waiters().clone();
+        let gate = Gate::new(config.new_rate, config.token_rate, config.waiters, waiting);
+        Self(Arc::new(Inner { config, registry, metrics, gate, stop }))
     }
 
     fn registry(&self) -> &Registry {

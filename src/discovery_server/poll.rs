@@ -1,11 +1,11 @@
 use axum::body::{Body, Bytes};
-use axum::http::Response;
+use axum::http::{Response, StatusCode};
 use futures_util::StreamExt;
 use futures_util::stream;
 
 use super::target::Leaf;
 use super::{POLL_LIMIT, Service, answer};
-use crate::admission::Founding;
+use crate::admission::{Founding, codes};
 use crate::membership::MemberId;
 
 /// What a long poll waits for.
@@ -44,7 +44,7 @@ impl Polled {
 ///
 /// The head of the answer goes out at once, with the index of the state in which waiting began. A
 /// poll without an index waits for what comes after that.
-pub(super) fn answer(
+pub(super) async fn answer(
     service: &Service,
     founding: &Founding,
     polled: Polled,
@@ -53,8 +53,12 @@ pub(super) fn answer(
     let index = if wait_index == 0 { founding.index + 1 } else { wait_index };
     let path = founding.path.clone();
     let waiting = service.clone();
+    let Some(waiter) = service.waiter(&path).await else {
+        let cause = format!("{}: too many nodes wait for this", codes::TOO_MANY_WAITERS);
+        return service.busy(StatusCode::SERVICE_UNAVAILABLE, &cause);
+    };
     let event = async move {
-        let _waiter = waiting.metrics().waiter();
+        let _waiter = waiter;
         let event = waiting.registry().wait(&path, |founding| polled.event(founding, index));
         tokio::select! {
             // The event first: one that is there already must not lose against a stop.

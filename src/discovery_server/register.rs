@@ -1,6 +1,6 @@
 use tracing::{debug, info};
 
-use super::{Service, WRITE_LIMIT};
+use super::{Service, WRITE_LIMIT, request_id};
 use crate::admission::{Application, Door, Label};
 use crate::registry::{self, Created, Error, NewToken, Outcome, Registration, Turned};
 use crate::token::TokenPath;
@@ -45,10 +45,12 @@ impl Service {
         };
         match &registered {
             Ok(registration) => {
+                let id = request_id::current();
                 let founding = &registration.founding;
                 let held = &registration.registered;
                 self.metrics().registered(registration.outcome, founding, held);
                 info!(
+                    request.id = id,
                     token.id = %token.public_id(),
                     token.label = founding.label.as_ref().map(Label::as_str),
                     member.id = %held.key,
@@ -60,8 +62,9 @@ impl Service {
                 );
             }
             Err(Error::Refused(refusal)) => info!(
+                request.id = request_id::current(),
                 token.id = %token.public_id(),
-                member.id = id,
+                member.id = %token.redact(id),
                 refusal.code = refusal.code(),
                 "registration refused"
             ),

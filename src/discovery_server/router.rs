@@ -1,16 +1,17 @@
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Instant;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, CONTENT_TYPE, HOST, HeaderValue};
 use axum::http::{Extensions, Method, Response, StatusCode};
 use axum::routing::any;
 
 use super::parameters::Parameters;
 use super::target::Target;
-use super::{Service, answer, cluster, grpc, keys, new, page};
+use super::{Service, admin, answer, cluster, grpc, keys, new, page, request_id};
+use crate::transport;
 
 /// A request, read to its end.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ pub(super) struct Asked {
 /// etcd's nodes send for such URLs, mean the same key.
 pub(super) fn router(service: Service) -> Router {
     let grpc = grpc::router(&service);
+    let admin = admin::router(&service);
     Router::new()
         .route("/", any(page::index))
         .route("/new", any(new_token))
@@ -37,10 +39,16 @@ pub(super) fn router(service: Service) -> Router {
         .fallback(key)
         .with_state(service)
         .merge(grpc)
+        .merge(admin)
+        .layer(axum::middleware::from_fn(request_id::name))
 }
 
 async fn new_token(State(service): State<Service>, request: Request) -> Response<Body> {
     let began = Instant::now();
+    if let Err(refused) = service.admit_new(&request) {
+        service.metrics().answered("new", began.elapsed());
+        return *refused;
+    }
     let response = match read(&service, request).await {
         Ok(asked) => new::answer(&service, &asked).await,
         Err(refused) => refused,
@@ -91,8 +99,7 @@ async fn read(service: &Service, request: Request) -> Result<Asked, Response<Bod
 
 /// The address that a request came from, as the listener found it.
 pub(super) fn client(extensions: &Extensions) -> Option<IpAddr> {
-    let found = extensions.get::<ConnectInfo<SocketAddr>>();
-    found.map(|ConnectInfo(address)| address.ip().to_canonical())
+    transport::client_address(extensions).map(|address| address.to_canonical())
 }
 
 async fn read_body(service: &Service, body: Body) -> Result<Bytes, Response<Body>> {

@@ -43,15 +43,7 @@ impl Bench {
             address.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
         let listener = Bound::bind(&address).await.unwrap();
         let url = format!("http://{}", listener.address());
-        let config = Config {
-            public_url: url.clone(),
-            max_size: 9,
-            limits: Limits::default(),
-            http: Http { max_head_bytes: 16 << 10, ..Http::default() },
-            max_body_bytes: MAX_BODY_BYTES,
-            body_timeout: BODY_TIMEOUT,
-            metrics: prometheus::Registry::new(),
-        };
+        let config = Config { body_timeout: BODY_TIMEOUT, ..Config::new(url.clone()) };
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(async { writer.run().await.unwrap() });

@@ -99,14 +99,3 @@ pub enum VerifyError {
     #[error(transparent)]
     Head(OpenError),
 }
-
-/// Why there is no copy.
-#[derive(Debug, thiserror::Error)]
-pub enum BackupError {
-    #[error("`{}` cannot be written", path.display())]
-    Write { path: PathBuf, source: sqlx::Error },
-    #[error(
-        "the registry is kept in {url}: back that cluster up, with `etcdctl snapshot save` for one"
-    )]
-    Elsewhere { url: String },
-}

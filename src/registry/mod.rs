@@ -42,7 +42,8 @@ use prometheus::Histogram;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use clock::now;
-pub use error::{BackupError, Error, OpenError, SyncFailed, VerifyError, WriterFailed};
+pub use error::{Error, OpenError, SyncFailed, VerifyError, WriterFailed};
+pub use sqlite::{Backup, BackupError, BackupHead, inspect, restore};
 pub use state::Counts;
 pub use timeline::{Broken, Entry, Verified, What};
 pub use writer::Writer;
@@ -314,10 +315,10 @@ impl Registry {
         }
     }
 
-    /// Writes all of the registry as it is at one moment to a new database in `file`.
-    pub async fn copy_to(&self, file: &std::path::Path) -> Result<(), BackupError> {
+    /// All of the registry as it is at one moment, to be given to [`restore()`].
+    pub async fn backup(&self) -> Result<Backup, BackupError> {
         match &self.kept {
-            Kept::Sqlite(path) => sqlite::copy(path, file).await,
+            Kept::Sqlite(path) => sqlite::backup(path).await,
             Kept::Cluster(reader) => Err(BackupError::Elsewhere { url: reader.url().to_owned() }),
         }
     }

@@ -202,16 +202,65 @@ async fn a_copy_is_a_whole_registry_while_writes_go_on() {
         }
     });
     let copies = TempDir::new().unwrap();
-    std::fs::create_dir(copies.path().join("data")).unwrap();
-    let copy = copies.path().join("data/registry.db");
-    bench.registry.copy_to(&copy).await.unwrap();
+    let file = copies.path().join("backup");
+    save(bench.registry.backup().await.unwrap(), &file).await;
     writing.await.unwrap();
+    let before = restore(&file, &copies.path().join("data")).await.unwrap();
+    assert!(before.timeline_entries > 0);
     let opened = Bench::open(copies.path()).await;
     opened.registry.verify().await.unwrap();
     let (there, here) = (opened.registry.founding(&path).unwrap(), bench.registry.founding(&path));
     assert!(there.index <= here.unwrap().index);
-    assert_eq!(there.index, opened.registry.index(), "a copy is one moment");
-    assert!(bench.registry.copy_to(&copy).await.is_err(), "a copy overwrites nothing");
+    assert!(opened.registry.index() > bench.registry.index(), "no index comes twice");
+    let left = std::fs::read_dir(dir.path().join("data")).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().contains("backup")), "{left:?}");
+}
+
+async fn save(backup: Backup, path: &std::path::Path) {
+    let mut bytes = backup.head;
+    let mut file = backup.file;
+    tokio::io::AsyncReadExt::read_to_end(&mut file, &mut bytes).await.unwrap();
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[tokio::test]
+async fn only_a_whole_backup_is_restored_and_only_into_an_empty_directory() {
+    let dir = TempDir::new().unwrap();
+    let bench = Bench::open(dir.path()).await;
+    let path = bench.token("3").await;
+    bench.registry.register(path.clone(), application(&path, 1), NOW).await.unwrap();
+    let file = dir.path().join("backup");
+    save(bench.registry.backup().await.unwrap(), &file).await;
+    let whole = std::fs::read(&file).unwrap();
+    let occupied = restore(&file, &dir.path().join("data")).await.unwrap_err().to_string();
+    assert!(occupied.contains("is not empty"), "{occupied}");
+    let head = whole.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(1).unwrap().0 + 1;
+    let into = dir.path().join("into");
+    let flipped = |at: usize| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    let cases = [
+        (flipped(0), "no backup of quorate"),
+        (flipped(head + 100), "SHA-256"),
+        (flipped(whole.len() - 1), "SHA-256"),
+        (whole[..whole.len() - 1].to_vec(), "bytes of"),
+        (whole[..10].to_vec(), "no backup of quorate"),
+        (Vec::new(), "no backup of quorate"),
+    ];
+    for (bytes, part) in cases {
+        std::fs::write(&file, bytes).unwrap();
+        let error = restore(&file, &into).await.unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+        assert!(
+            std::fs::read_dir(&into).is_err() || std::fs::read_dir(&into).unwrap().next().is_none()
+        );
+    }
+    std::fs::write(&file, &whole).unwrap();
+    restore(&file, &into).await.unwrap();
+    assert!(into.join("registry.db").is_file());
 }
 
 in_both_stores! {

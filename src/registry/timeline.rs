@@ -96,6 +96,23 @@ pub struct Broken {
     pub what: String,
 }
 
+impl What {
+    /// The word that the stored text has.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Founded => "founded",
+            Self::Sealed => "sealed",
+            Self::Resumed => "resumed",
+            Self::Surplus => "surplus",
+            Self::Refused => "refused",
+            Self::Revoked => "revoked",
+            Self::Extended => "extended",
+            Self::Expired => "expired",
+        }
+    }
+}
+
 impl Entry {
     /// An entry with nothing but what every decision has; [`Head::append`] numbers it.
     pub(super) fn new(at: u64, path: &TokenPath, what: What) -> Self {

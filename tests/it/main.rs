@@ -9,10 +9,12 @@
 mod bootstrap;
 mod cli;
 mod cluster;
+mod crash;
 mod differential;
 mod dns;
 mod dnsmasq;
 mod harness;
+mod operators;
 mod service;
 mod srv;
 mod token;

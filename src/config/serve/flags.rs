@@ -137,6 +137,46 @@ pub struct Flags {
     /// Requests on one HTTP/2 connection that a client may take back before they are looked at [default: 100]
     #[arg(long, value_name = "N")]
     pub max_resets: Option<String>,
+    /// Keys of operators, `name:key` lines; made if missing [default: admin.key in --data-dir]
+    #[arg(long, value_name = "FILE")]
+    pub admin_key_file: Option<String>,
+
+    /// Keys to make tokens with, `name:key` lines; needed from everywhere but loopback
+    #[arg(long, value_name = "FILE")]
+    pub new_key_file: Option<String>,
+
+    /// Tokens that one address or one key may make, such as 60/min; `off` for any number
+    /// [default: 60/min]
+    #[arg(long, value_name = "RATE")]
+    pub new_rate: Option<String>,
+
+    /// Requests for one token, such as 1000/s; further ones are held back [default: off]
+    #[arg(long, value_name = "RATE")]
+    pub token_rate: Option<String>,
+
+    /// Longest value that a node may register [default: 2048]
+    #[arg(long, value_name = "N")]
+    pub max_value_bytes: Option<String>,
+
+    /// Longest member name [default: 128]
+    #[arg(long, value_name = "N")]
+    pub max_name_bytes: Option<String>,
+
+    /// Most peer URLs of one member [default: 16]
+    #[arg(long, value_name = "N")]
+    pub max_urls: Option<String>,
+
+    /// Most registrations of one token beyond its size [default: 64]
+    #[arg(long, value_name = "N")]
+    pub max_surplus: Option<String>,
+
+    /// Most nodes that wait at a time [default: 100000]
+    #[arg(long, value_name = "N")]
+    pub max_waiters: Option<String>,
+
+    /// Most nodes that wait for one token [default: 4096]
+    #[arg(long, value_name = "N")]
+    pub max_waiters_per_token: Option<String>,
 
     /// error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
@@ -183,6 +223,16 @@ impl Flags {
             "idle-timeout" => one(&self.idle_timeout),
             "max-streams" => one(&self.max_streams),
             "max-resets" => one(&self.max_resets),
+            "admin-key-file" => one(&self.admin_key_file),
+            "new-key-file" => one(&self.new_key_file),
+            "new-rate" => one(&self.new_rate),
+            "token-rate" => one(&self.token_rate),
+            "max-value-bytes" => one(&self.max_value_bytes),
+            "max-name-bytes" => one(&self.max_name_bytes),
+            "max-urls" => one(&self.max_urls),
+            "max-surplus" => one(&self.max_surplus),
+            "max-waiters" => one(&self.max_waiters),
+            "max-waiters-per-token" => one(&self.max_waiters_per_token),
             "log-level" => one(&self.log_level),
             "log-format" => one(&self.log_format),
             "config-file" => one(&self.config_file),

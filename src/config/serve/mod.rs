@@ -22,7 +22,8 @@ pub use problems::{Problem, Problems};
 pub use store::{StoreAccess, StoreUrl};
 pub use values::PublicUrl;
 
-use crate::admission::Ttl;
+use crate::admission::{Limits, Ttl};
+use crate::discovery_server::{Rate, WaiterLimits};
 use crate::dns_server::Network;
 use crate::telemetry::Format;
 use crate::transport::Http;
@@ -70,12 +71,23 @@ pub struct Config {
     pub http: Http,
     pub max_body_bytes: usize,
     pub body_timeout: Duration,
+    /// Without it, the keys of operators are in the data directory.
+    pub admin_key_file: Option<PathBuf>,
+    /// Keys that everybody but loopback needs to make tokens.
+    pub new_key_file: Option<PathBuf>,
+    /// How often one address or one key may make a token.
+    pub new_rate: Option<Rate>,
+    /// How often one token may be asked for.
+    pub token_rate: Option<Rate>,
+    /// What a registration may be at most.
+    pub limits: Limits,
+    pub waiters: WaiterLimits,
     pub log_level: LevelFilter,
     pub log_format: Format,
 }
 
 /// Every setting: the flag without its dashes, the key in the file.
-const SETTINGS: [&str; 33] = [
+const SETTINGS: [&str; 43] = [
     "data-dir",
     "store",
     "store-user",
@@ -107,6 +119,16 @@ const SETTINGS: [&str; 33] = [
     "idle-timeout",
     "max-streams",
     "max-resets",
+    "admin-key-file",
+    "new-key-file",
+    "new-rate",
+    "token-rate",
+    "max-value-bytes",
+    "max-name-bytes",
+    "max-urls",
+    "max-surplus",
+    "max-waiters",
+    "max-waiters-per-token",
     "log-level",
     "log-format",
 ];
@@ -179,6 +201,12 @@ impl Config {
             http: check.http(),
             max_body_bytes: check.or("max-body-bytes", DEFAULT_BODY_BYTES, values::body_bytes),
             body_timeout: check.or("body-timeout", DEFAULT_BODY_TIMEOUT, values::span),
+            admin_key_file: check.optional("admin-key-file", |text| Ok(PathBuf::from(text))),
+            new_key_file: check.optional("new-key-file", |text| Ok(PathBuf::from(text))),
+            new_rate: check.or("new-rate", Some(Rate::NEW), values::rate),
+            token_rate: check.or("token-rate", None, values::rate),
+            limits: check.limits(),
+            waiters: check.waiters(),
             log_level: check.or("log-level", LevelFilter::INFO, values::log_level),
             log_format: check.or("log-format", Format::Text, values::log_format),
         };
@@ -324,6 +352,24 @@ impl Check<'_> {
             }
         }
         values
+    }
+
+    fn limits(&mut self) -> Limits {
+        let usual = Limits::default();
+        Limits {
+            value_bytes: self.or("max-value-bytes", usual.value_bytes, values::count),
+            name_bytes: self.or("max-name-bytes", usual.name_bytes, values::count),
+            urls: self.or("max-urls", usual.urls, values::count),
+            surplus: self.or("max-surplus", usual.surplus, values::count),
+        }
+    }
+
+    fn waiters(&mut self) -> WaiterLimits {
+        let usual = WaiterLimits::default();
+        WaiterLimits {
+            total: self.or("max-waiters", usual.total, values::count),
+            per_token: self.or("max-waiters-per-token", usual.per_token, values::count),
+        }
     }
 
     fn paths(&self, name: &'static str) -> Vec<PathBuf> {

@@ -187,3 +187,32 @@ fn tls_and_the_limits_of_the_port_are_checked() {
         assert!(text.contains(part), "{part} is missing in\n{text}");
     }
 }
+
+#[test]
+fn limits_rates_and_keys_are_settings() {
+    let config = load(&[], &[]).unwrap();
+    assert_eq!(config.new_rate.unwrap().to_string(), "60/min");
+    assert_eq!((config.token_rate, config.admin_key_file, config.new_key_file), (None, None, None));
+    assert_eq!(config.limits, Limits { value_bytes: 2048, name_bytes: 128, urls: 16, surplus: 64 });
+    assert_eq!(config.waiters, WaiterLimits { total: 100_000, per_token: 4096 });
+    let flags = [
+        "--new-rate=off",
+        "--token-rate=1000/s",
+        "--max-value-bytes=100",
+        "--max-name-bytes=10",
+        "--max-urls=2",
+        "--max-surplus=3",
+        "--max-waiters=4",
+        "--max-waiters-per-token=5",
+        "--new-key-file=n",
+    ];
+    let config = load(&flags, &[("QUORATE_ADMIN_KEY_FILE", "a")]).unwrap();
+    assert_eq!((config.new_rate, config.token_rate), (None, Some("1000/s".parse().unwrap())));
+    assert_eq!(config.limits, Limits { value_bytes: 100, name_bytes: 10, urls: 2, surplus: 3 });
+    assert_eq!(config.waiters, WaiterLimits { total: 4, per_token: 5 });
+    assert_eq!(config.admin_key_file, Some(PathBuf::from("a")));
+    assert_eq!(config.new_key_file, Some(PathBuf::from("n")));
+    let text = load(&["--new-rate=fast", "--max-urls=0"], &[]).unwrap_err().to_string();
+    assert!(text.contains("--new-rate `fast`: a number, a slash and s, min or h"), "{text}");
+    assert!(text.contains("--max-urls `0`: a number from 1 to"), "{text}");
+}

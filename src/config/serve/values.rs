@@ -9,6 +9,7 @@ use url::Url;
 use super::Problems;
 use super::sources::Setting;
 use crate::admission::Ttl;
+use crate::discovery_server::{Rate, RateError};
 use crate::dns_server::Network;
 use crate::telemetry::Format;
 
@@ -187,5 +188,22 @@ pub(super) fn log_level(text: &str) -> Result<LevelFilter, String> {
         "debug" => Ok(LevelFilter::DEBUG),
         "trace" => Ok(LevelFilter::TRACE),
         _ => Err("choose error, warn, info, debug or trace".to_owned()),
+    }
+}
+
+pub(super) fn rate(text: &str) -> Result<Option<Rate>, String> {
+    match text {
+        "off" => Ok(None),
+        text => text.parse().map(Some).map_err(|error: RateError| error.to_string()),
+    }
+}
+
+/// The largest limit that is taken; more is a slip of the pen.
+const LARGEST_COUNT: usize = 10_000_000;
+
+pub(super) fn count(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(count) if (1..=LARGEST_COUNT).contains(&count) => Ok(count),
+        _ => Err(format!("a number from 1 to {LARGEST_COUNT} is expected")),
     }
 }

@@ -1,12 +1,12 @@
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Instant;
 
-use axum::extract::ConnectInfo;
 use tonic::{Request, Response, Status};
 
 use super::keys::{self, Leaf, Scope};
 use super::{Service, refuse};
 use crate::admission::{ClusterSize, Refusal};
+use crate::discovery_server::router;
 use crate::proto::etcdserverpb as pb;
 use crate::proto::mvccpb::KeyValue;
 use crate::registry::{self, NewToken, Outcome};
@@ -99,12 +99,6 @@ impl Kv {
     }
 }
 
-/// The address of the client, as the listener found it.
-fn client(extensions: &tonic::Extensions) -> Option<IpAddr> {
-    let found = extensions.get::<ConnectInfo<SocketAddr>>();
-    found.map(|ConnectInfo(address)| address.ip().to_canonical())
-}
-
 #[tonic::async_trait]
 impl pb::kv_server::Kv for Kv {
     async fn range(
@@ -124,7 +118,7 @@ impl pb::kv_server::Kv for Kv {
     ) -> Result<Response<pb::PutResponse>, Status> {
         let began = Instant::now();
         self.look(&request.get_ref().key).await;
-        let answer = self.write(request.get_ref(), client(request.extensions())).await;
+        let answer = self.write(request.get_ref(), router::client(request.extensions())).await;
         self.0.metrics().answered("v3_put", began.elapsed());
         answer.map(Response::new)
     }

@@ -7,13 +7,15 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::keys::Scope;
 use super::{Service, refuse};
-use crate::admission::State;
+use crate::admission::{State, codes};
 use crate::discovery_server::POLL_LIMIT;
+use crate::discovery_server::gate::Waiter;
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::watch_create_request::FilterType;
 use crate::proto::etcdserverpb::watch_request::RequestUnion;
 use crate::proto::mvccpb::{Event, event::EventType};
 use crate::registry;
+use crate::token::TokenPath;
 
 /// The most watches on one stream; further ones end it.
 const MAX_WATCHES: usize = 64;
@@ -66,7 +68,7 @@ impl Session {
         let answer = loop {
             tokio::select! {
                 request = self.requests.message() => match request {
-                    Ok(Some(request)) => if let Some(answer) = self.asked(request) {
+                    Ok(Some(request)) => if let Some(answer) = self.asked(request).await {
                         break answer;
                     },
                     Ok(None) => return None,
@@ -83,9 +85,9 @@ impl Session {
         Some(answer)
     }
 
-    fn asked(&mut self, request: pb::WatchRequest) -> Option<Answer> {
+    async fn asked(&mut self, request: pb::WatchRequest) -> Option<Answer> {
         match request.request_union? {
-            RequestUnion::CreateRequest(request) => Some(self.create(&request)),
+            RequestUnion::CreateRequest(request) => Some(self.create(&request).await),
             RequestUnion::CancelRequest(request) => {
                 let id = request.watch_id;
                 drop(self.watches.remove(&id)?);
@@ -98,7 +100,7 @@ impl Session {
         }
     }
 
-    fn create(&mut self, request: &pb::WatchCreateRequest) -> Answer {
+    async fn create(&mut self, request: &pb::WatchCreateRequest) -> Answer {
         let scope = Scope::of(&request.key, &request.range_end)?;
         if self.watches.len() >= MAX_WATCHES {
             let text = format!("a stream has at most {MAX_WATCHES} watches");
@@ -116,6 +118,12 @@ impl Session {
             Ok(from) if from > 0 => from,
             _ => self.service.snapshot(scope.token()).revision + 1,
         };
+        // A watch of no token never has anything to say, and counts as one of a token without name.
+        let path = scope.token().cloned().unwrap_or_else(|| TokenPath::stored(String::new()));
+        let Some(waiter) = self.service.waiter(&path).await else {
+            let text = format!("{}: too many nodes wait for this", codes::TOO_MANY_WAITERS);
+            return Err(Status::unavailable(text));
+        };
         let watching = Watching {
             service: self.service.clone(),
             scope,
@@ -124,7 +132,7 @@ impl Session {
             lived: false,
             silent: request.filters().any(|filter| filter == FilterType::Noput),
         };
-        let _replaced = self.watches.insert(id, watching.answers());
+        let _replaced = self.watches.insert(id, watching.answers(waiter));
         Ok(created)
     }
 
@@ -148,8 +156,7 @@ struct Watching {
 }
 
 impl Watching {
-    fn answers(self) -> Answers {
-        let waiter = self.service.metrics().waiter();
+    fn answers(self, waiter: Waiter) -> Answers {
         Box::pin(unfold((self, waiter), async |(mut watching, waiter)| {
             let answer = watching.next().await;
             Some((answer, (watching, waiter)))

@@ -194,6 +194,12 @@ impl Database {
             .await
     }
 
+    /// Leaves out indexes that somebody may have seen.
+    pub(super) async fn skip_indexes(&mut self, gap: i64) -> Result<(), sqlx::Error> {
+        let query = sqlx::query("update registry set last_index = last_index + ?1").bind(gap);
+        query.execute(&mut self.connection).await.map(drop)
+    }
+
     /// Closes the database, which moves the log into the main file.
     pub(in crate::registry) async fn close(self) -> Result<(), sqlx::Error> {
         self.connection.close().await

@@ -1,5 +1,6 @@
 //! The registry in SQLite, in the data directory: the only place with SQL.
 
+mod backup;
 mod database;
 mod directory;
 mod reader;
@@ -8,9 +9,11 @@ use std::path::{Path, PathBuf};
 
 use tracing::{info, warn};
 
+pub(super) use backup::backup;
+pub use backup::{Backup, BackupError, Head as BackupHead, inspect, restore};
 pub(super) use database::{Batch, RegistrationRow, TokenRow, UpdateRow};
 pub(super) use directory::Directory;
-pub(super) use reader::{check, copy, timeline, verify};
+pub(super) use reader::{check, timeline, verify};
 
 use database::{Database, Trouble};
 

@@ -5,9 +5,10 @@ use futures_util::TryStreamExt as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{ConnectOptions, Connection, Row as _, SqliteConnection};
 
+use super::backup::BackupError;
 use super::database::Database;
 use crate::registry::timeline::{Broken, Entry, Head, Row, Verified};
-use crate::registry::{BackupError, OpenError, VerifyError};
+use crate::registry::{OpenError, VerifyError};
 use crate::token::PublicId;
 
 /// How long a reader waits for a lock; readers and the writer hardly ever meet.

@@ -30,6 +30,10 @@ impl Service {
             format!("--http-addr=127.0.0.1:{http_port}"),
             format!("--dns-addr=127.0.0.1:{dns_port}"),
         ];
+        // Tests make tokens faster than people do.
+        if !more.iter().any(|flag| flag.starts_with("--new-rate")) {
+            flags.push("--new-rate=off".to_owned());
+        }
         flags.extend(more.iter().map(|flag| (*flag).to_owned()));
         let process = Self::spawn(dir, &flags);
         let service = Self { http_port, dns_port, dir: dir.to_owned(), flags, process };

@@ -1,0 +1,314 @@
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use clap::{Args, Subcommand};
+use reqwest::{Client, Response, Url, header};
+use serde_json::Value;
+
+use super::{Failure, output, running};
+use crate::membership::{InitialCluster, MemberId};
+
+/// etcd gives up on a service that takes longer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A clock that is off by more makes certificates and leases go wrong later.
+const CLOCK: u64 = 60;
+
+/// Replays a bootstrap without starting anything, and says which step fails.
+#[derive(Debug, Args)]
+pub(super) struct Doctor {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// A start with --discovery: give the URL, and the flags of the node to check those too
+    Token(TokenStart),
+}
+
+/// The flags of a node that concern discovery.
+#[derive(Debug, Args)]
+struct TokenStart {
+    /// The discovery URL, as the node has it
+    #[arg(value_name = "URL", required_unless_present = "discovery")]
+    url: Option<String>,
+    /// The same, by etcd's flag
+    #[arg(long, value_name = "URL", conflicts_with = "url", env = "ETCD_DISCOVERY")]
+    discovery: Option<String>,
+    /// The node's name
+    #[arg(long, value_name = "NAME", env = "ETCD_NAME")]
+    name: Option<String>,
+    /// The node's peer URLs
+    #[arg(long, value_name = "URLS", requires = "name", env = "ETCD_INITIAL_ADVERTISE_PEER_URLS")]
+    initial_advertise_peer_urls: Option<String>,
+}
+
+/// A step that failed; the steps before it were printed.
+#[derive(Debug, thiserror::Error)]
+#[error("{step}: {what}; {cure}")]
+struct Sick {
+    step: &'static str,
+    what: String,
+    cure: String,
+}
+
+fn sick(step: &'static str, what: impl Into<String>, cure: impl Into<String>) -> Failure {
+    running(Sick { step, what: what.into(), cure: cure.into() })
+}
+
+fn well(step: &'static str, what: &str) -> Result<(), Failure> {
+    output::print(&format!("ok    {step}: {what}\n"))
+}
+
+impl Doctor {
+    pub(super) async fn run(&self) -> Result<(), Failure> {
+        let Command::Token(start) = &self.command;
+        start.replay().await
+    }
+}
+
+impl TokenStart {
+    async fn replay(&self) -> Result<(), Failure> {
+        let typed = self.url.as_ref().or(self.discovery.as_ref()).cloned().unwrap_or_default();
+        let url = spelling(&typed)?;
+        // Another part of the process may have chosen it already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder().no_proxy().timeout(PATIENCE).build().map_err(running)?;
+        let began = Instant::now();
+        let answer = get(&client, &url, "/_config/size").await?;
+        well("reachable", &format!("answered in {} ms", began.elapsed().as_millis()))?;
+        clock(&answer)?;
+        let size = size(answer).await?;
+        well("size", &format!("the cluster will have {size} members"))?;
+        let answer = get(&client, &url, "").await?;
+        let members = members(answer).await?;
+        foreign_ids(&typed, &members)?;
+        well("spelling", &format!("{} registered ids follow from this URL", members.len()))?;
+        let own = self.own(&typed)?;
+        slot(size, &members, own.as_ref())?;
+        if let Some(own) = own {
+            well("member id", &format!("{} registers as {}", own.value, own.id))?;
+            rehearse(&client, &url, &own).await?;
+            well("registration", "the service would take it")?;
+        }
+        Ok(())
+    }
+
+    /// What the node would register.
+    fn own(&self, url: &str) -> Result<Option<Own>, Failure> {
+        let (Some(name), Some(urls)) = (&self.name, &self.initial_advertise_peer_urls) else {
+            return Ok(None);
+        };
+        let pairs: Vec<String> = urls.split(',').map(|url| format!("{name}={url}")).collect();
+        let member: InitialCluster = pairs.join(",").parse().map_err(|error| {
+            let cure = "correct --initial-advertise-peer-urls";
+            sick("member id", format!("{error}"), cure)
+        })?;
+        let id = member.member_id(name, url);
+        let id = id.ok_or_else(|| sick("member id", "there is no peer URL", "advertise one"))?;
+        Ok(Some(Own { id, value: member.to_string() }))
+    }
+}
+
+#[derive(Debug)]
+struct Own {
+    id: MemberId,
+    value: String,
+}
+
+/// A registered member: its key and its value.
+type Held = (String, String);
+
+fn spelling(typed: &str) -> Result<Url, Failure> {
+    const STEP: &str = "spelling";
+    let whole = "give the URL that /new printed, such as http://discovery.example:8087/TOKEN";
+    let url =
+        Url::parse(typed).map_err(|error| sick(STEP, format!("`{typed}`: {error}"), whole))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(sick(STEP, format!("`{}` is no scheme of a service", url.scheme()), whole));
+    }
+    if url.path().trim_matches('/').is_empty() {
+        return Err(sick(STEP, format!("`{typed}` has no token"), whole));
+    }
+    let odd = typed.ends_with('/') || url.path().contains("//") || url.fragment().is_some();
+    if odd || url.query().is_some() {
+        let cure = "every byte of the URL enters the member ids: leave out slashes at the end, \
+                    queries and fragments";
+        return Err(sick(STEP, format!("`{typed}` is not what /new prints"), cure));
+    }
+    Ok(url)
+}
+
+async fn get(client: &Client, url: &Url, tail: &str) -> Result<Response, Failure> {
+    let target = format!("{url}{tail}?quorum=false&recursive=false&sorted=false");
+    client.get(target).send().await.map_err(|error| {
+        let what = if error.is_timeout() {
+            "no answer within 5 s, which ends etcd".to_owned()
+        } else {
+            let mut cause: &dyn std::error::Error = &error;
+            while let Some(deeper) = cause.source() {
+                cause = deeper;
+            }
+            format!("{} cannot be reached: {cause}", url.host_str().unwrap_or_default())
+        };
+        sick("reachable", what, "check host, port and firewalls; is the service running?")
+    })
+}
+
+/// Compares this machine's clock with that of the service.
+fn clock(answer: &Response) -> Result<(), Failure> {
+    let date = answer.headers().get(header::DATE).and_then(|date| date.to_str().ok());
+    let Some(theirs) = date.and_then(http_date) else {
+        return well("clock", "the service does not tell its time");
+    };
+    let ours = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let apart = ours.abs_diff(theirs);
+    if apart > CLOCK {
+        let what = format!("this machine and the service are {apart} s apart");
+        return Err(sick("clock", what, "set the clocks, with NTP; certificates depend on them"));
+    }
+    well("clock", &format!("{apart} s from that of the service"))
+}
+
+/// Reads `Sat, 21 Nov 2026 12:24:26 GMT` (RFC 9110 §5.6.7) as seconds since 1970.
+fn http_date(text: &str) -> Option<u64> {
+    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    let mut words = text.split(' ').skip(1);
+    let day: u64 = words.next()?.parse().ok()?;
+    let month = MONTHS.find(words.next()?)? as u64 / 3 + 1;
+    let year: u64 = words.next()?.parse().ok()?;
+    let time: Vec<u64> = words.next()?.split(':').map_while(|part| part.parse().ok()).collect();
+    let [hour, minute, second] = time[..] else { return None };
+    // Days since 0000-03-01, in years that begin in March.
+    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1;
+    Some((days.checked_sub(719_468)?) * 86_400 + hour * 3600 + minute * 60 + second)
+}
+
+/// The text of a refusal, with its code.
+async fn refusal(answer: Response) -> String {
+    let status = answer.status();
+    let text = answer.text().await.unwrap_or_default();
+    let json: Value = serde_json::from_str(&text).unwrap_or_default();
+    match (json["message"].as_str(), json["cause"].as_str()) {
+        (Some(message), Some(cause)) => format!("{message} ({cause})"),
+        _ => format!("HTTP {status}"),
+    }
+}
+
+async fn size(answer: Response) -> Result<u64, Failure> {
+    const STEP: &str = "size";
+    if !answer.status().is_success() {
+        let cure = "the token is mistyped, expired, revoked or of another service: make a new one \
+                    with /new";
+        return Err(sick(STEP, refusal(answer).await, cure));
+    }
+    let json: Value =
+        serde_json::from_str(&answer.text().await.unwrap_or_default()).unwrap_or_default();
+    let size = json["node"]["value"].as_str().and_then(|size| size.parse().ok());
+    let no_service = "this URL leads to something that is no discovery service: compare it with \
+                      what /new printed";
+    size.filter(|size| *size > 0).ok_or_else(|| sick(STEP, "there is no size", no_service))
+}
+
+async fn members(answer: Response) -> Result<Vec<Held>, Failure> {
+    if !answer.status().is_success() {
+        return Err(sick("directory", refusal(answer).await, "look at the log of the service"));
+    }
+    let json: Value =
+        serde_json::from_str(&answer.text().await.unwrap_or_default()).unwrap_or_default();
+    let nodes = json["node"]["nodes"].as_array().cloned().unwrap_or_default();
+    let held = |node: &Value| {
+        let key = node["key"].as_str()?.rsplit('/').next()?;
+        (key != "_config")
+            .then(|| (key.to_owned(), node["value"].as_str().unwrap_or("").to_owned()))
+    };
+    Ok(nodes.iter().filter_map(held).collect())
+}
+
+/// Whoever registered was given some URL; if it was not this one, this node founds another cluster.
+fn foreign_ids(url: &str, members: &[Held]) -> Result<(), Failure> {
+    for (key, value) in members {
+        let parsed: Option<InitialCluster> = value.parse().ok();
+        let id = parsed.and_then(|member| {
+            let (name, _) = member.members().next()?;
+            member.member_id(name, url)
+        });
+        if id.is_none_or(|id| id.to_string() != *key) {
+            let what = format!("{key} (`{value}`) registered by another spelling of this URL");
+            let cure = "start all members with the URL that /new printed, to the letter";
+            return Err(sick("spelling", what, cure));
+        }
+    }
+    Ok(())
+}
+
+fn slot(size: u64, members: &[Held], own: Option<&Own>) -> Result<(), Failure> {
+    let have = members.len() as u64;
+    let known = own.is_some_and(|own| members.iter().any(|(key, _)| *key == own.id.to_string()));
+    match (have >= size, known) {
+        (true, true) => Err(sick(
+            "slot",
+            "this node founded the cluster already",
+            "with its data directory it simply restarts; without, replace it by member remove and \
+             member add",
+        )),
+        (true, false) => Err(sick(
+            "slot",
+            format!("all {size} members have registered"),
+            "take a new token for a new cluster, or `etcdctl member add` for this one",
+        )),
+        (false, true) => well("slot", "this node is registered and goes on waiting"),
+        (false, false) => well("slot", &format!("{have} of {size} members, one place is left")),
+    }
+}
+
+/// Asks the service to overwrite what is not there: it checks everything and changes nothing.
+async fn rehearse(client: &Client, url: &Url, own: &Own) -> Result<(), Failure> {
+    let target = format!("{url}/{}?prevExist=true", own.id);
+    let form: String = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("value", &own.value)
+        .finish();
+    let kind = "application/x-www-form-urlencoded";
+    let request = client.put(target).header(header::CONTENT_TYPE, kind).body(form);
+    let answer = request.send().await.map_err(running)?;
+    let status = answer.status();
+    let text = answer.text().await.unwrap_or_default();
+    let json: Value = serde_json::from_str(&text).unwrap_or_default();
+    let cause = json["cause"].as_str().unwrap_or_default();
+    let code = crate::admission::codes::CODES.iter().find(|known| cause.contains(known.code));
+    match (status.as_u16(), code) {
+        (_, Some(code)) => Err(sick("registration", cause, code.cure)),
+        (200..300 | 404, None) => Ok(()),
+        (_, None) => Err(sick("registration", text.trim(), "look at the log of the service")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        assert_eq!(http_date("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
+        assert_eq!(http_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
+        assert_eq!(http_date("Tue, 29 Feb 2000 00:00:00 GMT"), Some(951_782_400));
+        assert_eq!(http_date("yesterday"), None);
+    }
+
+    #[test]
+    fn odd_spellings_are_named() {
+        assert!(spelling("http://h:1/6c007a14875d53d9bf0ef5a6fc0257c8").is_ok());
+        for odd in [
+            "h:1/T",
+            "foo://h/T",
+            "http://h",
+            "http://h/",
+            "http://h/T/",
+            "http://h//T",
+            "http://h/T?a=b",
+            "http://h/T#x",
+        ] {
+            assert!(spelling(odd).is_err(), "{odd}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The token service is killed at random moments under load.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::harness::{Service, http, scratch};
+use crate::operators::register;
+
+/// How often it is killed; `QUORATE_KILLS` for longer runs by hand.
+const KILLS: usize = 200;
+const CLIENTS: usize = 4;
+/// Members of each cluster.
+const SIZE: u16 = 3;
+
+/// What was acknowledged: the index of each registration, by its key.
+type Acknowledged = Arc<Mutex<BTreeMap<String, (u64, u64)>>>;
+
+/// Makes tokens and fills them until the service is gone.
+fn load(base: &str, acknowledged: &Acknowledged, stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        let Ok(made) = http("GET", &format!("{base}/new?size={SIZE}"), None) else { return };
+        let url = made.body;
+        if made.status != 200 || !url.starts_with("http") {
+            return;
+        }
+        for n in 0..SIZE {
+            let Some(answer) = try_register(&url, n) else { return };
+            acknowledged.lock().unwrap().insert(format!("{url}#{n}"), answer);
+        }
+    }
+}
+
+/// The created index, and the index of the state, if it was acknowledged.
+fn try_register(url: &str, n: u16) -> Option<(u64, u64)> {
+    let answer = std::panic::catch_unwind(|| register(url, &format!("n{n}"), 3000 + n)).ok()?;
+    if answer.status != 201 {
+        return None;
+    }
+    let node: serde_json::Value = serde_json::from_str(&answer.body).ok()?;
+    let index = answer.header("X-Etcd-Index")?.parse().ok()?;
+    Some((node["node"]["createdIndex"].as_u64()?, index))
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_and_no_index_comes_twice() {
+    // A client that is cut off in the middle of an answer panics, which is no news here.
+    std::panic::set_hook(Box::new(|_| {}));
+    let kills = std::env::var("QUORATE_KILLS").ok().and_then(|text| text.parse().ok());
+    let dir = scratch();
+    let mut service = Service::start_with(dir.path(), &["--log-level=error"]);
+    let acknowledged = Acknowledged::default();
+    let kills = kills.unwrap_or(KILLS);
+    let mut seen = 0;
+    for _ in 0..kills {
+        let stop = Arc::new(AtomicBool::new(false));
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|_| {
+                let (base, acknowledged) = (service.url(""), Arc::clone(&acknowledged));
+                let stop = Arc::clone(&stop);
+                std::thread::spawn(move || load(&base, &acknowledged, &stop))
+            })
+            .collect();
+        let before = acknowledged.lock().unwrap().len();
+        crate::harness::wait("a registration", || {
+            (acknowledged.lock().unwrap().len() > before).then_some(())
+        });
+        // The moment of the kill is what is drawn; nothing is waited for.
+        std::thread::sleep(Duration::from_micros(rand::random_range(0..20_000)));
+        service.process.kill();
+        stop.store(true, Ordering::Relaxed);
+        clients.into_iter().for_each(|client| client.join().unwrap());
+        service.restart();
+        seen += 1;
+    }
+    let _default = std::panic::take_hook();
+    assert_eq!(seen, kills);
+    let acknowledged = acknowledged.lock().unwrap();
+    let mut indexes: Vec<u64> = acknowledged.values().map(|(index, _)| *index).collect();
+    let count = indexes.len();
+    indexes.sort_unstable();
+    indexes.dedup();
+    assert_eq!(indexes.len(), count, "an index was given twice");
+    assert!(count >= kills, "{count} registrations were acknowledged");
+    let mut lists: BTreeMap<&str, serde_json::Value> = BTreeMap::new();
+    for (key, (index, _)) in acknowledged.iter() {
+        let (url, n) = key.split_once('#').unwrap();
+        let list = lists.entry(url).or_insert_with(|| {
+            let answer = http("GET", url, None).unwrap();
+            serde_json::from_str(&answer.body).unwrap_or_else(|_| panic!("{url}: {answer:?}"))
+        });
+        let value = format!("n{n}=http://127.0.0.1:{}", 3000 + n.parse::<u16>().unwrap());
+        let nodes = list["node"]["nodes"].as_array().unwrap_or_else(|| panic!("{url} is empty"));
+        let held = nodes.iter().find(|node| node["value"] == *value);
+        let held = held.unwrap_or_else(|| panic!("{key} was acknowledged and is lost: {list}"));
+        assert_eq!(held["createdIndex"], *index, "{key}");
+    }
+    let verified = Command::new(env!("CARGO_BIN_EXE_quorate"))
+        .args(["token", "timeline", "verify", "--url", &service.url("")])
+        .env("QUORATE_DATA_DIR", dir.path().join("quorate.data"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&verified.stdout);
+    assert!(verified.status.success() && text.contains("entries, whole"), "{verified:?}");
+}
