@@ -20,6 +20,7 @@ pub(super) struct Metrics {
     registrations: IntCounterVec,
     refusals: IntCounterVec,
     waiters: IntGauge,
+    page_streams: IntGauge,
     requests: HistogramVec,
     time_to_first: Histogram,
     time_to_full: Histogram,
@@ -38,6 +39,7 @@ impl Metrics {
         let registrations = opts("registrations_total", "Registrations by what became of them.");
         let refusals = opts("refusals_total", "Refusals by code.");
         let waiters = opts("waiters", "Long polls that wait now.");
+        let page_streams = opts("page_streams", "Pages that follow their events now.");
         let requests = HistogramOpts::new(
             "quorate_http_request_duration_seconds",
             "Time to the head of the answer, by route.",
@@ -59,9 +61,10 @@ impl Metrics {
             registrations: IntCounterVec::new(registrations, &["outcome"]).expect(valid),
             refusals: IntCounterVec::new(refusals, &["code"]).expect(valid),
             waiters: IntGauge::with_opts(waiters).expect(valid),
+            page_streams: IntGauge::with_opts(page_streams).expect(valid),
             requests: HistogramVec::new(requests, &["route"]).expect(valid),
         };
-        let collectors: [Box<dyn prometheus::core::Collector>; 8] = [
+        let collectors: [Box<dyn prometheus::core::Collector>; 9] = [
             Box::new(metrics.time_to_first.clone()),
             Box::new(metrics.time_to_full.clone()),
             Box::new(metrics.tokens.clone()),
@@ -69,6 +72,7 @@ impl Metrics {
             Box::new(metrics.registrations.clone()),
             Box::new(metrics.refusals.clone()),
             Box::new(metrics.waiters.clone()),
+            Box::new(metrics.page_streams.clone()),
             Box::new(metrics.requests.clone()),
         ];
         for collector in collectors {
@@ -102,6 +106,10 @@ impl Metrics {
     pub(super) fn waiter(&self) -> Waiter {
         self.waiters.inc();
         Waiter(self.waiters.clone())
+    }
+
+    pub(super) fn page_streams(&self) -> IntGauge {
+        self.page_streams.clone()
     }
 
     pub(super) fn answered(&self, route: &str, took: Duration) {

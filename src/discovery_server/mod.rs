@@ -18,17 +18,21 @@
 //! What is deliberately absent: overwriting and deleting. Nodes that wait count every event as one
 //! more member, and a size that changes splits a cluster.
 
+mod accept;
 mod answer;
 mod cluster;
 mod grpc;
+mod joining;
 mod keys;
 mod metrics;
 mod new;
 mod page;
 mod parameters;
 mod poll;
+mod recent;
 mod register;
 mod router;
+mod settings;
 mod target;
 
 use std::sync::Arc;
@@ -42,6 +46,10 @@ use crate::admission::{Door, Limits, Protocol};
 use crate::registry::Registry;
 use crate::transport::{self, Bound, Http};
 use metrics::Metrics;
+use page::Streams;
+use parameters::foreign_query;
+use recent::Recent;
+use router::Asked;
 
 /// The longest a long poll is held. Front proxies cut at 60 s, and a node counts their 504 as a
 /// failure that slows down all its later attempts; an empty 200 costs it nothing.
@@ -95,13 +103,17 @@ struct Inner {
     config: Config,
     registry: Registry,
     metrics: Metrics,
+    recent: Recent,
+    streams: Streams,
     stop: CancellationToken,
 }
 
 impl Service {
     fn new(config: Config, registry: Registry, stop: CancellationToken) -> Self {
         let metrics = Metrics::new(config.metrics.clone());
-        Self(Arc::new(Inner { config, registry, metrics, stop }))
+        let streams = Streams::new(metrics.page_streams());
+        let recent = Recent::new();
+        Self(Arc::new(Inner { config, registry, metrics, recent, streams, stop }))
     }
 
     fn registry(&self) -> &Registry {
@@ -116,12 +128,25 @@ impl Service {
         &self.0.config
     }
 
-    fn door(&self, asked: &router::Asked) -> Door {
+    fn recent(&self) -> &Recent {
+        &self.0.recent
+    }
+
+    fn streams(&self) -> &Streams {
+        &self.0.streams
+    }
+
+    /// Ends when the service is to stop.
+    async fn stopping(&self) {
+        self.0.stop.cancelled().await;
+    }
+
+    fn door(&self, asked: &Asked) -> Door {
         Door {
             protocol: Protocol::V2,
             public_url: self.0.config.public_url.clone(),
             host: asked.host.clone(),
-            query: parameters::foreign_query(asked.query.as_deref()),
+            query: foreign_query(asked.query.as_deref()),
             from: asked.from,
             limits: self.0.config.limits,
         }

@@ -59,12 +59,15 @@ impl Service {
                     sentence(registration.outcome)
                 );
             }
-            Err(Error::Refused(refusal)) => info!(
-                token.id = %token.public_id(),
-                member.id = id,
-                refusal.code = refusal.code(),
-                "registration refused"
-            ),
+            Err(Error::Refused(refusal)) => {
+                self.recent().refused(token, id, refusal, door.from, registry::now());
+                info!(
+                    token.id = %token.public_id(),
+                    member.id = id,
+                    refusal.code = refusal.code(),
+                    "registration refused"
+                );
+            }
             Err(_) => {}
         }
         registered

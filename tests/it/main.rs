@@ -13,6 +13,7 @@ mod differential;
 mod dns;
 mod dnsmasq;
 mod harness;
+mod page;
 mod service;
 mod srv;
 mod token;
