@@ -18,6 +18,13 @@ pub struct Token(String);
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PublicId(String);
 
+/// The address of a token's read-only page: the public id, and 20 hexadecimal digits that only who
+/// knows the token can compute.
+///
+/// It is for those who may look but not join: the token does not follow from it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ViewId(String);
+
 /// Where a token lives below the public URL; the key of everything stored about it.
 ///
 /// Two forms exist: `/<token>`, made by `/new` or by hand, and `/v2/keys/<any path>`, the spelling
@@ -33,6 +40,8 @@ pub enum Error {
     NoToken,
     #[error("a public id has twelve lower-case hexadecimal digits")]
     NoId,
+    #[error("a view id has 32 lower-case hexadecimal digits")]
+    NoViewId,
     #[error("a token path has at most {MAX_PATH_BYTES} bytes, not {bytes}")]
     PathTooLong { bytes: usize },
     #[error("a token path is made of letters, digits and `-._~` between slashes, not `{segment}`")]
@@ -138,6 +147,11 @@ impl TokenPath {
         }
     }
 
+    /// Where the read-only page is.
+    pub fn view_id(&self) -> ViewId {
+        ViewId::of(self)
+    }
+
     /// A text about this token with the token taken out of it, for those who must not know it.
     pub fn redact(&self, text: &str) -> String {
         let secret = self.token().unwrap_or(&self.0);
@@ -149,6 +163,41 @@ impl TokenPath {
         match self.0.strip_prefix(RAW_PREFIX) {
             Some(key) => PublicId::of(key),
             None => PublicId::of(self.0.trim_start_matches('/')),
+        }
+    }
+}
+
+impl ViewId {
+    /// Keeps these hashes apart from all others of the same text, such as the public id.
+    const DOMAIN: &[u8] = b"quorate view\0";
+    const ID_DIGITS: usize = 12;
+
+    fn of(path: &TokenPath) -> Self {
+        let hash = Sha256::new().chain_update(Self::DOMAIN).chain_update(path.as_str()).finalize();
+        Self(format!("{}{}", path.public_id(), hex(&hash[..10])))
+    }
+
+    /// The public id of the token whose page this may be.
+    pub fn public_id(&self) -> PublicId {
+        PublicId(self.0[..Self::ID_DIGITS].to_owned())
+    }
+}
+
+impl fmt::Display for ViewId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for ViewId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let plain = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if text.len() == 32 && text.bytes().all(plain) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Error::NoViewId)
         }
     }
 }
@@ -255,6 +304,19 @@ mod tests {
         for shown in [format!("{token:?}"), format!("{path:?}")] {
             assert!(!shown.contains("6c007a14"), "{shown}");
             assert!(shown.contains(token.public_id().as_str()), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_view_id_leads_to_the_page_and_not_to_the_token() {
+        let short = TokenPath::short(&"6c007a14875d53d9bf0ef5a6fc0257c8".parse().unwrap());
+        let raw = TokenPath::raw(["6c007a14875d53d9bf0ef5a6fc0257c8"]).unwrap();
+        let shown = short.view_id().to_string();
+        assert_eq!(shown.parse::<ViewId>().unwrap(), short.view_id());
+        assert_eq!(short.view_id().public_id(), short.public_id());
+        assert_ne!(short.view_id(), raw.view_id());
+        for text in ["", "0", &format!("+{}", &shown[1..]), &format!("A{}", &shown[1..])] {
+            assert_eq!(text.parse::<ViewId>(), Err(Error::NoViewId), "{text}");
         }
     }
 

@@ -36,7 +36,7 @@ pub use founding::{Founding, Registered, State};
 pub use protocol::Protocol;
 pub use refusal::Refusal;
 pub use spelling::Door;
-pub use words::{ClusterSize, Label, LabelError, SizeError, Ttl, TtlError, UnixMillis};
+pub use words::{ClusterSize, Label, LabelError, SizeError, Ttl, TtlError, UnixMillis, date};
 
 /// What a registration may be at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -20,7 +20,7 @@ impl Protocol {
     }
 
     /// The text that enters the ids of all members.
-    pub(super) fn salt(self, path: &TokenPath, public_url: &str) -> String {
+    pub fn salt(self, path: &TokenPath, public_url: &str) -> String {
         match (self, path.token()) {
             (Self::V3, Some(token)) => token.to_owned(),
             _ => path.discovery_url(public_url),

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use reqwest::{Client, StatusCode, Url};
 
 use super::{Failure, running};
@@ -33,6 +33,24 @@ pub(super) struct New {
     /// Authority of an https:// service, PEM; those of the system without it
     #[arg(long, value_name = "FILE", env = "QUORATE_CACERT")]
     cacert: Option<PathBuf>,
+    /// Port for clients in the command lines [default: 2379]
+    #[arg(long, value_name = "PORT")]
+    client_port: Option<String>,
+    /// How to print: the bare URL, all about the token, or the settings with which a member joins
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    output: Format,
+    /// Release that the settings are for: 3.4, 3.5, 3.6, 3.7 or quorate-node [default: 3.5]
+    #[arg(long, value_name = "RELEASE")]
+    etcd: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+    Env,
+    Yaml,
+    Flags,
 }
 
 /// Why there is no token.
@@ -61,10 +79,10 @@ pub(super) fn https_client(cacert: Option<&Path>, patience: Duration) -> Result<
 }
 
 impl New {
-    /// Asks the service for a token and prints its discovery URL.
+    /// Asks the service for a token and prints what the service says about it.
     pub(super) async fn run(&self) -> Result<(), Failure> {
-        let url = self.ask().await?;
-        super::output::print(&format!("{url}\n"))
+        let answer = self.ask().await?;
+        super::output::print(&format!("{answer}\n"))
     }
 
     async fn ask(&self) -> Result<String, Failure> {
@@ -89,7 +107,20 @@ impl New {
         url.set_path("/new");
         let mut query = url.query_pairs_mut();
         query.clear().append_pair("size", &self.size.to_string());
-        for (key, value) in [("name", &self.name), ("ttl", &self.ttl)] {
+        let format = match self.output {
+            Format::Text => None,
+            Format::Json => Some("json"),
+            Format::Env => Some("env"),
+            Format::Yaml => Some("yaml"),
+            Format::Flags => Some("flags"),
+        };
+        for (key, value) in [
+            ("name", &self.name),
+            ("ttl", &self.ttl),
+            ("client-port", &self.client_port),
+            ("format", &format.map(str::to_owned)),
+            ("etcd", &self.etcd),
+        ] {
             if let Some(value) = value {
                 query.append_pair(key, value);
             }
@@ -111,7 +142,15 @@ mod tests {
             name: Some("prod".to_owned()),
             ttl: None,
             cacert: None,
+            client_port: None,
+            output: Format::Text,
+            etcd: None,
         };
         assert_eq!(new.request().as_str(), "http://h:8087/new?size=5&name=prod");
+        let env = New { output: Format::Env, etcd: Some("3.6".to_owned()), ..new };
+        assert_eq!(
+            env.request().as_str(),
+            "http://h:8087/new?size=5&name=prod&format=env&etcd=3.6"
+        );
     }
 }

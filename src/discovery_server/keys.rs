@@ -3,9 +3,10 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{HeaderValue, Method, Response, StatusCode, header};
 
+use super::accept::Wanted;
 use super::router::{Asked, not_allowed, options};
 use super::target::{Leaf, Target};
-use super::{Service, answer, poll};
+use super::{Service, answer, page, poll};
 use crate::admission::{Application, ClusterSize, Founding, Refusal, State, codes, decide};
 use crate::registry::{self, NewToken, Outcome};
 use crate::token::TokenPath;
@@ -32,6 +33,9 @@ pub(super) async fn answer(
     }
     let (token, leaf) = match resolve(service, target) {
         Ok(found) => found,
+        Err(_) if asked.wanted == Wanted::Page && asked.method != Method::PUT => {
+            return ("unknown", page::nothing(service));
+        }
         Err(reason) => {
             let cause = match reason {
                 Some(reason) => format!("{} ({reason})", asked.path),
@@ -46,6 +50,17 @@ pub(super) async fn answer(
         let seconds = HeaderValue::from(early.as_secs() + 1);
         response.headers_mut().insert(header::RETRY_AFTER, seconds);
         return ("busy", response);
+    }
+    if leaf == Leaf::Directory && asked.method != Method::PUT {
+        // Only who names these types means them; nodes and curl do not.
+        match asked.wanted {
+            Wanted::Page => return ("page", page::token(service, &token)),
+            Wanted::Events => {
+                let events = page::events(service, Some(&token), page::Looker::Joiner, asked);
+                return ("events", events);
+            }
+            Wanted::Json | Wanted::Protocol => {}
+        }
     }
     let parameters = &asked.parameters;
     let flags = || {
@@ -95,7 +110,8 @@ fn resolve(
             Ok((parent, Leaf::Member(last)))
         }
         Target::Either { token, .. } => Ok((token, Leaf::Directory)),
-        Target::InitialCluster { token } => Ok((token, Leaf::Directory)),
+        Target::InitialCluster { token } | Target::Events { token } => Ok((token, Leaf::Directory)),
+        Target::View { .. } => Err(None),
         Target::Nothing { reason } => Err(reason),
     }
 }

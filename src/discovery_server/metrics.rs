@@ -21,6 +21,7 @@ pub(super) struct Metrics {
     registrations: IntCounterVec,
     refusals: IntCounterVec,
     waiters: IntGauge,
+    page_streams: IntGauge,
     requests: HistogramVec,
     time_to_first: Histogram,
     time_to_full: Histogram,
@@ -36,6 +37,7 @@ impl Metrics {
         let registrations = opts("registrations_total", "Registrations by what became of them.");
         let refusals = opts("refusals_total", "Refusals by code.");
         let waiters = opts("waiters", "Long polls that wait now.");
+        let page_streams = opts("page_streams", "Pages that follow their events now.");
         let requests = HistogramOpts::new(
             "quorate_http_request_duration_seconds",
             "Time to the head of the answer, by route.",
@@ -58,6 +60,7 @@ impl Metrics {
             registrations: IntCounterVec::new(registrations, &["outcome"]).expect(valid),
             refusals: IntCounterVec::new(refusals, &["code"]).expect(valid),
             waiters: IntGauge::with_opts(waiters).expect(valid),
+            page_streams: IntGauge::with_opts(page_streams).expect(valid),
             requests: HistogramVec::new(requests, &["route"]).expect(valid),
         };
         let collectors: [Box<dyn prometheus::core::Collector>; 9] = [
@@ -69,6 +72,7 @@ impl Metrics {
             Box::new(metrics.registrations.clone()),
             Box::new(metrics.refusals.clone()),
             Box::new(metrics.waiters.clone()),
+            Box::new(metrics.page_streams.clone()),
             Box::new(metrics.requests.clone()),
         ];
         for collector in collectors {
@@ -108,6 +112,10 @@ impl Metrics {
 
     pub(super) fn waiting(&self) -> u64 {
         u64::try_from(self.waiters.get()).unwrap_or(0)
+    }
+
+    pub(super) fn page_streams(&self) -> IntGauge {
+        self.page_streams.clone()
     }
 
     pub(super) fn answered(&self, route: &str, took: Duration) {

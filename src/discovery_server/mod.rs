@@ -18,21 +18,25 @@
 //! What is deliberately absent: overwriting and deleting. Nodes that wait count every event as one
 //! more member, and a size that changes splits a cluster.
 
+mod accept;
 mod admin;
 mod answer;
 mod cluster;
 mod gate;
 mod grpc;
+mod joining;
 mod keys;
 mod metrics;
 mod new;
 mod page;
 mod parameters;
 mod poll;
+mod recent;
 mod register;
 mod request_id;
 mod router;
 mod secrets;
+mod settings;
 mod target;
 
 use std::sync::Arc;
@@ -49,6 +53,10 @@ use gate::Gate;
 pub use gate::{Rate, RateError, WaiterLimits};
 use metrics::Metrics;
 pub use secrets::{Secrets, SecretsError, first_key};
+use page::Streams;
+use parameters::foreign_query;
+use recent::Recent;
+use router::Asked;
 
 /// The longest a long poll is held. Front proxies cut at 60 s, and a node counts their 504 as a
 /// failure that slows down all its later attempts; an empty 200 costs it nothing.
@@ -115,6 +123,8 @@ struct Inner {
     registry: Registry,
     metrics: Metrics,
     gate: Gate,
+    recent: Recent,
+    streams: Streams,
     stop: CancellationToken,
 }
 
@@ -143,7 +153,9 @@ impl Service {
         let metrics = Metrics::new(config.metrics.clone(), registry.commit_time());
         let waiting = metrics.waiters().clone();
         let gate = Gate::new(config.new_rate, config.token_rate, config.waiters, waiting);
-        Self(Arc::new(Inner { config, registry, metrics, gate, stop }))
+        let streams = Streams::new(metrics.page_streams());
+        let recent = Recent::new();
+        Self(Arc::new(Inner { config, registry, metrics, gate, recent, streams, stop }))
     }
 
     fn registry(&self) -> &Registry {
@@ -158,12 +170,25 @@ impl Service {
         &self.0.config
     }
 
-    fn door(&self, asked: &router::Asked) -> Door {
+    fn recent(&self) -> &Recent {
+        &self.0.recent
+    }
+
+    fn streams(&self) -> &Streams {
+        &self.0.streams
+    }
+
+    /// Ends when the service is to stop.
+    async fn stopping(&self) {
+        self.0.stop.cancelled().await;
+    }
+
+    fn door(&self, asked: &Asked) -> Door {
         Door {
             protocol: Protocol::V2,
             public_url: self.0.config.public_url.clone(),
             host: asked.host.clone(),
-            query: parameters::foreign_query(asked.query.as_deref()),
+            query: foreign_query(asked.query.as_deref()),
             from: asked.from,
             limits: self.0.config.limits,
         }

@@ -61,13 +61,16 @@ impl Service {
                     sentence(registration.outcome)
                 );
             }
-            Err(Error::Refused(refusal)) => info!(
-                request.id = request_id::current(),
-                token.id = %token.public_id(),
-                member.id = %token.redact(id),
-                refusal.code = refusal.code(),
-                "registration refused"
-            ),
+            Err(Error::Refused(refusal)) => {
+                self.recent().refused(token, id, refusal, door.from, registry::now());
+                info!(
+                    request.id = request_id::current(),
+                    token.id = %token.public_id(),
+                    member.id = %token.redact(id),
+                    refusal.code = refusal.code(),
+                    "registration refused"
+                );
+            }
             Err(_) => {}
         }
         registered

@@ -8,6 +8,8 @@ use axum::http::header::{ALLOW, CONTENT_TYPE, HOST, HeaderValue};
 use axum::http::{Extensions, Method, Response, StatusCode};
 use axum::routing::any;
 
+use super::accept::Wanted;
+use super::page::Looker;
 use super::parameters::Parameters;
 use super::target::Target;
 use super::{Service, admin, answer, cluster, grpc, keys, new, page, request_id};
@@ -23,6 +25,7 @@ pub(super) struct Asked {
     /// The address of the client, or the one that a trusted proxy named.
     pub(super) from: Option<IpAddr>,
     pub(super) parameters: Parameters,
+    pub(super) wanted: Wanted,
 }
 
 /// All routes. Tokens are matched by hand, because doubled slashes and slashes at the end, which
@@ -31,16 +34,27 @@ pub(super) fn router(service: Service) -> Router {
     let grpc = grpc::router(&service);
     let admin = admin::router(&service);
     Router::new()
-        .route("/", any(page::index))
+        .route("/", any(index))
         .route("/new", any(new_token))
         .route("/health", any(page::health))
         .route("/metrics", any(page::metrics))
         .route("/robots.txt", any(page::robots))
+        .route("/assets/{name}", any(page::asset))
         .fallback(key)
         .with_state(service)
         .merge(grpc)
         .merge(admin)
         .layer(axum::middleware::from_fn(request_id::name))
+}
+
+async fn index(State(service): State<Service>, request: Request) -> Response<Body> {
+    let began = Instant::now();
+    let response = match read(request).await {
+        Ok(asked) => page::index(&service, &asked),
+        Err(refused) => refused,
+    };
+    service.metrics().answered("index", began.elapsed());
+    response
 }
 
 async fn new_token(State(service): State<Service>, request: Request) -> Response<Body> {
@@ -72,6 +86,14 @@ async fn key(State(service): State<Service>, request: Request) -> Response<Body>
         Target::InitialCluster { token } => {
             ("initial_cluster", cluster::answer(&service, &token, &asked))
         }
+        Target::Events { token } => {
+            ("events", page::events(&service, Some(&token), Looker::Joiner, &asked))
+        }
+        Target::View { view, events: false } => ("view", page::view(&service, &asked, &view)),
+        Target::View { view, events: true } => {
+            let token = service.viewed(&view);
+            ("events", page::events(&service, token.as_ref(), Looker::Viewer, &asked))
+        }
         target => keys::answer(&service, target, &asked).await,
     };
     service.metrics().answered(route, began.elapsed());
@@ -93,8 +115,8 @@ async fn read(service: &Service, request: Request) -> Result<Asked, Response<Bod
     };
     let parameters = Parameters::read(query.as_deref(), &body);
     let path = head.uri.path().to_owned();
-    let from = client(&head.extensions);
-    Ok(Asked { method: head.method, path, query, host, from, parameters })
+    let (wanted, from) = (Wanted::of(&head.headers), client(&head.extensions));
+    Ok(Asked { method: head.method, path, query, host, from, parameters, wanted })
 }
 
 /// The address that a request came from, as the listener found it.

@@ -1,4 +1,4 @@
-use crate::token::{self, Token, TokenPath};
+use crate::token::{self, Token, TokenPath, ViewId};
 
 /// What a path asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,6 +10,10 @@ pub(super) enum Target {
     Either { token: TokenPath, parent: Option<TokenPath>, last: String },
     /// `/<token>/initial-cluster`.
     InitialCluster { token: TokenPath },
+    /// `/<token>/events`: changes of the page.
+    Events { token: TokenPath },
+    /// `/view/<view id>`: the page without the secret; or its changes.
+    View { view: ViewId, events: bool },
     /// Nothing of ours; with the reason, if there is more to say.
     Nothing { reason: Option<token::Error> },
 }
@@ -31,6 +35,8 @@ impl Target {
         let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         match segments.as_slice() {
             ["v2", "keys", key @ ..] => Self::raw(key),
+            ["view", view] => Self::view(view, false),
+            ["view", view, "events"] => Self::view(view, true),
             [token, rest @ ..] => match token.parse::<Token>() {
                 Ok(token) => Self::short(TokenPath::short(&token), rest),
                 Err(reason) => Self::Nothing { reason: Some(reason) },
@@ -42,11 +48,21 @@ impl Target {
     /// The tokens that may be meant.
     pub(super) fn candidates(&self) -> impl Iterator<Item = &TokenPath> {
         let (token, parent) = match self {
-            Self::Key { token, .. } | Self::InitialCluster { token } => (Some(token), None),
+            Self::Key { token, .. } | Self::InitialCluster { token } | Self::Events { token } => {
+                (Some(token), None)
+            }
             Self::Either { token, parent, .. } => (Some(token), parent.as_ref()),
-            Self::Nothing { .. } => (None, None),
+            // A view names no token by its path; whoever looks at it sees what is known here.
+            Self::View { .. } | Self::Nothing { .. } => (None, None),
         };
         token.into_iter().chain(parent)
+    }
+
+    fn view(view: &str, events: bool) -> Self {
+        match view.parse() {
+            Ok(view) => Self::View { view, events },
+            Err(reason) => Self::Nothing { reason: Some(reason) },
+        }
     }
 
     fn short(token: TokenPath, rest: &[&str]) -> Self {
@@ -54,6 +70,7 @@ impl Target {
             [] => Leaf::Directory,
             ["_config"] => Leaf::ConfigDirectory,
             ["_config", "size"] => Leaf::Size,
+            ["events"] => return Self::Events { token },
             ["initial-cluster"] => return Self::InitialCluster { token },
             [member] => Leaf::Member((*member).to_owned()),
             _ => return Self::Nothing { reason: None },
@@ -103,6 +120,16 @@ mod tests {
             (format!("/{TOKEN}//_config/size"), key(Leaf::Size)),
             (format!("/{TOKEN}/6af27103607f24d3"), key(Leaf::Member("6af27103607f24d3".into()))),
             (format!("/{TOKEN}/initial-cluster"), Target::InitialCluster { token: short() }),
+            (format!("/{TOKEN}/events"), Target::Events { token: short() }),
+            (
+                format!("/view/{TOKEN}/"),
+                Target::View { view: TOKEN.parse().unwrap(), events: false },
+            ),
+            (
+                format!("/view/{TOKEN}/events"),
+                Target::View { view: TOKEN.parse().unwrap(), events: true },
+            ),
+            ("/view/x".into(), Target::Nothing { reason: Some(token::Error::NoViewId) }),
             (format!("/{TOKEN}/a/b"), Target::Nothing { reason: None }),
             ("/".into(), Target::Nothing { reason: None }),
             ("/abc".into(), Target::Nothing { reason: Some(token::Error::NoToken) }),

@@ -50,7 +50,12 @@ impl Bench {
         tasks.spawn(serve(vec![listener], config, registry, stop.clone()));
         // Another test may have done it.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder().no_proxy().timeout(DEADLINE).build().unwrap();
+        let client = Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(DEADLINE)
+            .build()
+            .unwrap();
         Self { client, url, stop, tasks, dir }
     }
 
@@ -83,8 +88,24 @@ impl Bench {
         response.text().await.unwrap()
     }
 
+    /// Asks for this type, by a whole URL or a path.
+    pub(super) async fn fetch(&self, target: &str, accept: &str) -> Response {
+        let rest = target.strip_prefix(&self.url).unwrap_or(target);
+        let request = self.client.get(format!("{}{rest}", self.url)).header("accept", accept);
+        request.send().await.unwrap()
+    }
+
+    /// Sends a form as a browser does.
+    pub(super) async fn form(&self, target: &str, form: &str, accept: &str) -> Response {
+        let request = self.client.post(format!("{}{target}", self.url));
+        let request = request
+            .header("accept", accept)
+            .header("content-type", "application/x-www-form-urlencoded");
+        request.body(form.to_owned()).send().await.unwrap()
+    }
+
     /// Registers as an etcd does that was given `discovery`.
-    async fn register(&self, discovery: &str, value: &str) -> Response {
+    pub(super) async fn register(&self, discovery: &str, value: &str) -> Response {
         let id = id_of(discovery, value);
         let body = value.replace('=', "%3D").replace(':', "%3A").replace('/', "%2F");
         let url = format!("{discovery}/{id}?prevExist=false");
@@ -92,7 +113,7 @@ impl Bench {
     }
 }
 
-fn id_of(discovery: &str, value: &str) -> String {
+pub(super) fn id_of(discovery: &str, value: &str) -> String {
     let member: InitialCluster = value.parse().unwrap();
     let (name, _) = member.members().next().unwrap();
     member.member_id(name, discovery).unwrap().to_string()
@@ -102,9 +123,9 @@ fn index(headers: &HeaderMap) -> u64 {
     headers["x-etcd-index"].to_str().unwrap().parse().unwrap()
 }
 
-const ONE: &str = "n1=http://127.0.0.1:3001";
-const TWO: &str = "n2=http://127.0.0.1:3002";
-const THREE: &str = "n3=http://127.0.0.1:3003";
+pub(super) const ONE: &str = "n1=http://127.0.0.1:3001";
+pub(super) const TWO: &str = "n2=http://127.0.0.1:3002";
+pub(super) const THREE: &str = "n3=http://127.0.0.1:3003";
 
 /// Status, index header and body of a whole bootstrap, in both spellings of the protocol.
 #[tokio::test]
@@ -317,13 +338,13 @@ async fn the_plain_paths_answer() {
     let robots = bench.get("/robots.txt").await.text().await.unwrap();
     assert_eq!(robots, "User-agent: *\nDisallow: /");
     let page = bench.get("/").await;
-    assert!(page.headers()["content-type"].to_str().unwrap().starts_with("text/html"));
+    assert!(page.headers()["content-type"].to_str().unwrap().starts_with("text/plain"));
     let page = page.text().await.unwrap();
     assert!(page.contains(&format!("curl '{}/new?size=3'", bench.url)), "{page}");
     let unknown = bench.get("/favicon.ico").await;
     assert_eq!(unknown.status(), 404);
     let list = bench.get(&format!("{token}/initial-cluster")).await;
-    assert_eq!(list.status(), 404);
+    assert_eq!(list.status(), 409);
     assert!(list.text().await.unwrap().starts_with("0 of 3 members"));
     let poll = bench.get(&format!("{token}?recursive=true&wait=true")).await;
     let metrics = bench.get("/metrics").await.text().await.unwrap();

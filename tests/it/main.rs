@@ -15,6 +15,7 @@ mod dns;
 mod dnsmasq;
 mod harness;
 mod operators;
+mod page;
 mod service;
 mod srv;
 mod token;

@@ -3,6 +3,7 @@
 //! Everything runs on loopback, on ports the kernel chose, is waited for by condition with a
 //! deadline, is killed when the test ends however it ends, and shows its log only when it failed.
 
+mod browser;
 mod client;
 mod namespace;
 mod node;
@@ -13,6 +14,7 @@ pub mod tools;
 
 use std::time::{Duration, Instant};
 
+pub use browser::Browser;
 pub use client::{Client, Put, etcdctl};
 pub use namespace::Namespace;
 pub use node::{
@@ -21,7 +23,7 @@ pub use node::{
 };
 pub use ports::free_port;
 pub use process::Process;
-pub use service::{Answer, Service, http};
+pub use service::{Answer, Service, http, http_with};
 
 /// The longest a test waits for anything.
 pub const DEADLINE: Duration = Duration::from_secs(60);

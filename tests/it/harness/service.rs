@@ -95,12 +95,25 @@ impl Answer {
 
 /// One request on a connection of its own; HTTP/1.0, so the body ends with the connection.
 pub fn http(method: &str, url: &str, form: Option<&str>) -> io::Result<Answer> {
+    http_with(method, url, &[], form)
+}
+
+/// The same with more headers.
+pub fn http_with(
+    method: &str,
+    url: &str,
+    headers: &[(&str, &str)],
+    form: Option<&str>,
+) -> io::Result<Answer> {
     let rest = url.strip_prefix("http://").expect("tests speak plain HTTP");
     let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let path = if path.is_empty() { "/" } else { path };
     let mut stream = TcpStream::connect(host)?;
     stream.set_read_timeout(Some(DEADLINE))?;
     let mut request = format!("{method} {path} HTTP/1.0\r\nHost: {host}\r\n");
+    for (name, value) in headers {
+        request += &format!("{name}: {value}\r\n");
+    }
     if let Some(form) = form {
         request += "Content-Type: application/x-www-form-urlencoded\r\n";
         request += &format!("Content-Length: {}\r\n", form.len());

@@ -55,6 +55,10 @@ pub fn dig() -> Option<PathBuf> {
     in_path("dig").or_else(|| missing("dig (Debian package bind9-dnsutils)"))
 }
 
+pub fn chromium() -> Option<PathBuf> {
+    in_path("chromium").or_else(|| missing("chromium (Debian package chromium)"))
+}
+
 /// `ip`, if network namespaces can be made with it.
 pub fn network_namespaces() -> Option<PathBuf> {
     if !rustix::process::getuid().is_root() {
