@@ -8,12 +8,15 @@
 
 mod bootstrap;
 mod cli;
+mod clients;
 mod cluster;
 mod crash;
 mod differential;
 mod dns;
 mod dnsmasq;
+mod gateway;
 mod harness;
+mod metrics;
 mod operators;
 mod page;
 mod service;
@@ -21,3 +24,4 @@ mod srv;
 mod token;
 mod token_v3;
 mod tutorials;
+mod watch;
