@@ -81,7 +81,7 @@ impl Machine {
 }
 
 fn encoded(op: Op) -> Bytes {
-    Request { id: 7, op: Some(op) }.encode_to_vec().into()
+    Request { id: 7, op: Some(op), caller: None }.encode_to_vec().into()
 }
 
 fn bytes(text: &str) -> Bytes {

@@ -20,6 +20,7 @@
 
 mod apply_loop;
 mod at_leader;
+mod authenticate;
 pub mod bootstrap;
 mod config;
 mod data_dir;
@@ -37,6 +38,7 @@ mod reconfigure;
 mod replica_loop;
 mod shared;
 mod start;
+mod tokens;
 #[cfg(test)]
 mod tests;
 mod waiters;
@@ -48,6 +50,7 @@ pub use data_dir::{DataDir, DataDirError};
 pub use error::Error;
 pub use handle::{Handle, Status};
 pub use start::{Running, StartError, start};
+pub use tokens::{Credentials, JwtError, OptionsError, TokenOptions, parse_options};
 
 use crate::apply;
 use crate::store::Store;

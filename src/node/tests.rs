@@ -60,7 +60,7 @@ async fn put(node: &Node, key: &str, value: &str) {
         value: value.to_owned().into(),
         ..pb::PutRequest::default()
     };
-    let put = node.running.handle().propose(Op::Put(request));
+    let put = node.running.handle().propose(Caller::Nobody, Op::Put(request));
     let response = tokio::time::timeout(PATIENCE, put).await.unwrap().unwrap();
     assert!(matches!(response, Response::Put(_)), "{response:?}");
 }

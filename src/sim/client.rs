@@ -104,7 +104,7 @@ impl History {
             Wish::Swap { old, new } => Op::Txn(swap(&key, old, put(new))),
             Wish::Get => unreachable!("gets are not replicated"),
         };
-        Bytes::from(Request { id: number, op: Some(op) }.encode_to_vec())
+        Bytes::from(Request { id: number, op: Some(op), caller: None }.encode_to_vec())
     }
 
     /// The range that answers a get.

@@ -74,12 +74,12 @@ pub(super) fn settle(
         grpc_gateway: values.bool("enable-grpc-gateway"),
         extensive_metrics: values.text("metrics") == "extensive",
         log: logging(values, &mut notes),
-        node: node_config(values),
+        node: node_config(values, check::auth(values, problems)),
         notes,
     }
 }
 
-fn node_config(values: &Values) -> node::Config {
+fn node_config(values: &Values, auth_token: node::TokenOptions) -> node::Config {
     let name = values.text("name");
     let data_dir = match values.text("data-dir") {
         dir if dir.is_empty() => PathBuf::from(format!("{name}.etcd")),
@@ -122,6 +122,9 @@ fn node_config(values: &Values) -> node::Config {
                 interval => interval,
             },
         },
+        auth_token,
+        // Checked to lie between 4 and 31.
+        bcrypt_cost: u32::try_from(values.uint("bcrypt-cost")).unwrap_or_default(),
     }
 }
 
