@@ -126,8 +126,7 @@ fn keep(auth: &Auth, storage: &mut impl Storage, touched: &[Touched]) {
                 storage.set_meta(&[USERS, name.as_bytes()].concat(), user);
             }
             Touched::Role(name) => {
-                let mut held = auth.roles().filter(|(role, _)| role == name);
-                let role = held.next().map(|(_, permissions)| encode_role(name, permissions));
+                let role = auth.role(name).ok().map(|permissions| encode_role(name, permissions));
                 storage.set_meta(&[ROLES, name.as_bytes()].concat(), role);
             }
         }

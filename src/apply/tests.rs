@@ -1,6 +1,7 @@
 //! The state machine against etcd's answers, table by table. Expectations marked etcd were read
 //! off a real one.
 
+mod auth;
 mod check;
 mod cluster;
 mod range;

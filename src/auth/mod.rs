@@ -93,10 +93,9 @@ impl Auth {
         self.users.iter().map(|(name, user)| (name.as_str(), user))
     }
 
-    /// What a role may do, ascending by key; for `root`, everything.
-    pub fn role(&self, name: &str) -> Result<Vec<Permission>, Error> {
-        let held = self.roles.get(name).ok_or(Error::RoleNotFound)?;
-        Ok(if name == ROOT { vec![Permission::everything()] } else { held.clone() })
+    /// What a role was granted, ascending by key; that `root` may do everything is not listed.
+    pub fn role(&self, name: &str) -> Result<&[Permission], Error> {
+        self.roles.get(name).map(Vec::as_slice).ok_or(Error::RoleNotFound)
     }
 
     /// All roles with the permissions they were granted, by name.

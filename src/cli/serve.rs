@@ -16,6 +16,7 @@ use crate::dns_server::{
     self, Bound, Catalog, Counters, Dnsmasq, DnsmasqError, DomainError, FileError, LocalSources,
     LoopError, Upstreams,
 };
+use crate::discovery_server::Accounts;
 use crate::registry::{self, Registry};
 use crate::transport::tls::{ClientOptions, Pair, TlsClient, TlsError};
 use crate::transport::{self, Dialer, ListenError};
@@ -43,6 +44,10 @@ enum Error {
     Dnsmasq(Vec<DnsmasqError>),
     #[error(transparent)]
     Loop(#[from] LoopError),
+    #[error("--discovery-users `{}`", path.display())]
+    UsersFile { path: PathBuf, source: std::io::Error },
+    #[error("--discovery-users `{}`: {problem}", path.display())]
+    Users { path: PathBuf, problem: String },
     #[error("--cluster-domain")]
     Domain(#[from] DomainError),
 }
@@ -65,6 +70,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
 
 async fn serve(config: Config) -> Result<(), Failure> {
     let catalog = catalog(&config).map_err(|error| Failure::Configuration(error.into()))?;
+    let accounts = accounts(&config).map_err(|error| Failure::Configuration(error.into()))?;
     let registry_config = registry::Config {
         data_dir: config.data_dir.clone(),
         cluster: cluster(&config).map_err(|error| Failure::Configuration(error.into()))?,
@@ -111,6 +117,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
         let config = discovery_server::Config {
             public_url,
             max_size: config.max_size,
+            accounts,
             limits: Limits::default(),
             metrics,
         };
@@ -203,6 +210,15 @@ fn names(config: &Config) -> Result<(LocalSources, Upstreams), Error> {
         ..Upstreams::default()
     };
     Ok((dnsmasq.sources, upstreams))
+}
+
+/// The users of v3 discovery, if there are any.
+fn accounts(config: &Config) -> Result<Option<Accounts>, Error> {
+    let Some(path) = &config.discovery_users else { return Ok(None) };
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| Error::UsersFile { path: path.clone(), source })?;
+    let accounts = Accounts::parse(&text);
+    accounts.map(Some).map_err(|problem| Error::Users { path: path.clone(), problem })
 }
 
 async fn bind(addresses: &[SocketAddr]) -> Result<Vec<transport::Bound>, Failure> {

@@ -18,6 +18,7 @@
 //! What is deliberately absent: overwriting and deleting. Nodes that wait count every event as one
 //! more member, and a size that changes splits a cluster.
 
+mod accounts;
 mod answer;
 mod cluster;
 mod grpc;
@@ -43,6 +44,8 @@ use crate::registry::Registry;
 use crate::transport::{self, Bound, Http};
 use metrics::Metrics;
 
+pub use accounts::Accounts;
+
 /// The longest a long poll is held. Front proxies cut at 60 s, and a node counts their 504 as a
 /// failure that slows down all its later attempts; an empty 200 costs it nothing.
 const POLL_LIMIT: Duration = Duration::from_secs(45);
@@ -62,6 +65,8 @@ pub struct Config {
     pub max_size: u32,
     /// What a registration may be at most.
     pub limits: Limits,
+    /// Who may use v3 discovery; `None` for everybody who knows a token.
+    pub accounts: Option<Accounts>,
     /// Counts here; `/metrics` prints this with whatever else is registered in it.
     pub metrics: prometheus::Registry,
 }

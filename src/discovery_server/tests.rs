@@ -28,6 +28,15 @@ impl Bench {
     }
 
     pub(super) async fn start_in(dir: TempDir, address: Option<std::net::SocketAddr>) -> Self {
+        Self::start_for(dir, address, None).await
+    }
+
+    /// A service that only these users may use by v3 discovery.
+    pub(super) async fn start_for(
+        dir: TempDir,
+        address: Option<std::net::SocketAddr>,
+        accounts: Option<Accounts>,
+    ) -> Self {
         let config = registry::Config {
             data_dir: dir.path().join("data"),
             token_ttl: "1h".parse().unwrap(),
@@ -44,6 +53,7 @@ impl Bench {
             public_url: url.clone(),
             max_size: 9,
             limits: Limits::default(),
+            accounts,
             metrics: prometheus::Registry::new(),
         };
         let stop = CancellationToken::new();

@@ -50,7 +50,7 @@ pub use data_dir::{DataDir, DataDirError};
 pub use error::Error;
 pub use handle::{Handle, Status};
 pub use start::{Running, StartError, start};
-pub use tokens::{Credentials, JwtError, OptionsError, TokenOptions, parse_options};
+pub use tokens::{Credentials, Jwt, JwtError, OptionsError, TokenOptions, parse_options};
 
 use crate::apply;
 use crate::store::Store;

@@ -5,6 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Config, Error, Running, StartError, start};
 use crate::apply::Response;
+use crate::auth::Caller;
 use crate::membership::{InitialCluster, MemberId, PeerUrl};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::quorate::replica::membership_change::Kind;

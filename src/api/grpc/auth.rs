@@ -184,7 +184,7 @@ impl pb::auth_server::Auth for Auth {
         let perm = {
             let state = self.0.state();
             seen(state.auth().may_see_role(&caller, &name))?;
-            seen(state.auth().role(&name))?.into_iter().map(Into::into).collect()
+            seen(state.auth().role(&name))?.iter().cloned().map(Into::into).collect()
         };
         Ok(Response::new(pb::AuthRoleGetResponse { header: Some(self.0.header()), perm }))
     }

@@ -5,6 +5,7 @@ use tonic::{Extensions, Request};
 
 use crate::auth::Caller;
 use crate::node::{Credentials, Error, Handle};
+use crate::transport::PeerIdentity;
 
 /// Who a call is from, still to be looked up.
 #[derive(Debug, Clone, Default)]
@@ -52,16 +53,28 @@ fn token(metadata: &MetadataMap) -> Option<String> {
 }
 
 /// The name in a verified certificate. The gateway's own certificate says nothing about its callers.
-fn common_name(metadata: &MetadataMap, _extensions: &Extensions) -> Option<String> {
+fn common_name(metadata: &MetadataMap, extensions: &Extensions) -> Option<String> {
     if metadata.contains_key("grpcgateway-accept") {
         return None;
     }
-    None
+    extensions.get::<PeerIdentity>()?.common_name.clone()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_speaks_for_its_own_connection_only() {
+        let mut extensions = Extensions::new();
+        assert_eq!(common_name(&MetadataMap::new(), &extensions), None);
+        let common_name_of = Some("alice".to_owned());
+        extensions.insert(PeerIdentity { common_name: common_name_of, ..Default::default() });
+        assert_eq!(common_name(&MetadataMap::new(), &extensions).as_deref(), Some("alice"));
+        let mut gateway = MetadataMap::new();
+        gateway.insert("grpcgateway-accept", "*/*".parse().unwrap());
+        assert_eq!(common_name(&gateway, &extensions), None);
+    }
 
     #[test]
     fn the_token_comes_from_either_header() {

@@ -124,7 +124,7 @@ pub(super) fn words(values: &Values, problems: &mut Vec<Problem>) {
         problems.push(Problem::setting(format!("unknown auto-compaction-mode \"{mode}\"")));
     }
     let retention = values.text("auto-compaction-retention");
-    if retention.parse::<u64>().is_err() && super::value::parse_duration(&retention).is_none() {
+    if retention.parse::<u64>().is_err() && parse_duration(&retention).is_none() {
         problems.push(Problem::setting(format!(
             "error parsing CompactionRetention: time: invalid duration \"{retention}\""
         )));

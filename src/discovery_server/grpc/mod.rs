@@ -1,4 +1,5 @@
-//! The door of v3 discovery: as much of etcd's `KV` and `Watch` as a node asks of a registry.
+//! The door of v3 discovery: as much of etcd's `KV`, `Watch` and `Auth` as a node asks of a registry.
+//! Callers need a token of `Auth.Authenticate` when there are users, and only then.
 //!
 //! A token's keys are those that etcd 3.6 reads and writes in a real store:
 //!
@@ -14,6 +15,7 @@
 //! What is deliberately absent: deleting, transactions, leases, and ranges over more than one token,
 //! which would show tokens to those who were not told.
 
+mod auth;
 mod keys;
 mod kv;
 mod refuse;
@@ -29,17 +31,21 @@ use tonic::Status;
 use super::{MAX_BODY_BYTES, Service};
 use crate::admission::{Door, Founding, Protocol, State};
 use crate::proto::etcdserverpb::ResponseHeader;
+use crate::proto::etcdserverpb::auth_server::AuthServer;
 use crate::proto::etcdserverpb::kv_server::KvServer;
 use crate::proto::etcdserverpb::watch_server::WatchServer;
 use crate::registry;
 use crate::token::TokenPath;
 
-/// The routes of the two services.
+/// The routes of the services.
 pub(super) fn router(service: &Service) -> Router {
     let kv = KvServer::new(kv::Kv(service.clone())).max_decoding_message_size(MAX_BODY_BYTES);
     let watch =
         WatchServer::new(watch::Watch(service.clone())).max_decoding_message_size(MAX_BODY_BYTES);
+    let auth =
+        AuthServer::new(auth::Auth(service.clone())).max_decoding_message_size(MAX_BODY_BYTES);
     Router::new()
+        .route_service("/etcdserverpb.Auth/{method}", auth)
         .route_service("/etcdserverpb.KV/{method}", kv)
         .route_service("/etcdserverpb.Watch/{method}", watch)
 }

@@ -222,3 +222,6 @@ fn tagged(tag: u8, content: &[u8]) -> Vec<u8> {
     };
     [&head[..], content].concat()
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,7 @@ static PROVIDER: CryptoProvider = CryptoProvider {
 /// Lets the token library sign and verify. A second call changes nothing.
 pub(super) fn install() {
     // Refused when it is there already.
-    drop(PROVIDER.install_default());
+    let _ = PROVIDER.install_default();
 }
 
 /// A key that can sign.
@@ -74,6 +74,7 @@ impl SigningKey {
                     .ok()
                     .ok_or(ErrorKind::InvalidEddsaKey)?,
             ),
+            _ => return Err(ErrorKind::InvalidAlgorithm.into()),
         })
     }
 
@@ -134,6 +135,7 @@ impl Verifier<Vec<u8>> for RingVerifier {
             Algorithm::ES256 => by(&signature::ECDSA_P256_SHA256_FIXED),
             Algorithm::ES384 => by(&signature::ECDSA_P384_SHA384_FIXED),
             Algorithm::EdDSA => by(&signature::ED25519),
+            _ => return Err(SignatureError::new()),
         };
         verified.map_err(|_unspecified| SignatureError::new())
     }
