@@ -144,7 +144,7 @@ pub(super) fn auth(values: &Values, problems: &mut Vec<Problem>) -> TokenOptions
     let simple_ttl = Duration::from_secs(values.uint("auth-token-ttl"));
     let options = parse_options(&values.text("auth-token"), simple_ttl, parse_duration);
     options.unwrap_or_else(|error| {
-        problems.push(Problem::setting(format!("--auth-token: {}", chain(&error))));
+        problems.push(Problem::setting(chain(&error)));
         TokenOptions::default()
     })
 }
