@@ -71,8 +71,8 @@ mod tests {
         let mut tokens = SimpleTokens { ttl: seconds(10), held: HashMap::new() };
         tokens.assign("a.1".into(), "alice".into(), start);
         tokens.assign("b.2".into(), "bob".into(), start);
-        for now in [9, 18, 27] {
-            let holder = tokens.holder("a.1", start + seconds(now)).unwrap();
+        for passed in [9, 18, 27] {
+            let holder = tokens.holder("a.1", start + seconds(passed)).unwrap();
             assert_eq!(holder, Holder { user: "alice".into(), revision: None });
         }
         assert_eq!(tokens.holder("b.2", start + seconds(10)), None, "nobody used it");
