@@ -13,6 +13,7 @@ pub mod v2;
 // 1 core: deterministic machines without I/O, clock, global randomness, threads or async.
 pub mod admission;
 pub mod apply;
+pub mod auth;
 pub mod lease;
 pub mod local;
 pub mod mvcc;

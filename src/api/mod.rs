@@ -4,7 +4,7 @@
 //! in etcd's order, handed to the node, and its answer or error put into etcd's words; the words for
 //! errors are one table (`grpc/error.rs`).
 //!
-//! Deliberately absent until they exist in full: auth, alarm changes,
+//! Deliberately absent until they exist in full: alarm changes,
 //! defragment, snapshot and downgrade. A call to one of them is answered as etcd answers a call it does not know.
 
 mod cors;

@@ -1,3 +1,4 @@
+use crate::auth;
 use crate::mvcc::{self, StorageError};
 
 /// A refusal that every replica gives alike. The texts are etcd's, as clients see and parse them.
@@ -29,6 +30,9 @@ pub enum Error {
     LeaseExists,
     #[error("etcdserver: too large lease TTL")]
     LeaseTtlTooLarge,
+    /// The caller is unknown or may not.
+    #[error(transparent)]
+    Auth(#[from] auth::Error),
     /// Of reads only, and this replica's alone: log it and stop; applying gives [`Fatal`] instead.
     #[error(transparent)]
     Storage(#[from] StorageError),

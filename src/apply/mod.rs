@@ -7,10 +7,15 @@
 //! Two kinds of failure never mix. An [`Error`] is an answer that every replica gives alike; a
 //! [`Fatal`] is this replica's own (its disk, its age) and must stop the process.
 //!
+//! Every request is made for a `Caller`, and checked against the users and roles as of its own place
+//! in the log, before anything else and in the same step: no member ever applies what another
+//! refuses. Reads are checked against the very state that answers them.
+//!
 //! Requests are checked twice: by [`check`] before they are proposed, where etcd checks what can be
 //! seen in the request alone, and here against the state.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod auth;
 pub mod check;
 mod cluster;
 mod compare;
@@ -22,6 +27,7 @@ mod state;
 mod txn;
 mod write;
 
+pub use auth::AuthNews;
 pub use error::{Error, Fatal};
 pub use range::RangeScan;
 pub use state::{LeaseChange, Outcome, Response, State};

@@ -1,10 +1,12 @@
 use bytes::Bytes;
 use prost::Message;
 
+use super::auth::AuthNews;
 use super::cluster::Cluster;
 use super::convert::header;
 use super::write::Changes;
-use super::{Error, Fatal, RangeScan, check, range, txn};
+use super::{Error, Fatal, RangeScan, auth, check, range, txn};
+use crate::auth::{Auth, Caller};
 use crate::lease::{LeaseId, Leases};
 use crate::membership::{Member, Roster};
 use crate::mvcc::{
@@ -12,7 +14,8 @@ use crate::mvcc::{
     StorageError,
 };
 use crate::proto::etcdserverpb as pb;
-use crate::proto::quorate::replica::{Request, request::Op};
+use crate::proto::quorate::replica::auth_change::Change;
+use crate::proto::quorate::replica::{AuthChange, Request, request::Op};
 use crate::raft::{Index, Term};
 
 const LEASES: &[u8] = b"lease/";
@@ -23,6 +26,7 @@ pub struct State<S> {
     keys: Keyspace<S>,
     leases: Leases,
     cluster: Cluster,
+    auth: Auth,
 }
 
 /// What applying one request came to.
@@ -37,6 +41,8 @@ pub struct Outcome {
     pub revision: i64,
     /// What the leader's clock must know.
     pub lease: Option<LeaseChange>,
+    /// What the holder of the tokens must know.
+    pub auth: Option<AuthNews>,
 }
 
 /// A lease that came or went.
@@ -55,6 +61,8 @@ pub enum Response {
     Compaction(pb::CompactionResponse),
     LeaseGrant(pb::LeaseGrantResponse),
     LeaseRevoke(pb::LeaseRevokeResponse),
+    /// Of every change of users and roles; the token is empty but for an authentication.
+    Auth(pb::AuthenticateResponse),
     Published,
 }
 
@@ -62,6 +70,7 @@ impl<S: Storage> State<S> {
     /// The state that a storage holds, fresh or not. Reads all of it once.
     pub fn open(storage: S) -> Result<Self, StorageError> {
         let cluster = Cluster::open(&storage)?;
+        let auth = auth::open(&storage)?;
         let mut leases = Leases::default();
         for (key, value) in storage.scan_meta(LEASES)? {
             let lease = decode_lease(&key, &value);
@@ -75,7 +84,7 @@ impl<S: Storage> State<S> {
         let keys = Keyspace::open(storage, &mut |record: EventRef<'_>| {
             leases.attach(record.key, record.lease);
         })?;
-        Ok(Self { keys, leases, cluster })
+        Ok(Self { keys, leases, cluster, auth })
     }
 
     /// Applies one committed request, an encoded `quorate.replica.Request`.
@@ -124,16 +133,27 @@ impl<S: Storage> State<S> {
             Op::LeaseRevoke(revoke) => Some(LeaseChange::Revoked(LeaseId(revoke.id))),
             _ => None,
         };
-        let (response, events) = self.operation(op);
+        let caller = request.caller.map_or(Caller::Nobody, Caller::from);
+        let mut news = None;
+        let (response, events) = match auth::permit(&self.auth, &self.leases, &caller, &op) {
+            Ok(()) => self.operation(index, op, &mut news),
+            Err(refused) => (Err(refused.into()), Vec::new()),
+        };
         let response = match response {
             Err(Error::Storage(error)) => return Err(Fatal::Storage(error)),
             other => other,
         };
         let lease = lease.filter(|_| response.is_ok());
-        Ok(Outcome { id: request.id, response, events, revision: self.revision(), lease })
+        let (id, revision) = (request.id, self.revision());
+        Ok(Outcome { id, response, events, revision, lease, auth: news })
     }
 
-    fn operation(&mut self, op: Op) -> (Result<Response, Error>, Vec<Event>) {
+    fn operation(
+        &mut self,
+        index: Index,
+        op: Op,
+        news: &mut Option<AuthNews>,
+    ) -> (Result<Response, Error>, Vec<Event>) {
         let response = match op {
             Op::Put(request) => {
                 return self.changes(|changes| {
@@ -151,6 +171,9 @@ impl<S: Storage> State<S> {
             Op::LeaseRevoke(request) => return self.lease_revoke(LeaseId(request.id)),
             Op::LeaseGrant(request) => self.lease_grant(&request),
             Op::Compaction(request) => self.compact(request.revision),
+            Op::Auth(AuthChange { change: Some(change) }) => self.change_users(index, change, news),
+            // Whoever proposed it asked for nothing.
+            Op::Auth(AuthChange { change: None }) => Ok(self.users_changed(String::new())),
             Op::Publish(published) => {
                 self.cluster.publish(&published, self.keys.storage_mut());
                 Ok(Response::Published)
@@ -202,6 +225,22 @@ impl<S: Storage> State<S> {
         revoked
     }
 
+    fn change_users(
+        &mut self,
+        index: Index,
+        change: Change,
+        news: &mut Option<AuthNews>,
+    ) -> Result<Response, Error> {
+        let (token, heard) =
+            auth::change(&mut self.auth, self.keys.storage_mut(), index, change)?;
+        *news = heard;
+        Ok(self.users_changed(token))
+    }
+
+    fn users_changed(&self, token: String) -> Response {
+        Response::Auth(pb::AuthenticateResponse { header: header(self.revision()), token })
+    }
+
     /// Removes what compaction left behind of up to `limit` keys; whether more is to be done.
     ///
     /// Not replicated and not visible: each replica does it when it likes. A thousand keys take
@@ -215,18 +254,28 @@ impl<S: Storage> State<S> {
         self.keys.sweeping()
     }
 
-    /// Answers a range at once.
+    /// Answers a range at once, for the cluster itself.
     pub fn range(&self, request: &pb::RangeRequest) -> Result<pb::RangeResponse, Error> {
         range::read(&self.keys, self.revision(), request)
     }
 
     /// Begins a range that is read slice by slice, so that nobody waits long for the state.
-    pub fn range_scan(&self, request: &pb::RangeRequest) -> Result<RangeScan, Error> {
+    pub fn range_scan(
+        &self,
+        caller: &Caller,
+        request: &pb::RangeRequest,
+    ) -> Result<RangeScan, Error> {
+        self.auth.may_read(caller, &request.key, &request.range_end)?;
         RangeScan::begin(&self.keys, self.revision(), request)
     }
 
     /// Answers a transaction for which [`check::is_read_only`] holds.
-    pub fn txn_read(&self, request: &pb::TxnRequest) -> Result<pb::TxnResponse, Error> {
+    pub fn txn_read(
+        &self,
+        caller: &Caller,
+        request: &pb::TxnRequest,
+    ) -> Result<pb::TxnResponse, Error> {
+        auth::txn(&self.auth, caller, request)?;
         txn::read(&self.keys, &self.leases, request)
     }
 
@@ -273,6 +322,21 @@ impl<S: Storage> State<S> {
     /// The members with what they published, ascending by id.
     pub fn members(&self) -> Vec<Member> {
         self.cluster.members()
+    }
+
+    /// The users, their roles, and what those allow.
+    pub fn auth(&self) -> &Auth {
+        &self.auth
+    }
+
+    /// Whether a caller may write every key of a lease.
+    pub fn may_write_leased(&self, caller: &Caller, id: LeaseId) -> Result<(), Error> {
+        Ok(auth::may_write_leased(&self.auth, &self.leases, caller, id.0)?)
+    }
+
+    /// Whether a caller may know every key of a lease.
+    pub fn may_read_leased(&self, caller: &Caller, id: LeaseId) -> Result<(), Error> {
+        Ok(auth::may_read_leased(&self.auth, &self.leases, caller, id.0)?)
     }
 
     /// The leases and their keys.

@@ -1,6 +1,7 @@
 //! The state machine against etcd's answers, table by table. Expectations marked etcd were read
 //! off a real one.
 
+mod auth;
 mod check;
 mod cluster;
 mod range;
@@ -81,7 +82,7 @@ impl Machine {
 }
 
 fn encoded(op: Op) -> Bytes {
-    Request { id: 7, op: Some(op) }.encode_to_vec().into()
+    Request { id: 7, op: Some(op), caller: None }.encode_to_vec().into()
 }
 
 fn bytes(text: &str) -> Bytes {

@@ -53,6 +53,10 @@ enum Error {
     Dnsmasq(Vec<DnsmasqError>),
     #[error(transparent)]
     Loop(#[from] LoopError),
+    #[error("--discovery-users `{}`", path.display())]
+    UsersFile { path: PathBuf, source: std::io::Error },
+    #[error("--discovery-users `{}`: {problem}", path.display())]
+    Users { path: PathBuf, problem: String },
     #[error("--cluster-domain")]
     Domain(#[from] DomainError),
 }
@@ -75,6 +79,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
 
 async fn serve(config: Config) -> Result<(), Failure> {
     let catalog = catalog(&config).map_err(|error| Failure::Configuration(error.into()))?;
+    let accounts = accounts(&config).map_err(|error| Failure::Configuration(error.into()))?;
     let registry_config = registry::Config {
         data_dir: config.data_dir.clone(),
         cluster: cluster(&config).map_err(|error| Failure::Configuration(error.into()))?,
@@ -136,6 +141,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
             max_body_bytes: config.max_body_bytes,
             body_timeout: config.body_timeout,
             limits: config.limits,
+            accounts,
             new_rate: config.new_rate,
             token_rate: config.token_rate,
             waiters: config.waiters,
@@ -249,6 +255,15 @@ fn secured(config: &Config) -> Result<Option<TlsServer>, Failure> {
         policy: Policy::default(),
     };
     TlsServer::load(options).map(Some).map_err(|error| Failure::Configuration(error.into()))
+}
+
+/// The users of v3 discovery, if there are any.
+fn accounts(config: &Config) -> Result<Option<Accounts>, Error> {
+    let Some(path) = &config.discovery_users else { return Ok(None) };
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| Error::UsersFile { path: path.clone(), source })?;
+    let accounts = Accounts::parse(&text);
+    accounts.map(Some).map_err(|problem| Error::Users { path: path.clone(), problem })
 }
 
 async fn bind(

@@ -19,6 +19,7 @@
 //! more member, and a size that changes splits a cluster.
 
 mod accept;
+mod accounts;
 mod admin;
 mod answer;
 mod cluster;
@@ -49,6 +50,7 @@ use tracing::warn;
 use crate::admission::{Door, Limits, Protocol};
 use crate::registry::Registry;
 use crate::transport::{self, Bound, Http};
+pub use accounts::Accounts;
 use gate::Gate;
 pub use gate::{Rate, RateError, WaiterLimits};
 use metrics::Metrics;
@@ -88,6 +90,8 @@ pub struct Config {
     pub new_keys: Option<Arc<Secrets>>,
     /// Keys of operators; without them their API is closed.
     pub admin_keys: Option<Arc<Secrets>>,
+    /// Who may use v3 discovery; `None` for everybody who knows a token.
+    pub accounts: Option<Accounts>,
     /// Counts here; `/metrics` prints this with whatever else is registered in it.
     pub metrics: prometheus::Registry,
 }
@@ -135,6 +139,7 @@ impl Config {
             public_url,
             max_size: 9,
             limits: Limits::default(),
+            accounts: None,
             http: Http { max_head_bytes: 16 << 10, ..Http::default() },
             max_body_bytes: 64 << 10,
             body_timeout: Duration::from_secs(4),

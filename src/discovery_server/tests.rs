@@ -31,6 +31,15 @@ impl Bench {
     }
 
     pub(super) async fn start_in(dir: TempDir, address: Option<std::net::SocketAddr>) -> Self {
+        Self::start_for(dir, address, None).await
+    }
+
+    /// A service that only these users may use by v3 discovery.
+    pub(super) async fn start_for(
+        dir: TempDir,
+        address: Option<std::net::SocketAddr>,
+        accounts: Option<Accounts>,
+    ) -> Self {
         let config = registry::Config {
             data_dir: dir.path().join("data"),
             token_ttl: "1h".parse().unwrap(),
@@ -43,7 +52,8 @@ impl Bench {
             address.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
         let listener = Bound::bind(&address).await.unwrap();
         let url = format!("http://{}", listener.address());
-        let config = Config { body_timeout: BODY_TIMEOUT, ..Config::new(url.clone()) };
+        let config =
+            Config { accounts, body_timeout: BODY_TIMEOUT, ..Config::new(url.clone()) };
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(async { writer.run().await.unwrap() });

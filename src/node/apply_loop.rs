@@ -89,6 +89,9 @@ impl ApplyLoop {
                         let Some(outcome) = state.apply(at, term, &data)? else { continue };
                         self.follow_leases(&outcome);
                         self.count(&outcome);
+                        if let Some(news) = &outcome.auth {
+                            self.shared.tokens.follow(news);
+                        }
                         applied.push(Applied {
                             id: outcome.id,
                             answer: outcome.response.map(Done::Request).map_err(Into::into),
@@ -180,6 +183,7 @@ impl ApplyLoop {
         }
         let (roster, revision) = {
             let state = self.shared.read();
+            self.shared.tokens.restored(state.auth());
             (state.roster().clone(), state.revision())
         };
         self.shared.peers.update(&roster);

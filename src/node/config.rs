@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::TokenOptions;
 use crate::membership::{ClusterId, MemberId, Roster};
 use crate::transport::tls::TlsClient;
 
@@ -37,6 +38,9 @@ pub struct Config {
     pub strict_reconfig_check: bool,
     pub max_learners: usize,
     pub limits: Limits,
+    pub auth_token: TokenOptions,
+    /// What hashing a password costs: a power of two.
+    pub bcrypt_cost: u32,
 }
 
 /// The identity of a node that starts without a log.
@@ -133,6 +137,8 @@ impl Config {
                 max_concurrent_streams: None,
                 watch_progress_interval: Duration::from_millis(200),
             },
+            auth_token: TokenOptions::default(),
+            bcrypt_cost: 4,
         }
     }
 }

@@ -1,4 +1,6 @@
+use super::tokens::JwtError;
 use crate::apply;
+use crate::auth;
 use crate::replica::MembershipError;
 
 /// Why a node did not do what a client asked. The API has etcd's code and text for each.
@@ -33,6 +35,17 @@ pub enum Error {
     LearnerNotReady,
     #[error("that member cannot take over the leadership")]
     BadTransferee,
+    #[error("the password is longer than 72 bytes")]
+    PasswordTooLong,
+    /// This member cannot give out the token that was earned.
+    #[error(transparent)]
+    Token(#[from] JwtError),
     #[error("the node is stopping")]
     Stopped,
+}
+
+impl From<auth::Error> for Error {
+    fn from(error: auth::Error) -> Self {
+        Self::Apply(error.into())
+    }
 }

@@ -10,6 +10,7 @@ use super::metrics::Gauges;
 use super::shared::{Answer, Done, Shared};
 use super::{Config, Error, Limits, State, watch};
 use crate::apply;
+use crate::auth::Caller;
 use crate::lease::LeaseId;
 use crate::membership::{ClusterId, Member, MemberId};
 use crate::proto::etcdserverpb::ResponseHeader;
@@ -19,7 +20,7 @@ use crate::raft::{Index, Role, Term};
 use crate::replica::Event;
 
 /// Committed entries that may wait to be applied before new requests are refused.
-const MAX_APPLY_LAG: u64 = 5000;
+pub(super) const MAX_APPLY_LAG: u64 = 5000;
 
 /// What services hold of a node.
 #[derive(Debug, Clone)]
@@ -41,9 +42,11 @@ pub struct Status {
 
 impl Handle {
     /// Puts one request into the log and waits until this member has applied it.
-    pub async fn propose(&self, op: Op) -> Result<apply::Response, Error> {
+    ///
+    /// The caller is checked when it is applied, against the users as of then.
+    pub async fn propose(&self, caller: Caller, op: Op) -> Result<apply::Response, Error> {
         let (id, answer) = self.admit()?;
-        let request = Request { id, op: Some(op) }.encode_to_vec();
+        let request = Request { id, op: Some(op), caller: caller.into() }.encode_to_vec();
         let limit = self.0.config.limits.max_request_bytes;
         if request.len() > limit {
             drop(self.0.waiters.take(id));

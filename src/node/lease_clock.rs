@@ -6,6 +6,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::debug;
 
 use super::Handle;
+use crate::auth::Caller;
 use crate::lease::{Deadlines, LeaseId};
 use crate::proto::etcdserverpb::LeaseRevokeRequest;
 use crate::proto::quorate::replica::request::Op;
@@ -99,7 +100,7 @@ pub(super) async fn expire(handle: Handle) {
             let handle = Arc::clone(&handle);
             revocations.spawn(async move {
                 let revoke = Op::LeaseRevoke(LeaseRevokeRequest { id: id.0 });
-                match handle.propose(revoke).await {
+                match handle.propose(Caller::Cluster, revoke).await {
                     Ok(_) => handle.counts().leases_expired.inc(),
                     // It stays expired: the next check tries again.
                     Err(error) => {

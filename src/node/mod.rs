@@ -20,6 +20,7 @@
 
 mod apply_loop;
 mod at_leader;
+mod authenticate;
 pub mod bootstrap;
 mod config;
 mod counts;
@@ -38,6 +39,7 @@ mod reconfigure;
 mod replica_loop;
 mod shared;
 mod start;
+mod tokens;
 #[cfg(test)]
 mod tests;
 mod waiters;
@@ -49,6 +51,7 @@ pub use data_dir::{DataDir, DataDirError};
 pub use error::Error;
 pub use handle::{Handle, Status};
 pub use start::{Running, StartError, start};
+pub use tokens::{Credentials, Jwt, JwtError, OptionsError, TokenOptions, parse_options};
 
 use crate::apply;
 use crate::store::Store;

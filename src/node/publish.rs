@@ -3,6 +3,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::Handle;
+use crate::auth::Caller;
 use crate::proto::quorate::replica::{PublishAttributes, request::Op};
 
 /// Wait before the next attempt.
@@ -16,7 +17,7 @@ pub(super) async fn publish(handle: Handle) {
         client_urls: handle.config().advertise_client_urls.clone(),
     };
     loop {
-        match handle.propose(Op::Publish(attributes.clone())).await {
+        match handle.propose(Caller::Cluster, Op::Publish(attributes.clone())).await {
             Ok(_) => break,
             Err(error) => {
                 warn!(

@@ -3,12 +3,13 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arc_swap::ArcSwap;
 use prost::Message as _;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::lease_clock::LeaseClock;
 use super::metrics::Metrics;
 use super::reads::Reads;
+use super::tokens::Tokens;
 use super::waiters::Waiters;
 use super::{Config, Error, State};
 use crate::apply;
@@ -47,6 +48,9 @@ pub(super) struct Shared {
     pub(super) peers: Arc<Peers>,
     pub(super) watches: super::watch::Hub,
     pub(super) leases: LeaseClock,
+    pub(super) tokens: Tokens,
+    /// A place for each password that is being hashed or compared.
+    pub(super) hashing: Semaphore,
     pub(super) metrics: Metrics,
     /// Requests whose answer is waited for.
     pub(super) pending: AtomicI64,

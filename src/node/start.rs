@@ -6,11 +6,12 @@ use std::sync::{Arc, RwLock};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::authenticate::MAX_HASHING;
 use super::apply_loop::{APPLY_QUEUE, ApplyLoop};
 use super::flusher::{self, Flusher, Offered};
 use super::lease_clock::{self, LeaseClock};
@@ -20,6 +21,7 @@ use super::peer_service::PeerService;
 use super::reads::{ReadNews, ReadPorts, Reads};
 use super::replica_loop::ReplicaLoop;
 use super::shared::Shared;
+use super::tokens::Tokens;
 use super::waiters::Waiters;
 use super::{Config, Handle, State, publish, watch as watches};
 use crate::membership::Roster;
@@ -111,6 +113,7 @@ pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartEr
     // A member that joined knows the cluster by its founding only, until the log tells it more.
     peers.update(if roster.members.is_empty() { &recovered.metadata.roster } else { &roster });
     let replica = Replica::new(replica_config(&config, identity, &recovered, &roster, applied))?;
+    let tokens = Tokens::new(config.auth_token.clone(), state.auth().enabled());
     let shared = Arc::new(Shared {
         identity,
         state: RwLock::new(state),
@@ -125,6 +128,8 @@ pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartEr
         peers,
         watches: watches::Hub::default(),
         leases: LeaseClock::new(),
+        tokens,
+        hashing: Semaphore::new(MAX_HASHING),
         metrics: Metrics::new(identity)?,
         pending: 0.into(),
         published: CancellationToken::new(),

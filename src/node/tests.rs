@@ -5,6 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Config, Error, Running, StartError, start};
 use crate::apply::Response;
+use crate::auth::Caller;
 use crate::membership::{InitialCluster, MemberId, PeerUrl};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::quorate::replica::membership_change::Kind;
@@ -60,7 +61,7 @@ async fn put(node: &Node, key: &str, value: &str) {
         value: value.to_owned().into(),
         ..pb::PutRequest::default()
     };
-    let put = node.running.handle().propose(Op::Put(request));
+    let put = node.running.handle().propose(Caller::Nobody, Op::Put(request));
     let response = tokio::time::timeout(PATIENCE, put).await.unwrap().unwrap();
     assert!(matches!(response, Response::Put(_)), "{response:?}");
 }

@@ -338,11 +338,11 @@ fn a_request_lost_with_its_leader_is_proposed_again_and_applied_once() {
     let old = cluster.elect();
     cluster.tick(2);
     let follower = *cluster.replicas.keys().find(|id| **id != old).unwrap();
-    let request = Bytes::from(Request { id: 77, op: None }.encode_to_vec());
+    let request = Bytes::from(Request { id: 77, ..Request::default() }.encode_to_vec());
     cluster.cut_off = Some(old);
     cluster.step(follower, Event::Propose(request.clone()));
     // The old leader takes one of its own client, which it can never commit.
-    let stale = Bytes::from(Request { id: 78, op: None }.encode_to_vec());
+    let stale = Bytes::from(Request { id: 78, ..Request::default() }.encode_to_vec());
     cluster.step(old, Event::Propose(stale.clone()));
     assert!(cluster.requests(follower).is_empty());
     let new = cluster.elect();

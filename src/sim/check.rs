@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
+use crate::apply::Outcome;
 use crate::membership::MemberId;
 use crate::raft::{Entry, Index, Payload, Term};
 use crate::replica::Committed;
@@ -13,6 +14,8 @@ pub(super) struct Checkers {
     logged: BTreeMap<(Index, Term), u64>,
     /// What was applied at an index.
     applied: BTreeMap<Index, (Term, u64)>,
+    /// What came of the entry at an index.
+    outcomes: BTreeMap<Index, String>,
 }
 
 impl Checkers {
@@ -61,6 +64,22 @@ impl Checkers {
             "state machine safety: {member} applies another entry {} of term {}, known of term {}",
             index.0, applied.0.0, known.0.0
         ))
+    }
+
+    /// Equal answers: what one member refuses, nobody carries out.
+    pub(super) fn comes_to(
+        &mut self,
+        member: MemberId,
+        index: Index,
+        outcome: &Outcome,
+    ) -> Result<(), String> {
+        let refused = outcome.response.as_ref().err();
+        let text = format!("{refused:?}, revision {}, {:?}", outcome.revision, outcome.auth);
+        let known = self.outcomes.entry(index).or_insert_with(|| text.clone());
+        if *known == text {
+            return Ok(());
+        }
+        Err(format!("equal answers: entry {} is `{text}` to {member}, was `{known}`", index.0))
     }
 
     /// The last index that anybody applied.

@@ -5,12 +5,13 @@ use prost::Message as _;
 
 use super::linear::{self, Action, Call};
 use crate::apply::Response;
+use crate::auth::Caller;
 use crate::proto::etcdserverpb as pb;
 use crate::proto::quorate::replica::{Request, request::Op};
 use crate::raft::Draw;
 
 /// Keys that all clients share.
-const KEYS: u64 = 2;
+pub(super) const KEYS: u64 = 2;
 
 /// What a client wants.
 #[derive(Debug, Clone, Copy)]
@@ -91,7 +92,7 @@ impl History {
     }
 
     /// The request to replicate, for all but gets.
-    pub(super) fn request(&mut self, number: u64) -> Bytes {
+    pub(super) fn request(&mut self, number: u64, caller: Caller) -> Bytes {
         let operation = self.operation(number);
         let key = key_bytes(operation.key);
         let put = |new: u64| pb::PutRequest {
@@ -104,7 +105,7 @@ impl History {
             Wish::Swap { old, new } => Op::Txn(swap(&key, old, put(new))),
             Wish::Get => unreachable!("gets are not replicated"),
         };
-        Bytes::from(Request { id: number, op: Some(op) }.encode_to_vec())
+        Bytes::from(Request { id: number, op: Some(op), caller: caller.into() }.encode_to_vec())
     }
 
     /// The range that answers a get.

@@ -36,23 +36,25 @@ fn clusters_keep_their_promises() {
         Some(seeds) => (u64::from(std::process::id()) << 32, seeds),
         None => (0, SEEDS),
     };
-    let (mut answered, mut operations, mut installed) = (0, 0, 0);
+    let (mut answered, mut operations, mut installed, mut denied) = (0, 0, 0, 0);
     for seed in first..first + seeds {
         match outcome(seed, Sabotage::None, &mut Vec::new()) {
             Ok(summary) => {
                 answered += summary.answered;
                 operations += summary.operations;
                 installed += summary.installed_snapshots;
+                denied += summary.denied;
             }
             Err(error) => panic!(
                 "{error}\nreplay with: QUORATE_SIM_SEED={seed} cargo test --lib sim:: -- --nocapture"
             ),
         }
     }
-    println!("{seeds} seeds, {operations} operations, {answered} answered, {installed} snapshots");
+    println!("{seeds} seeds, {operations} operations, {answered} answered, {installed} snapshots, {denied} denied");
     // A simulation in which nothing happens proves nothing.
     assert!(answered * 2 > operations, "{answered} of {operations} operations were answered");
     assert!(installed > 0);
+    assert!(denied > 0);
 }
 
 #[test]

@@ -4,6 +4,9 @@ use super::check::Checkers;
 use super::client::{History, Wish};
 use super::member::Member;
 use super::network::Network;
+use super::users;
+use crate::apply::Error;
+use crate::auth::Caller;
 use crate::membership::{MemberId, PeerUrl, Roster, RosterEntry};
 use crate::raft::{Draw, Message, Role};
 use crate::replica::{Committed, Effects, Event, Persist};
@@ -39,6 +42,8 @@ pub struct Summary {
     pub answered: usize,
     pub crashes: u64,
     pub installed_snapshots: u64,
+    /// Requests that were refused for who made them.
+    pub denied: u64,
     pub happenings: u64,
     /// Differs when anything differs.
     pub fingerprint: u64,
@@ -71,6 +76,8 @@ pub(super) enum Happening {
 
 pub(super) struct World {
     pub(super) draw: Draw,
+    /// What users do, apart from the rest: a broken rule shows at the same seeds with and without them.
+    users: Draw,
     pub(super) now: u64,
     queue: BTreeMap<(u64, u64), Happening>,
     last_happening: u64,
@@ -116,6 +123,7 @@ impl World {
             calm: false,
             summary: Summary::default(),
             story: Vec::new(),
+            users: Draw::new(!seed),
             draw,
         }
     }
@@ -225,7 +233,8 @@ impl World {
             if state.applied().0 != last {
                 return None;
             }
-            hashes.insert((state.revision(), state.hash_kv(0).ok()));
+            let users = format!("{:?}", state.auth());
+            hashes.insert((state.revision(), state.hash_kv(0).ok(), users));
         }
         (hashes.len() == 1).then_some(())
     }
@@ -447,12 +456,21 @@ impl World {
             Committed::Request { index, term, data } => {
                 let outcome = running.state.apply(*index, *term, data);
                 let outcome = outcome.map_err(|error| error.to_string())?;
+                if let Some(outcome) = &outcome {
+                    self.checkers.comes_to(id, *index, outcome)?;
+                }
                 if let Some(outcome) = outcome
                     && let Some(at) = running.writes.iter().position(|held| *held == outcome.id)
                 {
                     running.writes.swap_remove(at);
-                    let response = outcome.response.map_err(|error| error.to_string())?;
-                    self.history.written(outcome.id, stamp, &response);
+                    match outcome.response {
+                        Ok(response) => self.history.written(outcome.id, stamp, &response),
+                        Err(Error::Auth(_)) => {
+                            self.summary.denied += 1;
+                            self.history.refused(outcome.id);
+                        }
+                        Err(error) => return Err(error.to_string()),
+                    }
                 }
             }
             Committed::Membership { index, term, roster, .. } => {
@@ -509,6 +527,10 @@ impl World {
         let stamp = self.stamp();
         let number = self.history.begin(stamp, &mut self.draw);
         self.clients[client] = Some((number, self.now));
+        if self.sabotage == Sabotage::None && self.users.chance(300) {
+            let change = users::change(&mut self.users);
+            self.step(id, Event::Propose(change))?;
+        }
         self.ask(id, number)
     }
 
@@ -523,7 +545,11 @@ impl World {
             Wish::Get => running.replica.step(Event::Read { context: number }),
             Wish::Put(_) | Wish::Swap { .. } => {
                 running.writes.push(number);
-                running.replica.step(Event::Propose(self.history.request(number)));
+                let caller = match self.sabotage {
+                    Sabotage::None if !self.calm => users::caller(&mut self.users, &running.state),
+                    _ => Caller::Cluster,
+                };
+                running.replica.step(Event::Propose(self.history.request(number, caller)));
             }
         }
         self.settle(id)

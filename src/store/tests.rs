@@ -106,7 +106,7 @@ fn a_crash_replays_from_the_applied_index() {
         let mut log: Vec<Bytes> = Vec::new();
         for _ in 0..600 {
             let op = some_request(&mut random, memory.revision());
-            let data: Bytes = Request { id: 1, op: Some(op) }.encode_to_vec().into();
+            let data: Bytes = Request { id: 1, op: Some(op), caller: None }.encode_to_vec().into();
             log.push(data.clone());
             let index = Index(log.len() as u64);
             let expected = memory.apply(index, Term(1), &data).unwrap().unwrap();
@@ -150,7 +150,7 @@ fn filled(path: &Path) -> State<Store> {
     for index in 1..=2000u64 {
         let (key, value) = (format!("k{index}").into(), Bytes::from(vec![3; 300]));
         let op = Op::Put(pb::PutRequest { key, value, ..Default::default() });
-        let data: Bytes = Request { id: 1, op: Some(op) }.encode_to_vec().into();
+        let data: Bytes = Request { id: 1, op: Some(op), caller: None }.encode_to_vec().into();
         state.apply(Index(index), Term(4), &data).unwrap();
     }
     state

@@ -49,6 +49,16 @@ fn compaction() {
 }
 
 #[test]
+fn auth_users() {
+    check("auth_users");
+}
+
+#[test]
+fn auth_permissions() {
+    check("auth_permissions");
+}
+
+#[test]
 fn concurrency() {
     check("concurrency");
 }

@@ -2,6 +2,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tonic::{Request, Response, Status};
 
+use super::caller::{require_root, require_user};
 use super::error::{BAD_MEMBER_URLS, refuse};
 use super::{On, admit};
 use crate::membership::{Member, MemberId, PeerUrl};
@@ -67,8 +68,9 @@ impl pb::cluster_server::Cluster for Cluster {
         request: Request<pb::MemberAddRequest>,
     ) -> Result<Response<pb::MemberAddResponse>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
-        let pb::MemberAddRequest { peer_ur_ls, is_learner } = request.into_inner();
-        let urls = peer_urls(&peer_ur_ls)?;
+        let urls = peer_urls(&request.get_ref().peer_ur_ls)?;
+        require_root(&self.0, &request).await?;
+        let is_learner = request.into_inner().is_learner;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
         let id = MemberId::derive(urls.iter().map(String::as_str), &now.to_string());
         let kind = if is_learner { Kind::AddLearner } else { Kind::Add };
@@ -82,6 +84,7 @@ impl pb::cluster_server::Cluster for Cluster {
         request: Request<pb::MemberRemoveRequest>,
     ) -> Result<Response<pb::MemberRemoveResponse>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
+        require_root(&self.0, &request).await?;
         let id = MemberId(request.into_inner().id);
         let members = self.change(Kind::Remove, id, Vec::new()).await?;
         Ok(Response::new(pb::MemberRemoveResponse { header: self.header(), members }))
@@ -92,8 +95,9 @@ impl pb::cluster_server::Cluster for Cluster {
         request: Request<pb::MemberUpdateRequest>,
     ) -> Result<Response<pb::MemberUpdateResponse>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
-        let pb::MemberUpdateRequest { id, peer_ur_ls } = request.into_inner();
-        let urls = peer_urls(&peer_ur_ls)?;
+        let urls = peer_urls(&request.get_ref().peer_ur_ls)?;
+        require_root(&self.0, &request).await?;
+        let id = request.into_inner().id;
         let members = self.change(Kind::Update, MemberId(id), urls).await?;
         Ok(Response::new(pb::MemberUpdateResponse { header: self.header(), members }))
     }
@@ -103,9 +107,10 @@ impl pb::cluster_server::Cluster for Cluster {
         request: Request<pb::MemberListRequest>,
     ) -> Result<Response<pb::MemberListResponse>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
-        if request.into_inner().linearizable {
+        if request.get_ref().linearizable {
             self.0.linearize().await?;
         }
+        require_user(&self.0, &request).await?;
         let members = shown(self.0.members());
         Ok(Response::new(pb::MemberListResponse { header: self.header(), members }))
     }
@@ -115,6 +120,7 @@ impl pb::cluster_server::Cluster for Cluster {
         request: Request<pb::MemberPromoteRequest>,
     ) -> Result<Response<pb::MemberPromoteResponse>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
+        require_root(&self.0, &request).await?;
         let id = MemberId(request.into_inner().id);
         let members = self.change(Kind::Promote, id, Vec::new()).await?;
         Ok(Response::new(pb::MemberPromoteResponse { header: self.header(), members }))

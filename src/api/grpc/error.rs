@@ -3,7 +3,8 @@
 use tonic::{Code, Status};
 
 use crate::apply;
-use crate::node::Error;
+use crate::auth;
+use crate::node::{Error, JwtError};
 use crate::replica::MembershipError;
 
 /// A gRPC code and the text beside it.
@@ -63,6 +64,12 @@ fn words(error: &Error) -> Words {
         ),
         Error::Learner => (FailedPrecondition, "etcdserver: rpc not supported for learner"),
         Error::BadTransferee => (FailedPrecondition, "etcdserver: bad leader transferee"),
+        // As Go's library says it.
+        Error::PasswordTooLong => (Unknown, "bcrypt: password length exceeds 72 bytes"),
+        Error::Token(JwtError::VerifyOnly) => {
+            (Unknown, "auth: token signing attempted with verify-only key")
+        }
+        Error::Token(_) => (Unknown, "auth: token cannot be signed"),
         Error::Stopped => (Unavailable, "etcdserver: server stopped"),
     }
 }
@@ -107,8 +114,44 @@ fn apply_words(error: &apply::Error) -> Words {
         E::LeaseNotFound => (NotFound, "etcdserver: requested lease not found"),
         E::LeaseExists => (FailedPrecondition, "etcdserver: lease already exists"),
         E::LeaseTtlTooLarge => (OutOfRange, "etcdserver: too large lease TTL"),
+        E::Auth(error) => auth_words(*error),
         // Not an answer: this member alone cannot read its disk, and stops.
         E::Storage(_) => (Unavailable, "etcdserver: server stopped"),
+    }
+}
+
+fn auth_words(error: auth::Error) -> Words {
+    use Code::{FailedPrecondition, InvalidArgument, PermissionDenied, Unauthenticated, Unknown};
+    use auth::Error as E;
+    match error {
+        E::RootUserNotExist => (FailedPrecondition, "etcdserver: root user does not exist"),
+        E::RootRoleNotExist => {
+            (FailedPrecondition, "etcdserver: root user does not have root role")
+        }
+        E::UserAlreadyExist => (FailedPrecondition, "etcdserver: user name already exists"),
+        E::UserEmpty => (InvalidArgument, "etcdserver: user name is empty"),
+        E::UserNotFound => (FailedPrecondition, "etcdserver: user name not found"),
+        E::RoleAlreadyExist => (FailedPrecondition, "etcdserver: role name already exists"),
+        E::RoleNotFound => (FailedPrecondition, "etcdserver: role name not found"),
+        E::RoleEmpty => (InvalidArgument, "etcdserver: role name is empty"),
+        E::Failed => (
+            InvalidArgument,
+            "etcdserver: authentication failed, invalid user ID or password",
+        ),
+        // etcd has no code for this one.
+        E::NoPasswordUser => {
+            (Unknown, "auth: authentication failed, password was given for no password user")
+        }
+        E::PermissionNotGiven => (InvalidArgument, "etcdserver: permission not given"),
+        E::PermissionDenied => (PermissionDenied, "etcdserver: permission denied"),
+        E::RoleNotGranted => (FailedPrecondition, "etcdserver: role is not granted to the user"),
+        E::PermissionNotGranted => {
+            (FailedPrecondition, "etcdserver: permission is not granted to the role")
+        }
+        E::NotEnabled => (FailedPrecondition, "etcdserver: authentication is not enabled"),
+        E::InvalidToken => (Unauthenticated, "etcdserver: invalid auth token"),
+        E::InvalidManagement => (InvalidArgument, "etcdserver: invalid auth management"),
+        E::OldRevision => (InvalidArgument, "etcdserver: revision of auth store is old"),
     }
 }
 
@@ -122,6 +165,7 @@ mod tests {
     fn table() -> Vec<(Error, i32, &'static str)> {
         use MembershipError as M;
         use apply::Error as A;
+        use auth::Error as U;
         let id = MemberId(7);
         let io = StorageError::Corrupt { file: "f".into(), what: "w".into() };
         let mut table = vec![
@@ -182,6 +226,28 @@ mod tests {
             ]
             .map(|(error, code, text)| (Error::Apply(error), code, text)),
         );
+        table.extend(
+            [
+                (U::RootUserNotExist, 9, "root user does not exist"),
+                (U::RootRoleNotExist, 9, "root user does not have root role"),
+                (U::UserAlreadyExist, 9, "user name already exists"),
+                (U::UserEmpty, 3, "user name is empty"),
+                (U::UserNotFound, 9, "user name not found"),
+                (U::RoleAlreadyExist, 9, "role name already exists"),
+                (U::RoleNotFound, 9, "role name not found"),
+                (U::RoleEmpty, 3, "role name is empty"),
+                (U::Failed, 3, "authentication failed, invalid user ID or password"),
+                (U::PermissionNotGiven, 3, "permission not given"),
+                (U::PermissionDenied, 7, "permission denied"),
+                (U::RoleNotGranted, 9, "role is not granted to the user"),
+                (U::PermissionNotGranted, 9, "permission is not granted to the role"),
+                (U::NotEnabled, 9, "authentication is not enabled"),
+                (U::InvalidToken, 16, "invalid auth token"),
+                (U::InvalidManagement, 3, "invalid auth management"),
+                (U::OldRevision, 3, "revision of auth store is old"),
+            ]
+            .map(|(error, code, text)| (Error::Apply(error.into()), code, text)),
+        );
         table
     }
 
@@ -191,6 +257,25 @@ mod tests {
             let status = Status::from(error.clone());
             assert_eq!(i32::from(status.code()), code, "{error:?}");
             assert_eq!(status.message(), format!("etcdserver: {text}"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn refusals_of_passwords_have_no_code_as_in_etcd() {
+        let cases = [
+            (
+                Error::from(auth::Error::NoPasswordUser),
+                "auth: authentication failed, password was given for no password user",
+            ),
+            (Error::PasswordTooLong, "bcrypt: password length exceeds 72 bytes"),
+            (
+                Error::Token(JwtError::VerifyOnly),
+                "auth: token signing attempted with verify-only key",
+            ),
+        ];
+        for (error, text) in cases {
+            let status = Status::from(error);
+            assert_eq!((status.code(), status.message()), (Code::Unknown, text));
         }
     }
 

@@ -5,8 +5,10 @@ use futures_util::stream::unfold;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
+use super::caller::Claim;
 use super::{On, admit, range_stream};
 use crate::apply::{self, check};
+use crate::auth::Caller;
 use crate::node::{Error, Handle};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::quorate::replica::request::Op;
@@ -20,15 +22,21 @@ pub(super) struct Kv(pub(super) Handle);
 
 impl Kv {
     /// Reads a range. The state is let go between slices, so a large one delays nobody.
-    fn begin(&self, request: &pb::RangeRequest) -> Result<Scan, apply::Error> {
+    ///
+    /// Its caller is checked against the users of the state in which it begins.
+    fn begin(&self, caller: &Caller, request: &pb::RangeRequest) -> Result<Scan, apply::Error> {
         let state = self.0.state();
-        let mut scan = state.range_scan(request)?;
+        let mut scan = state.range_scan(caller, request)?;
         let done = scan.step(&state)?;
         Ok(if done { Scan::Done(scan.finish()) } else { Scan::More(Box::new(scan)) })
     }
 
-    async fn read(&self, request: &pb::RangeRequest) -> Result<pb::RangeResponse, Error> {
-        let mut scan = match self.0.check(self.begin(request))? {
+    async fn read(
+        &self,
+        caller: &Caller,
+        request: &pb::RangeRequest,
+    ) -> Result<pb::RangeResponse, Error> {
+        let mut scan = match self.0.check(self.begin(caller, request))? {
             Scan::Done(response) => return Ok(response),
             Scan::More(scan) => scan,
         };
@@ -57,13 +65,15 @@ impl pb::kv_server::Kv for Kv {
     ) -> Result<Response<pb::RangeResponse>, Status> {
         let serializable = request.get_ref().serializable;
         admit(&self.0, request.metadata(), if serializable { On::Everyone } else { On::Voters })?;
+        let claim = Claim::of(&self.0, &request);
         let request = request.into_inner();
         check::range(&request)?;
         if !serializable {
             self.0.linearize().await?;
         }
         self.0.counts().ranges.inc();
-        let mut response = self.read(&request).await?;
+        let caller = claim.caller(&self.0).await?;
+        let mut response = self.read(&caller, &request).await?;
         response.header = super::header(&self.0, response.header.as_ref());
         Ok(Response::new(response))
     }
@@ -73,9 +83,13 @@ impl pb::kv_server::Kv for Kv {
         request: Request<pb::PutRequest>,
     ) -> Result<Response<pb::PutResponse>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
+        let claim = Claim::of(&self.0, &request);
         let request = request.into_inner();
         check::put(&request)?;
-        let apply::Response::Put(mut response) = self.0.propose(Op::Put(request)).await? else {
+        let caller = claim.caller(&self.0).await?;
+        let apply::Response::Put(mut response) =
+            self.0.propose(caller, Op::Put(request)).await?
+        else {
             unreachable!("a request is answered in its own kind")
         };
         response.header = super::header(&self.0, response.header.as_ref());
@@ -87,10 +101,12 @@ impl pb::kv_server::Kv for Kv {
         request: Request<pb::DeleteRangeRequest>,
     ) -> Result<Response<pb::DeleteRangeResponse>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
+        let claim = Claim::of(&self.0, &request);
         let request = request.into_inner();
         check::delete_range(&request)?;
+        let caller = claim.caller(&self.0).await?;
         let apply::Response::DeleteRange(mut response) =
-            self.0.propose(Op::DeleteRange(request)).await?
+            self.0.propose(caller, Op::DeleteRange(request)).await?
         else {
             unreachable!("a request is answered in its own kind")
         };
@@ -103,16 +119,19 @@ impl pb::kv_server::Kv for Kv {
         request: Request<pb::TxnRequest>,
     ) -> Result<Response<pb::TxnResponse>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
+        let claim = Claim::of(&self.0, &request);
         let request = request.into_inner();
         check::txn(&request, self.0.limits().max_txn_ops)?;
         let mut response = if check::is_read_only(&request) {
             if !check::is_serializable(&request) {
                 self.0.linearize().await?;
             }
-            let read = self.0.state().txn_read(&request);
+            let caller = claim.caller(&self.0).await?;
+            let read = self.0.state().txn_read(&caller, &request);
             self.0.check(read)?
         } else {
-            match self.0.propose(Op::Txn(request)).await? {
+            let caller = claim.caller(&self.0).await?;
+            match self.0.propose(caller, Op::Txn(request)).await? {
                 apply::Response::Txn(response) => response,
                 _ => unreachable!("a request is answered in its own kind"),
             }
@@ -126,10 +145,11 @@ impl pb::kv_server::Kv for Kv {
         request: Request<pb::CompactionRequest>,
     ) -> Result<Response<pb::CompactionResponse>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
+        let caller = Claim::of(&self.0, &request).caller(&self.0).await?;
         let request = request.into_inner();
         let physical = request.physical;
         let apply::Response::Compaction(mut response) =
-            self.0.propose(Op::Compaction(request)).await?
+            self.0.propose(caller, Op::Compaction(request)).await?
         else {
             unreachable!("a request is answered in its own kind")
         };
@@ -153,6 +173,7 @@ impl pb::kv_server::Kv for Kv {
     ) -> Result<Response<Self::RangeStreamStream>, Status> {
         let serializable = request.get_ref().serializable;
         admit(&self.0, request.metadata(), if serializable { On::Everyone } else { On::Voters })?;
+        let claim = Claim::of(&self.0, &request);
         let request = request.into_inner();
         range_stream::check(&request)?;
         check::range(&request)?;
@@ -160,7 +181,8 @@ impl pb::kv_server::Kv for Kv {
             self.0.linearize().await?;
         }
         self.0.counts().ranges.inc();
-        let pieces = range_stream::Pieces::begin(self.0.clone(), request)?;
+        let caller = claim.caller(&self.0).await?;
+        let pieces = range_stream::Pieces::begin(self.0.clone(), &caller, request)?;
         let pieces = unfold(Some(pieces), async |pieces| {
             let mut pieces = pieces?;
             match pieces.next().await {

@@ -5,8 +5,10 @@ use futures_util::stream::unfold;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::caller::Claim;
 use super::{On, admit, header};
 use crate::apply;
+use crate::auth::Caller;
 use crate::lease::LeaseId;
 use crate::node::{Error, Handle};
 use crate::proto::etcdserverpb as pb;
@@ -33,10 +35,29 @@ fn attached(handle: &Handle, id: LeaseId) -> Vec<Bytes> {
 }
 
 impl Lease {
-    async fn renew(handle: &Handle, id: i64) -> Result<pb::LeaseKeepAliveResponse, Error> {
+    async fn renew(
+        handle: &Handle,
+        claim: &Claim,
+        id: i64,
+    ) -> Result<pb::LeaseKeepAliveResponse, Error> {
+        if handle.auth_enabled() {
+            let caller = claim.caller(handle).await?;
+            let state = handle.state();
+            state.auth().is_user(&caller)?;
+            state.may_write_leased(&caller, LeaseId(id))?;
+        }
         // An unknown lease has no time left, which tells the client to give it up.
         let ttl = handle.lease_renew(LeaseId(id)).await?.unwrap_or(0);
         Ok(pb::LeaseKeepAliveResponse { header: Some(handle.header()), id, ttl })
+    }
+}
+
+impl Lease {
+    /// Whether a caller may know of a lease, and of its keys.
+    fn may_look_at(&self, caller: &Caller, id: LeaseId, keys: bool) -> Result<(), Error> {
+        let state = self.0.state();
+        state.auth().is_user(caller)?;
+        if keys { Ok(state.may_read_leased(caller, id)?) } else { Ok(()) }
     }
 }
 
@@ -47,6 +68,7 @@ impl pb::lease_server::Lease for Lease {
         request: Request<pb::LeaseGrantRequest>,
     ) -> Result<Response<pb::LeaseGrantResponse>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
+        let caller = Claim::of(&self.0, &request).caller(&self.0).await?;
         let mut request = request.into_inner();
         if request.id == 0 {
             request.id = random_id();
@@ -54,7 +76,7 @@ impl pb::lease_server::Lease for Lease {
         // The log holds the raised value: a later change of timeouts does not change what it means.
         request.ttl = request.ttl.max(self.0.min_lease_ttl());
         let apply::Response::LeaseGrant(mut response) =
-            self.0.propose(Op::LeaseGrant(request)).await?
+            self.0.propose(caller, Op::LeaseGrant(request)).await?
         else {
             unreachable!("a request is answered in its own kind")
         };
@@ -67,8 +89,9 @@ impl pb::lease_server::Lease for Lease {
         request: Request<pb::LeaseRevokeRequest>,
     ) -> Result<Response<pb::LeaseRevokeResponse>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
+        let caller = Claim::of(&self.0, &request).caller(&self.0).await?;
         let apply::Response::LeaseRevoke(mut response) =
-            self.0.propose(Op::LeaseRevoke(request.into_inner())).await?
+            self.0.propose(caller, Op::LeaseRevoke(request.into_inner())).await?
         else {
             unreachable!("a request is answered in its own kind")
         };
@@ -85,9 +108,11 @@ impl pb::lease_server::Lease for Lease {
         request: Request<Streaming<pb::LeaseKeepAliveRequest>>,
     ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
-        let open = Some((self.0.clone(), request.into_inner()));
+        // Looked up for every renewal: a token may run out while the stream stays.
+        let claim = Claim::of(&self.0, &request);
+        let open = Some((self.0.clone(), claim, request.into_inner()));
         let answers = unfold(open, async |open| {
-            let (handle, mut requests) = open?;
+            let (handle, claim, mut requests) = open?;
             let request = tokio::select! {
                 request = requests.message() => request,
                 () = handle.stopping() => Err(Error::Stopped.into()),
@@ -97,8 +122,8 @@ impl pb::lease_server::Lease for Lease {
                 Ok(None) => return None,
                 Err(status) => return Some((Err(status), None)),
             };
-            match Self::renew(&handle, request.id).await {
-                Ok(answer) => Some((Ok(answer), Some((handle, requests)))),
+            match Self::renew(&handle, &claim, request.id).await {
+                Ok(answer) => Some((Ok(answer), Some((handle, claim, requests)))),
                 Err(error) => Some((Err(error.into()), None)),
             }
         });
@@ -110,11 +135,17 @@ impl pb::lease_server::Lease for Lease {
         request: Request<pb::LeaseTimeToLiveRequest>,
     ) -> Result<Response<pb::LeaseTimeToLiveResponse>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
+        let caller = Claim::of(&self.0, &request).caller(&self.0).await?;
         let pb::LeaseTimeToLiveRequest { id, keys } = request.into_inner();
+        self.may_look_at(&caller, LeaseId(id), keys)?;
         let remaining = self.0.lease_remaining(LeaseId(id)).await?;
         let (ttl, granted_ttl) = remaining.unwrap_or((-1, 0));
         let keys = match remaining {
-            Some(_) if keys => attached(&self.0, LeaseId(id)),
+            Some(_) if keys => {
+                // Asking the leader took its time, in which keys may have come that are not to be seen.
+                self.may_look_at(&caller, LeaseId(id), keys)?;
+                attached(&self.0, LeaseId(id))
+            }
             _ => Vec::new(),
         };
         let header = Some(self.0.header());
@@ -126,7 +157,12 @@ impl pb::lease_server::Lease for Lease {
         request: Request<pb::LeaseLeasesRequest>,
     ) -> Result<Response<pb::LeaseLeasesResponse>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
-        let leases = self.0.leases().into_iter().map(|id| pb::LeaseStatus { id: id.0 }).collect();
+        let caller = Claim::of(&self.0, &request).caller(&self.0).await?;
+        let leases = self.0.leases();
+        for id in leases.iter().filter(|_| self.0.auth_enabled()) {
+            self.may_look_at(&caller, *id, true)?;
+        }
+        let leases = leases.into_iter().map(|id| pb::LeaseStatus { id: id.0 }).collect();
         Ok(Response::new(pb::LeaseLeasesResponse { header: Some(self.0.header()), leases }))
     }
 }

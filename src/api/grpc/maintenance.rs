@@ -1,5 +1,6 @@
 use tonic::{Request, Response, Status};
 
+use super::caller::{require_root, require_user};
 use super::error::text;
 use super::{On, admit, no_such_method};
 use crate::api::version;
@@ -23,6 +24,12 @@ impl pb::maintenance_server::Maintenance for Maintenance {
     ) -> Result<Response<pb::AlarmResponse>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
         match request.get_ref().action() {
+            AlarmAction::Get => require_user(&self.0, &request).await?,
+            AlarmAction::Activate | AlarmAction::Deactivate => {
+                require_root(&self.0, &request).await?;
+            }
+        }
+        match request.get_ref().action() {
             AlarmAction::Get | AlarmAction::Deactivate => {
                 let header = Some(self.0.header());
                 Ok(Response::new(pb::AlarmResponse { header, alarms: Vec::new() }))
@@ -38,6 +45,7 @@ impl pb::maintenance_server::Maintenance for Maintenance {
         request: Request<pb::StatusRequest>,
     ) -> Result<Response<pb::StatusResponse>, Status> {
         admit(&self.0, request.metadata(), On::Everyone)?;
+        require_user(&self.0, &request).await?;
         let status = self.0.status();
         let errors = match status.leader {
             Some(_) => Vec::new(),
@@ -65,6 +73,7 @@ impl pb::maintenance_server::Maintenance for Maintenance {
         request: Request<pb::HashKvRequest>,
     ) -> Result<Response<pb::HashKvResponse>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
+        require_root(&self.0, &request).await?;
         let asked = request.into_inner().revision;
         let handle = self.0.clone();
         // Reads every record there is, so not on a thread that serves others.
@@ -85,6 +94,7 @@ impl pb::maintenance_server::Maintenance for Maintenance {
         request: Request<pb::MoveLeaderRequest>,
     ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
+        require_root(&self.0, &request).await?;
         self.0.transfer_leadership(MemberId(request.into_inner().target_id)).await?;
         Ok(Response::new(pb::MoveLeaderResponse { header: None }))
     }

@@ -3,6 +3,8 @@
 //! Only methods that exist have a route; everything else falls through to [`unknown`], which answers
 //! as grpc-go does, because clients recognize older servers by that text.
 
+mod auth;
+mod caller;
 mod cluster;
 mod counted;
 mod election;
@@ -39,6 +41,7 @@ use self::within::Within;
 use super::http::not_found;
 use crate::node::Handle;
 use crate::proto::etcdserverpb::ResponseHeader;
+use crate::proto::etcdserverpb::auth_server::AuthServer;
 use crate::proto::etcdserverpb::cluster_server::ClusterServer;
 use crate::proto::etcdserverpb::kv_server::KvServer;
 use crate::proto::etcdserverpb::lease_server::LeaseServer;
@@ -59,6 +62,25 @@ const LEASE: [&str; 5] =
 const CLUSTER: [&str; 5] =
     ["MemberAdd", "MemberRemove", "MemberUpdate", "MemberList", "MemberPromote"];
 const HEALTH: [&str; 2] = ["Check", "Watch"];
+const AUTH: [&str; 17] = [
+    "AuthEnable",
+    "AuthDisable",
+    "AuthStatus",
+    "Authenticate",
+    "UserAdd",
+    "UserGet",
+    "UserList",
+    "UserDelete",
+    "UserChangePassword",
+    "UserGrantRole",
+    "UserRevokeRole",
+    "RoleAdd",
+    "RoleGet",
+    "RoleList",
+    "RoleDelete",
+    "RoleGrantPermission",
+    "RoleRevokePermission",
+];
 const MAINTENANCE: [&str; 4] = ["Alarm", "Status", "HashKV", "MoveLeader"];
 
 const LOCK: [&str; 2] = ["Lock", "Unlock"];
@@ -66,7 +88,7 @@ const ELECTION: [&str; 5] = ["Campaign", "Proclaim", "Leader", "Observe", "Resig
 const REFLECTION: [&str; 1] = ["ServerReflectionInfo"];
 
 /// The services there are; a missing method of theirs is named as such.
-const SERVICES: [&str; 10] = [
+const SERVICES: [&str; 11] = [
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
@@ -75,6 +97,7 @@ const SERVICES: [&str; 10] = [
     "etcdserverpb.Lease",
     "etcdserverpb.Cluster",
     "etcdserverpb.Maintenance",
+    "etcdserverpb.Auth",
     "v3lockpb.Lock",
     "v3electionpb.Election",
 ];
@@ -120,6 +143,7 @@ fn stores(handle: &Handle, meters: Option<&Meters>) -> Router {
     router = add(router, &KV, limited!(KvServer, kv::Kv(handle.clone())), meters);
     router = add(router, &WATCH, limited!(WatchServer, watch::Watch(handle.clone())), meters);
     router = add(router, &LEASE, limited!(LeaseServer, lease::Lease(handle.clone())), meters);
+    router = add(router, &AUTH, limited!(AuthServer, auth::Auth(handle.clone())), meters);
     let cluster = cluster::Cluster(handle.clone());
     router = add(router, &CLUSTER, limited!(ClusterServer, cluster), meters);
     let maintenance = maintenance::Maintenance(handle.clone());
@@ -263,7 +287,7 @@ mod tests {
                 "/etcdserverpb.Maintenance/X",
                 "unknown method X for service etcdserverpb.Maintenance",
             ),
-            ("/etcdserverpb.Auth/AuthStatus", "unknown service etcdserverpb.Auth"),
+            ("/etcdserverpb.Auth/X", "unknown method X for service etcdserverpb.Auth"),
             ("/foo.Bar/Baz", "unknown service foo.Bar"),
         ] {
             let status = refusal(path).await;

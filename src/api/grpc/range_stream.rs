@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use tonic::Status;
 
+use crate::auth::Caller;
 use crate::node::{Error, Handle};
 use crate::proto::etcdserverpb as pb;
 use pb::range_request::{SortOrder, SortTarget};
@@ -49,11 +50,16 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    /// Fixes the revision and counts.
-    pub(super) fn begin(handle: Handle, request: pb::RangeRequest) -> Result<Self, Error> {
+    /// Fixes the revision and counts; the caller is checked against the users of that state.
+    pub(super) fn begin(
+        handle: Handle,
+        caller: &Caller,
+        request: pb::RangeRequest,
+    ) -> Result<Self, Error> {
         let count = pb::RangeRequest { count_only: true, limit: 0, ..request.clone() };
         let (counted, current) = {
             let state = handle.state();
+            state.auth().may_read(caller, &request.key, &request.range_end)?;
             (state.range(&count), state.revision())
         };
         let count = handle.check(counted)?.count;

@@ -1,5 +1,6 @@
 use super::{Machine, delete, pairs, put, range, revision};
 use crate::apply::{Error, RangeScan};
+use crate::auth::Caller;
 use crate::proto::etcdserverpb as pb;
 use crate::proto::quorate::replica::request::Op;
 use pb::range_request::{SortOrder, SortTarget};
@@ -172,7 +173,7 @@ fn a_range_in_slices_ends_when_compacted() {
 fn the_public_way_reads_slices_too() {
     let machine = machine();
     let request = range("\0", "\0");
-    let mut scan = machine.state.range_scan(&request).unwrap();
+    let mut scan = machine.state.range_scan(&Caller::Nobody, &request).unwrap();
     assert!(scan.step(&machine.state).unwrap(), "a few keys are one slice");
     assert_eq!(scan.finish(), machine.state.range(&request).unwrap());
 }

@@ -1,5 +1,6 @@
 use super::{Machine, always, bytes, delete, ops, pairs, put, range, revision};
 use crate::apply::Error;
+use crate::auth::Caller;
 use crate::proto::etcdserverpb as pb;
 use pb::compare::{CompareResult, CompareTarget, TargetUnion};
 use pb::request_op::Request as TxnOp;
@@ -22,7 +23,7 @@ fn compare(
 
 fn succeeds(machine: &Machine, compare: pb::Compare) -> bool {
     let request = pb::TxnRequest { compare: vec![compare], ..Default::default() };
-    machine.state.txn_read(&request).unwrap().succeeded
+    machine.state.txn_read(&Caller::Nobody, &request).unwrap().succeeded
 }
 
 #[test]

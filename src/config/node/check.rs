@@ -1,15 +1,22 @@
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use super::Problem;
 use super::discovery_v3::{self, is_v3};
+use super::value::parse_duration;
 use super::values::Values;
 use crate::discovery::{Request, SrvRequest, TokenRequest, Way};
 use crate::membership::{InitialCluster, PeerUrl};
+use crate::node::{TokenOptions, parse_options};
+use crate::transport::chain;
 
 /// An election must outlast this many heartbeats.
 const HEARTBEATS_PER_ELECTION: u64 = 5;
 /// Longest election timeout, in milliseconds.
 const MAX_ELECTION_MS: u64 = 50_000;
+/// Costs that bcrypt knows.
+const BCRYPT_COSTS: RangeInclusive<u64> = 4..=31;
 /// Settings that say how to find a cluster that is not known yet.
 const BOOTSTRAP: [&str; 8] = [
     "initial-cluster",
@@ -100,18 +107,29 @@ pub(super) fn words(values: &Values, problems: &mut Vec<Problem>) {
         problems.push(Problem::setting(format!("unknown auto-compaction-mode \"{mode}\"")));
     }
     let retention = values.text("auto-compaction-retention");
-    if retention.parse::<u64>().is_err() && super::value::parse_duration(&retention).is_none() {
+    if retention.parse::<u64>().is_err() && parse_duration(&retention).is_none() {
         problems.push(Problem::setting(format!(
             "error parsing CompactionRetention: time: invalid duration \"{retention}\""
         )));
     }
-    let token = values.text("auth-token");
-    match token.split(',').next().unwrap_or_default() {
-        "" | "simple" => {}
-        "jwt" => problems
-            .push(Problem::setting("--auth-token: `jwt` comes with a later release; use `simple`")),
-        _ => problems.push(Problem::setting("auth: invalid auth options")),
+}
+
+/// Checks the settings of authentication and reads the keys they name.
+pub(super) fn auth(values: &Values, problems: &mut Vec<Problem>) -> TokenOptions {
+    let cost = values.uint("bcrypt-cost");
+    if !BCRYPT_COSTS.contains(&cost) {
+        problems.push(Problem::setting(format!(
+            "--bcrypt-cost: {cost} is not between {} and {}",
+            BCRYPT_COSTS.start(),
+            BCRYPT_COSTS.end()
+        )));
     }
+    let simple_ttl = Duration::from_secs(values.uint("auth-token-ttl"));
+    let options = parse_options(&values.text("auth-token"), simple_ttl, parse_duration);
+    options.unwrap_or_else(|error| {
+        problems.push(Problem::setting(chain(&error)));
+        TokenOptions::default()
+    })
 }
 
 /// The bootstrap settings that were given.

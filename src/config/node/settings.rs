@@ -85,12 +85,12 @@ pub(super) fn settle(
             .filter(|interval| !interval.is_zero()),
         keepalive_timeout: values.duration("grpc-keepalive-timeout"),
         log: logging(values, &mut notes),
-        node: node_config(values),
+        node: node_config(values, check::auth(values, problems)),
         notes,
     }
 }
 
-fn node_config(values: &Values) -> node::Config {
+fn node_config(values: &Values, auth_token: node::TokenOptions) -> node::Config {
     let name = values.text("name");
     let data_dir = match values.text("data-dir") {
         dir if dir.is_empty() => PathBuf::from(format!("{name}.etcd")),
@@ -134,6 +134,9 @@ fn node_config(values: &Values) -> node::Config {
                 interval => interval,
             },
         },
+        auth_token,
+        // Checked to lie between 4 and 31.
+        bcrypt_cost: u32::try_from(values.uint("bcrypt-cost")).unwrap_or_default(),
     }
 }
 

@@ -248,6 +248,23 @@ fn problems_have_the_texts_of_etcd() {
         ),
         ("--logger zzz", "unknown logger option \"zzz\""),
         ("--auth-token zzz", "auth: invalid auth options"),
+        ("--auth-token jwt,sign-method", "auth: invalid auth options"),
+        ("--auth-token jwt,ttl=1m,ttl=2m", "auth: invalid auth options"),
+        ("--auth-token jwt,sign-method=RS256", "auth: missing key data"),
+        (
+            "--auth-token jwt,sign-method=ES512",
+            "auth: invalid auth signature method: `ES512`; know RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA, HS256, HS384 and HS512",
+        ),
+        (
+            "--auth-token jwt,sign-method=HS256,ttl=soon",
+            "auth: invalid auth options: ttl `soon` is no duration, such as 10m",
+        ),
+        (
+            "--auth-token jwt,sign-method=RS256,priv-key=/nowhere/key",
+            "auth: invalid auth options: priv-key `/nowhere/key`: No such file or directory (os error 2)",
+        ),
+        ("--bcrypt-cost 3", "--bcrypt-cost: 3 is not between 4 and 31"),
+        ("--bcrypt-cost 32", "--bcrypt-cost: 32 is not between 4 and 31"),
         (
             "--listen-client-urls https://127.0.0.1:1 --advertise-client-urls https://127.0.0.1:1",
             "TLS key/cert (--cert-file, --key-file) must be provided for client url https://127.0.0.1:1 with HTTPS scheme",

@@ -78,6 +78,11 @@ pub struct Flags {
     #[arg(long, value_name = "NAME")]
     pub cluster_domain: Option<String>,
 
+    /// File of users of v3 discovery, a line name:password for each, bcrypt hashes allowed
+    /// [default: whoever knows a token]
+    #[arg(long, value_name = "FILE")]
+    pub discovery_users: Option<String>,
+
     /// Largest cluster size that /new grants [default: 9]
     #[arg(long, value_name = "N")]
     pub max_size: Option<String>,
@@ -208,6 +213,7 @@ impl Flags {
             "resolv-conf" => one(&self.resolv_conf),
             "recursion-allow" => self.recursion_allow.clone(),
             "cluster-domain" => one(&self.cluster_domain),
+            "discovery-users" => one(&self.discovery_users),
             "max-size" => one(&self.max_size),
             "token-ttl" => one(&self.token_ttl),
             "sealed-ttl" => one(&self.sealed_ttl),

@@ -58,6 +58,8 @@ pub struct Config {
     pub recursion_allow: Vec<Network>,
     /// The zone in which clusters are published, without a dot at the end.
     pub cluster_domain: Option<String>,
+    /// Names the users of v3 discovery.
+    pub discovery_users: Option<PathBuf>,
     pub max_size: u32,
     /// How long a token waits for its founders.
     pub token_ttl: Ttl,
@@ -87,7 +89,7 @@ pub struct Config {
 }
 
 /// Every setting: the flag without its dashes, the key in the file.
-const SETTINGS: [&str; 43] = [
+const SETTINGS: [&str; 44] = [
     "data-dir",
     "store",
     "store-user",
@@ -104,6 +106,7 @@ const SETTINGS: [&str; 43] = [
     "resolv-conf",
     "recursion-allow",
     "cluster-domain",
+    "discovery-users",
     "max-size",
     "token-ttl",
     "sealed-ttl",
@@ -193,6 +196,7 @@ impl Config {
             recursion_allow: check.list("recursion-allow", &Network::PRIVATE, values::network),
             public_url: check.optional("public-url", PublicUrl::parse),
             cluster_domain: check.optional("cluster-domain", values::domain),
+            discovery_users: check.optional("discovery-users", |text| Ok(PathBuf::from(text))),
             max_size: check.or("max-size", DEFAULT_MAX_SIZE, values::max_size),
             token_ttl: check.or("token-ttl", DEFAULT_TOKEN_TTL, values::ttl),
             sealed_ttl: check.or("sealed-ttl", DEFAULT_SEALED_TTL, values::ttl),
@@ -259,6 +263,9 @@ impl Config {
             problems.add(format!(
                 "--public-url `{url}` says http, but --tls-cert makes the port HTTPS"
             ));
+        }
+        if self.discovery_users.is_some() && self.http_addresses.is_empty() {
+            problems.add("--discovery-users guard the HTTP service, but --http-addr is `off`");
         }
         if self.public_url.is_some() && self.http_addresses.is_empty() {
             problems.add("--public-url names the HTTP service, but --http-addr is `off`");

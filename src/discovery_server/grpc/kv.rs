@@ -106,8 +106,13 @@ impl pb::kv_server::Kv for Kv {
         request: Request<pb::RangeRequest>,
     ) -> Result<Response<pb::RangeResponse>, Status> {
         let began = Instant::now();
-        self.look(&request.get_ref().key).await;
-        let answer = self.read(request.get_ref());
+        let answer = match self.0.admit(request.metadata()) {
+            Ok(()) => {
+                self.look(&request.get_ref().key).await;
+                self.read(request.get_ref())
+            }
+            Err(refused) => Err(refused),
+        };
         self.0.metrics().answered("v3_range", began.elapsed());
         answer.map(Response::new)
     }
@@ -117,8 +122,13 @@ impl pb::kv_server::Kv for Kv {
         request: Request<pb::PutRequest>,
     ) -> Result<Response<pb::PutResponse>, Status> {
         let began = Instant::now();
-        self.look(&request.get_ref().key).await;
-        let answer = self.write(request.get_ref(), router::client(request.extensions())).await;
+        let answer = match self.0.admit(request.metadata()) {
+            Ok(()) => {
+                self.look(&request.get_ref().key).await;
+                self.write(request.get_ref(), router::client(request.extensions())).await
+            }
+            Err(refused) => Err(refused),
+        };
         self.0.metrics().answered("v3_put", began.elapsed());
         answer.map(Response::new)
     }

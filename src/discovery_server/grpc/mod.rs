@@ -1,4 +1,5 @@
-//! The door of v3 discovery: as much of etcd's `KV` and `Watch` as a node asks of a registry.
+//! The door of v3 discovery: as much of etcd's `KV`, `Watch` and `Auth` as a node asks of a registry.
+//! Callers need a token of `Auth.Authenticate` when there are users, and only then.
 //!
 //! A token's keys are those that etcd 3.6 reads and writes in a real store:
 //!
@@ -14,6 +15,7 @@
 //! What is deliberately absent: deleting, transactions, leases, and ranges over more than one token,
 //! which would show tokens to those who were not told.
 
+mod auth;
 mod keys;
 mod kv;
 mod refuse;
@@ -31,16 +33,18 @@ use tonic::Status;
 use super::{Service, WRITE_LIMIT};
 use crate::admission::{Door, Founding, Protocol, State};
 use crate::proto::etcdserverpb::ResponseHeader;
+use crate::proto::etcdserverpb::auth_server::AuthServer;
 use crate::proto::etcdserverpb::kv_server::KvServer;
 use crate::proto::etcdserverpb::watch_server::WatchServer;
 use crate::registry;
 use crate::token::TokenPath;
 
-/// The routes of the two services.
+/// The routes of the services.
 pub(super) fn router(service: &Service) -> Router {
     let most = service.config().max_body_bytes;
     let kv = KvServer::new(kv::Kv(service.clone())).max_decoding_message_size(most);
     let watch = WatchServer::new(watch::Watch(service.clone())).max_decoding_message_size(most);
+    let auth = AuthServer::new(auth::Auth(service.clone())).max_decoding_message_size(most);
     // Beyond the body there is the time of a write.
     let limit = service.config().body_timeout + WRITE_LIMIT;
     let in_time = from_fn(move |request: Request, next: Next| async move {
@@ -48,6 +52,7 @@ pub(super) fn router(service: &Service) -> Router {
         answered.unwrap_or_else(|_| Status::deadline_exceeded("the body took too long").into_http())
     });
     Router::new()
+        .route_service("/etcdserverpb.Auth/{method}", auth)
         .route_service("/etcdserverpb.KV/{method}", kv)
         .layer(in_time)
         .route_service("/etcdserverpb.Watch/{method}", watch)

@@ -6,6 +6,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Streaming};
 
 use super::*;
+use crate::discovery_server::Accounts;
 use crate::discovery_server::tests::Bench;
 use crate::membership::MemberId;
 use crate::proto::etcdserverpb as pb;
@@ -343,5 +344,59 @@ async fn a_stream_has_many_watches_and_outlives_none_of_the_service() {
     let mut watch = node.watch_members(5).await;
     assert_eq!(watch.values(2).await, [value(1), value(2)]);
     drop(watch);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn where_there_are_users_a_token_is_demanded() {
+    use crate::proto::etcdserverpb::auth_client::AuthClient;
+    let accounts = Accounts::parse("alice:secret").unwrap();
+    let bench = Bench::start_for(tempfile::tempdir().unwrap(), None, Some(accounts)).await;
+    let node = Caller::new(&bench, "T");
+    let mut kv = KvClient::new(node.channel.clone());
+    let mut auth = AuthClient::new(node.channel.clone());
+    let size = pb::RangeRequest { key: node.key("_config/size").into(), ..Default::default() };
+    let with = |token: &str| {
+        let mut request = tonic::Request::new(size.clone());
+        request.metadata_mut().insert("token", token.parse().unwrap());
+        request
+    };
+    let refused = kv.range(size.clone()).await.unwrap_err();
+    assert_eq!(refused.message(), "etcdserver: user name is empty");
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    let refused = kv.range(with("made.up")).await.unwrap_err();
+    assert_eq!(refused.message(), "etcdserver: invalid auth token");
+    assert_eq!(refused.code(), Code::Unauthenticated);
+    let login = |password: &str| pb::AuthenticateRequest {
+        name: "alice".into(),
+        password: password.into(),
+    };
+    let refused = auth.authenticate(login("guess")).await.unwrap_err();
+    assert_eq!(
+        refused.message(),
+        "etcdserver: authentication failed, invalid user ID or password"
+    );
+    let token = auth.authenticate(login("secret")).await.unwrap().into_inner().token;
+    assert_eq!(kv.range(with(&token)).await.unwrap().into_inner().count, 0);
+    let put = pb::PutRequest { key: size.key.clone(), value: "1".into(), ..Default::default() };
+    let refused = kv.put(put).await.unwrap_err();
+    assert_eq!(refused.message(), "etcdserver: user name is empty");
+    let refused = auth.user_list(pb::AuthUserListRequest {}).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unimplemented);
+    let (requests, stream) = mpsc::channel(1);
+    let refused = WatchClient::new(node.channel.clone()).watch(ReceiverStream::new(stream)).await;
+    assert_eq!(refused.unwrap_err().message(), "etcdserver: user name is empty");
+    drop(requests);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn without_users_there_is_nobody_to_authenticate() {
+    use crate::proto::etcdserverpb::auth_client::AuthClient;
+    let bench = Bench::start().await;
+    let node = Caller::new(&bench, "T");
+    let asked = pb::AuthenticateRequest { name: "alice".into(), password: "secret".into() };
+    let refused = AuthClient::new(node.channel.clone()).authenticate(asked).await.unwrap_err();
+    assert_eq!(refused.message(), "etcdserver: authentication is not enabled");
     bench.stop().await;
 }

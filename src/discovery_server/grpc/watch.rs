@@ -37,6 +37,7 @@ impl pb::watch_server::Watch for Watch {
         &self,
         request: Request<Streaming<pb::WatchRequest>>,
     ) -> Result<Response<Self::WatchStream>, Status> {
+        self.0.admit(request.metadata())?;
         let session = Session {
             service: self.0.clone(),
             requests: request.into_inner(),

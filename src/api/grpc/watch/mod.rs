@@ -10,6 +10,7 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
 use self::session::Session;
+use super::caller::Claim;
 use super::{On, admit, needs_leader};
 use crate::node::Handle;
 use crate::proto::etcdserverpb as pb;
@@ -28,7 +29,8 @@ impl pb::watch_server::Watch for Watch {
     ) -> Result<Response<Self::WatchStream>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
         let needs_leader = needs_leader(request.metadata());
-        let session = Session::new(self.0.clone(), request.into_inner(), needs_leader);
+        let claim = Claim::of(&self.0, &request);
+        let session = Session::new(self.0.clone(), claim, request.into_inner(), needs_leader);
         let answers = unfold(session, async |mut session| {
             let answer = session.next().await?;
             Some((answer, session))

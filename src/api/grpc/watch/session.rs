@@ -8,7 +8,9 @@ use tonic::{Status, Streaming};
 
 use super::encode;
 use crate::api::grpc;
+use crate::api::grpc::caller::Claim;
 use crate::apply;
+use crate::auth;
 use crate::mvcc::{Event, KeyRange, StorageError};
 use crate::node::watch::{Delivery, Interest, Subscription};
 use crate::node::{Error, Handle};
@@ -36,6 +38,7 @@ const COMPACTED: &str = "etcdserver: mvcc: required revision has been compacted"
 #[derive(Debug)]
 pub(super) struct Session {
     handle: Handle,
+    claim: Claim,
     /// `None` after the client has closed its side; its watchers live on.
     requests: Option<Streaming<pb::WatchRequest>>,
     subscription: Subscription,
@@ -76,6 +79,7 @@ struct LeaderCheck {
 impl Session {
     pub(super) fn new(
         handle: Handle,
+        claim: Claim,
         requests: Streaming<pb::WatchRequest>,
         needs_leader: bool,
     ) -> Self {
@@ -87,6 +91,7 @@ impl Session {
         Self {
             subscription: handle.watches().subscribe(),
             handle,
+            claim,
             requests: Some(requests),
             watchers: BTreeMap::new(),
             behind: VecDeque::new(),
@@ -133,7 +138,7 @@ impl Session {
         };
         tokio::select! {
             request = request => match request {
-                Ok(Some(request)) => self.request(request)?,
+                Ok(Some(request)) => self.request(request).await?,
                 Ok(None) => self.requests = None,
                 Err(status) => return Err(grpc::in_library_words(&status).unwrap_or(status)),
             },
@@ -149,9 +154,12 @@ impl Session {
         Ok(())
     }
 
-    fn request(&mut self, request: pb::WatchRequest) -> Result<(), Error> {
+    async fn request(&mut self, request: pb::WatchRequest) -> Result<(), Error> {
         match request.request_union {
-            Some(RequestUnion::CreateRequest(request)) => self.create(request),
+            Some(RequestUnion::CreateRequest(request)) => {
+                let refused = self.refused(&request).await;
+                self.create(request, refused);
+            }
             Some(RequestUnion::CancelRequest(request)) => self.cancel(request.watch_id),
             Some(RequestUnion::ProgressRequest(_)) => self.answer_progress()?,
             None => {}
@@ -159,12 +167,25 @@ impl Session {
         Ok(())
     }
 
-    fn create(&mut self, request: pb::WatchCreateRequest) {
+    /// Why the caller may not watch this, if so. Checked once, when the watch is made, as in etcd.
+    async fn refused(&self, request: &pb::WatchCreateRequest) -> Option<&'static str> {
+        let caller = match self.claim.caller(&self.handle).await {
+            Ok(caller) => caller,
+            Err(Error::Apply(apply::Error::Auth(error))) => return Some(refusal(error)),
+            Err(_) => return Some(refusal(auth::Error::PermissionDenied)),
+        };
+        let key = if request.key.is_empty() { &[0][..] } else { &request.key };
+        let state = self.handle.state();
+        state.auth().may_read(&caller, key, &request.range_end).err().map(refusal)
+    }
+
+    fn create(&mut self, request: pb::WatchCreateRequest, refused: Option<&'static str>) {
         let revision = self.handle.state().revision();
         let created =
             pb::WatchResponse { header: header(revision), created: true, ..Default::default() };
         let start = request.start_revision;
-        let (id, watcher) = match self.checked(request, revision) {
+        let checked = refused.map_or_else(|| self.checked(request, revision), Err);
+        let (id, watcher) = match checked {
             Ok(checked) => checked,
             Err(reason) => {
                 self.answers.push_back(pb::WatchResponse {
@@ -414,6 +435,22 @@ impl Watcher {
     /// from the store may be ahead of it; a start that is still to come is not.
     fn reached(&self, position: i64) -> i64 {
         if self.start > position { position } else { position.max(self.next - 1) }
+    }
+}
+
+/// How etcd says that somebody may not watch: as an error of the Go library is printed.
+fn refusal(error: auth::Error) -> &'static str {
+    match error {
+        auth::Error::InvalidToken => {
+            "rpc error: code = Unauthenticated desc = etcdserver: invalid auth token"
+        }
+        auth::Error::OldRevision => {
+            "rpc error: code = InvalidArgument desc = etcdserver: revision of auth store is old"
+        }
+        auth::Error::UserEmpty => {
+            "rpc error: code = InvalidArgument desc = etcdserver: user name is empty"
+        }
+        _ => "rpc error: code = PermissionDenied desc = etcdserver: permission denied",
     }
 }
 

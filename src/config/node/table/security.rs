@@ -1,6 +1,6 @@
 use super::{Flag, flag};
-use crate::config::node::flag::Kind::{Bool, Text, Uint};
-use crate::config::node::flag::Treatment::{ClientTls, Honoured, PeerTls, Warn};
+use crate::config::node::flag::Kind::{Bool, Text, Uint, Word};
+use crate::config::node::flag::Treatment::{ClientTls, Honoured, PeerTls, Silent, Warn};
 
 #[rustfmt::skip] // a table reads by its lines
 pub(super) const FLAGS: &[Flag] = &[
@@ -34,7 +34,7 @@ pub(super) const FLAGS: &[Flag] = &[
 
 #[rustfmt::skip] // a table reads by its lines
 pub(super) const AUTH: &[Flag] = &[
-    flag("auth-token", Text, "simple", Honoured, "Kind of auth token; this release knows 'simple'."),
-    flag("bcrypt-cost", Uint, "10", Warn("users and roles come with a later release"), "Cost of a password hash."),
-    flag("auth-token-ttl", Uint, "300", Warn("users and roles come with a later release"), "Seconds a simple token lives."),
+    flag("auth-token", Text, "simple", Honoured, "'simple', or 'jwt,sign-method=RS256,pub-key=FILE,priv-key=FILE,ttl=10m'."),
+    flag("bcrypt-cost", Uint, "10", Honoured, "Cost of a password hash, 4 to 31."),
+    flag("auth-token-ttl", Uint, "300", Honoured, "Seconds a simple token lives unused."),
 ];

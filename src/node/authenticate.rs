@@ -1,0 +1,120 @@
+use super::handle::MAX_APPLY_LAG;
+use super::tokens::Credentials;
+use super::{Error, Handle};
+use crate::apply::{self, Response};
+use crate::auth::{self, Caller};
+use crate::proto::quorate::replica::auth_change::Change;
+use crate::proto::quorate::replica::request::Op;
+use crate::proto::quorate::replica::{AuthChange, Authenticate};
+use crate::raft::Index;
+
+/// Passwords that are hashed or compared at once: each takes a core for a good part of a second, and
+/// the node needs the others.
+pub(super) const MAX_HASHING: usize = 2;
+/// bcrypt looks at no more of a password.
+const MAX_PASSWORD_BYTES: usize = 72;
+
+impl Handle {
+    /// Whether callers are checked. A hint to spare work: requests are checked where they take effect.
+    pub fn auth_enabled(&self) -> bool {
+        self.0.tokens.enabled()
+    }
+
+    /// Who a request is from. Waits for the log when a token is newer than what is applied here.
+    pub async fn identify(&self, credentials: Credentials) -> Result<Caller, Error> {
+        if !self.auth_enabled() {
+            return Ok(Caller::Nobody);
+        }
+        match credentials {
+            Credentials::None => Ok(Caller::Nobody),
+            Credentials::CommonName(name) => {
+                Ok(Caller::User { name, revision: self.state().auth().revision() })
+            }
+            Credentials::Token(token) => self.holder(&token).await,
+        }
+    }
+
+    async fn holder(&self, token: &str) -> Result<Caller, Error> {
+        let invalid = || Error::from(auth::Error::InvalidToken);
+        let index = Index(self.0.tokens.index(token).ok_or_else(invalid)?);
+        // No member is so far behind another that works; a token that says so is made up.
+        if index.0 > self.0.commit_index().max(self.0.applied_index()).0 + MAX_APPLY_LAG {
+            return Err(invalid());
+        }
+        if self.0.applied_index() < index {
+            let mut applied = self.0.applied.subscribe();
+            let arrived = applied.wait_for(|applied| *applied >= index);
+            let waited = tokio::time::timeout(self.timeout(), arrived).await;
+            if !matches!(waited, Ok(Ok(_))) {
+                return Err(invalid());
+            }
+        }
+        // The revision first: a change of users in between makes the caller old, never too new.
+        let latest = self.state().auth().revision();
+        let holder = self.0.tokens.holder(token).ok_or_else(invalid)?;
+        Ok(Caller::User { name: holder.user, revision: holder.revision.unwrap_or(latest) })
+    }
+
+    /// Compares a password and hands out a token for it.
+    pub async fn authenticate(&self, name: String, password: String) -> Result<String, Error> {
+        self.linearize().await?;
+        loop {
+            let (hash, revision) = {
+                let state = self.state();
+                let (hash, revision) = state.auth().password(&name)?;
+                (String::from_utf8_lossy(hash).into_owned(), revision)
+            };
+            let given = password.clone();
+            let matches = self
+                .hashing(move || bcrypt::verify(given, &hash).is_ok_and(|matches| matches))
+                .await?;
+            if !matches {
+                return Err(auth::Error::Failed.into());
+            }
+            let request = Authenticate {
+                name: name.clone(),
+                token_prefix: self.0.tokens.new_prefix(),
+                auth_revision: revision,
+            };
+            match self.change_users(Caller::Nobody, Change::Authenticate(request)).await {
+                // The users changed while the password was compared, perhaps this one's password.
+                Err(Error::Apply(apply::Error::Auth(auth::Error::OldRevision))) => {}
+                Err(error) => return Err(error),
+                Ok(assigned) => return Ok(self.0.tokens.issue(&name, revision, assigned)?),
+            }
+        }
+    }
+
+    /// Hashes a password as it is kept; the cost is that of `--bcrypt-cost`.
+    pub async fn hash_password(&self, password: String) -> Result<Vec<u8>, Error> {
+        if password.len() > MAX_PASSWORD_BYTES {
+            return Err(Error::PasswordTooLong);
+        }
+        let cost = self.0.config.bcrypt_cost;
+        let hashed = self.hashing(move || bcrypt::hash_with_result(password, cost)).await?;
+        match hashed {
+            Ok(parts) => Ok(parts.format_for_version(bcrypt::Version::TwoA).into_bytes()),
+            Err(_) => Err(Error::PasswordTooLong),
+        }
+    }
+
+    /// Changes users or roles through the log; the token, if the change is an authentication.
+    pub async fn change_users(&self, caller: Caller, change: Change) -> Result<String, Error> {
+        let op = Op::Auth(AuthChange { change: Some(change) });
+        match self.propose(caller, op).await? {
+            Response::Auth(answer) => Ok(answer.token),
+            _ => unreachable!("a request is answered in its own kind"),
+        }
+    }
+
+    /// Runs slow work on passwords off the threads that serve others.
+    async fn hashing<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let turn = self.0.hashing.acquire().await.map_err(|_closed| Error::Stopped)?;
+        let done = tokio::task::spawn_blocking(work).await.map_err(|_joined| Error::Stopped);
+        drop(turn);
+        done
+    }
+}
