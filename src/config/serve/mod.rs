@@ -24,7 +24,7 @@ pub use values::PublicUrl;
 
 use crate::admission::{Limits, Ttl};
 use crate::discovery_server::{Rate, WaiterLimits};
-use crate::dns_server::Network;
+use crate::dns_server::{DEFAULT_RATE_LIMIT, Network};
 use crate::telemetry::Format;
 use crate::transport::Http;
 use crate::transport::tls::Pair;
@@ -56,6 +56,12 @@ pub struct Config {
     pub resolv_conf: Option<PathBuf>,
     /// Clients for whom other servers are asked.
     pub recursion_allow: Vec<Network>,
+    /// What this DNS server calls itself.
+    pub dns_nsid: Option<String>,
+    /// Answers per second and network of clients; none is no limit.
+    pub dns_rate_limit: Option<u32>,
+    /// The file that gets a line for each DNS answer.
+    pub dns_query_log: Option<PathBuf>,
     /// The zone in which clusters are published, without a dot at the end.
     pub cluster_domain: Option<String>,
     /// Names the users of v3 discovery.
@@ -89,7 +95,7 @@ pub struct Config {
 }
 
 /// Every setting: the flag without its dashes, the key in the file.
-const SETTINGS: [&str; 44] = [
+const SETTINGS: [&str; 47] = [
     "data-dir",
     "store",
     "store-user",
@@ -105,6 +111,9 @@ const SETTINGS: [&str; 44] = [
     "upstream",
     "resolv-conf",
     "recursion-allow",
+    "dns-nsid",
+    "dns-rate-limit",
+    "dns-query-log",
     "cluster-domain",
     "discovery-users",
     "max-size",
@@ -194,6 +203,13 @@ impl Config {
             upstream: check.list("upstream", &[], values::upstream),
             resolv_conf: check.optional("resolv-conf", |text| Ok(PathBuf::from(text))),
             recursion_allow: check.list("recursion-allow", &Network::PRIVATE, values::network),
+            dns_nsid: check.optional("dns-nsid", values::nsid),
+            dns_rate_limit: check.or(
+                "dns-rate-limit",
+                Some(DEFAULT_RATE_LIMIT),
+                values::rate_limit,
+            ),
+            dns_query_log: check.optional("dns-query-log", |text| Ok(PathBuf::from(text))),
             public_url: check.optional("public-url", PublicUrl::parse),
             cluster_domain: check.optional("cluster-domain", values::domain),
             discovery_users: check.optional("discovery-users", |text| Ok(PathBuf::from(text))),

@@ -30,6 +30,7 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!(config.http_addresses, ["127.0.0.1:8087".parse().unwrap()]);
     assert_eq!(config.dns_addresses, ["127.0.0.1:8053".parse().unwrap()]);
     assert_eq!(config.max_size, 9);
+    assert_eq!((config.dns_nsid, config.dns_rate_limit), (None, Some(200)));
     assert_eq!(config.token_ttl.get().as_secs(), 86_400);
     assert_eq!(config.sealed_ttl.get().as_secs(), 7 * 86_400);
     assert_eq!((config.public_url, config.cluster_domain), (None, None));
@@ -215,4 +216,17 @@ fn limits_rates_and_keys_are_settings() {
     let text = load(&["--new-rate=fast", "--max-urls=0"], &[]).unwrap_err().to_string();
     assert!(text.contains("--new-rate `fast`: a number, a slash and s, min or h"), "{text}");
     assert!(text.contains("--max-urls `0`: a number from 1 to"), "{text}");
+}
+#[test]
+fn dns_answers_can_be_named_limited_and_logged() {
+    let flags = ["--dns-nsid", "ns1.test", "--dns-rate-limit", "off", "--dns-query-log", "q.log"];
+    let config = load(&flags, &[]).unwrap();
+    assert_eq!(config.dns_nsid.as_deref(), Some("ns1.test"));
+    assert_eq!(config.dns_rate_limit, None);
+    assert_eq!(config.dns_query_log, Some(PathBuf::from("q.log")));
+    for (flag, wrong) in [("--dns-rate-limit", "0"), ("--dns-rate-limit", "x"), ("--dns-nsid", "")]
+    {
+        let text = load(&[flag, wrong], &[]).unwrap_err().to_string();
+        assert!(text.contains(&format!("{flag} `{wrong}`")), "{text}");
+    }
 }
