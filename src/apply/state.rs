@@ -231,8 +231,7 @@ impl<S: Storage> State<S> {
         change: Change,
         news: &mut Option<AuthNews>,
     ) -> Result<Response, Error> {
-        let (token, heard) =
-            auth::change(&mut self.auth, self.keys.storage_mut(), index, change)?;
+        let (token, heard) = auth::change(&mut self.auth, self.keys.storage_mut(), index, change)?;
         *news = heard;
         Ok(self.users_changed(token))
     }

@@ -162,7 +162,6 @@ impl Auth {
             let roles = user.roles.iter().filter_map(|role| self.roles.get(role));
             Access::of(roles.flatten())
         };
-        self.access =
-            self.users.iter().map(|(name, user)| (name.clone(), add_up(user))).collect();
+        self.access = self.users.iter().map(|(name, user)| (name.clone(), add_up(user))).collect();
     }
 }

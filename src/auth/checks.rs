@@ -11,13 +11,7 @@ impl Auth {
         self.may(caller, Kind::Write, key, range_end)
     }
 
-    fn may(
-        &self,
-        caller: &Caller,
-        kind: Kind,
-        key: &[u8],
-        range_end: &[u8],
-    ) -> Result<(), Error> {
+    fn may(&self, caller: &Caller, kind: Kind, key: &[u8], range_end: &[u8]) -> Result<(), Error> {
         let Some((name, revision)) = self.checked(caller)? else { return Ok(()) };
         if revision < self.revision {
             return Err(Error::OldRevision);
@@ -41,9 +35,8 @@ impl Auth {
 
     /// Whether a caller may see the roles of a user: `root`, or the user itself.
     pub fn may_see_user(&self, caller: &Caller, name: &str) -> Result<(), Error> {
-        self.is_root(caller).or_else(|refused| {
-            if caller.user() == Some(name) { Ok(()) } else { Err(refused) }
-        })
+        self.is_root(caller)
+            .or_else(|refused| if caller.user() == Some(name) { Ok(()) } else { Err(refused) })
     }
 
     /// Whether a caller may see the permissions of a role: `root`, or a user that has the role.

@@ -32,9 +32,8 @@ impl Kind {
 impl Permission {
     /// Refuses the empty key and ranges that end before they begin (etcd 3.4.25, 3.5.8).
     pub(super) fn check(&self) -> Result<(), Error> {
-        let backwards = !self.range_end.is_empty()
-            && self.range_end[..] != [0]
-            && self.range_end <= self.key;
+        let backwards =
+            !self.range_end.is_empty() && self.range_end[..] != [0] && self.range_end <= self.key;
         if self.key.is_empty() || backwards { Err(Error::InvalidManagement) } else { Ok(()) }
     }
 

@@ -29,9 +29,9 @@ impl Accounts {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let account = line.split_once(':').filter(|(name, password)| {
-                !name.is_empty() && !password.is_empty()
-            });
+            let account = line
+                .split_once(':')
+                .filter(|(name, password)| !name.is_empty() && !password.is_empty());
             let Some((name, password)) = account else {
                 return Err(format!("line {number}: write name:password"));
             };
@@ -66,7 +66,8 @@ impl Accounts {
     /// Whether a token is one of ours and still good.
     pub(super) fn admits(&self, token: &str, now: SystemTime) -> bool {
         let Some((hex, until)) = token.split_once('.') else { return false };
-        let nibbles = |at: usize| hex.get(at..at + 2).and_then(|two| u8::from_str_radix(two, 16).ok());
+        let nibbles =
+            |at: usize| hex.get(at..at + 2).and_then(|two| u8::from_str_radix(two, 16).ok());
         let signature: Option<Vec<u8>> = (0..hex.len()).step_by(2).map(nibbles).collect();
         let genuine = signature
             .is_some_and(|bytes| hmac::verify(&self.key, until.as_bytes(), &bytes).is_ok());

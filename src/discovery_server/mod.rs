@@ -54,11 +54,11 @@ pub use accounts::Accounts;
 use gate::Gate;
 pub use gate::{Rate, RateError, WaiterLimits};
 use metrics::Metrics;
-pub use secrets::{Secrets, SecretsError, first_key};
 use page::Streams;
 use parameters::foreign_query;
 use recent::Recent;
 use router::Asked;
+pub use secrets::{Secrets, SecretsError, first_key};
 
 /// The longest a long poll is held. Front proxies cut at 60 s, and a node counts their 504 as a
 /// failure that slows down all its later attempts; an empty 200 costs it nothing.

@@ -52,8 +52,7 @@ impl Bench {
             address.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
         let listener = Bound::bind(&address).await.unwrap();
         let url = format!("http://{}", listener.address());
-        let config =
-            Config { accounts, body_timeout: BODY_TIMEOUT, ..Config::new(url.clone()) };
+        let config = Config { accounts, body_timeout: BODY_TIMEOUT, ..Config::new(url.clone()) };
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(async { writer.run().await.unwrap() });

@@ -39,9 +39,9 @@ mod reconfigure;
 mod replica_loop;
 mod shared;
 mod start;
-mod tokens;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod waiters;
 pub mod watch;
 

@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::authenticate::MAX_HASHING;
 use super::apply_loop::{APPLY_QUEUE, ApplyLoop};
+use super::authenticate::MAX_HASHING;
 use super::flusher::{self, Flusher, Offered};
 use super::lease_clock::{self, LeaseClock};
 use super::log_loop::{LOG_QUEUE, LogLoop};

@@ -50,7 +50,9 @@ fn clusters_keep_their_promises() {
             ),
         }
     }
-    println!("{seeds} seeds, {operations} operations, {answered} answered, {installed} snapshots, {denied} denied");
+    println!(
+        "{seeds} seeds, {operations} operations, {answered} answered, {installed} snapshots, {denied} denied"
+    );
     // A simulation in which nothing happens proves nothing.
     assert!(answered * 2 > operations, "{answered} of {operations} operations were answered");
     assert!(installed > 0);

@@ -96,8 +96,7 @@ impl pb::auth_server::Auth for Auth {
         let caller = Claim::of(&self.0, &request).caller(&self.0).await?;
         let pb::AuthUserAddRequest { name, password, options, .. } = request.into_inner();
         let no_password = options.is_some_and(|options| options.no_password);
-        let password =
-            if no_password { Vec::new() } else { self.hash(&caller, password).await? };
+        let password = if no_password { Vec::new() } else { self.hash(&caller, password).await? };
         let add = UserAdd { name, password: password.into(), no_password };
         self.0.change_users(caller, Change::UserAdd(add)).await?;
         Ok(Response::new(pb::AuthUserAddResponse { header: Some(self.0.header()) }))

@@ -134,10 +134,9 @@ fn auth_words(error: auth::Error) -> Words {
         E::RoleAlreadyExist => (FailedPrecondition, "etcdserver: role name already exists"),
         E::RoleNotFound => (FailedPrecondition, "etcdserver: role name not found"),
         E::RoleEmpty => (InvalidArgument, "etcdserver: role name is empty"),
-        E::Failed => (
-            InvalidArgument,
-            "etcdserver: authentication failed, invalid user ID or password",
-        ),
+        E::Failed => {
+            (InvalidArgument, "etcdserver: authentication failed, invalid user ID or password")
+        }
         // etcd has no code for this one.
         E::NoPasswordUser => {
             (Unknown, "auth: authentication failed, password was given for no password user")

@@ -87,8 +87,7 @@ impl pb::kv_server::Kv for Kv {
         let request = request.into_inner();
         check::put(&request)?;
         let caller = claim.caller(&self.0).await?;
-        let apply::Response::Put(mut response) =
-            self.0.propose(caller, Op::Put(request)).await?
+        let apply::Response::Put(mut response) = self.0.propose(caller, Op::Put(request)).await?
         else {
             unreachable!("a request is answered in its own kind")
         };

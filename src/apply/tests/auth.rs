@@ -19,7 +19,11 @@ fn change(change: Change) -> Op {
 
 fn permission(key: &str, range_end: &str) -> Option<authpb::Permission> {
     let (key, range_end) = (bytes(key), bytes(range_end));
-    Some(authpb::Permission { perm_type: authpb::permission::Type::Readwrite.into(), key, range_end })
+    Some(authpb::Permission {
+        perm_type: authpb::permission::Type::Readwrite.into(),
+        key,
+        range_end,
+    })
 }
 
 impl Machine {
@@ -83,7 +87,8 @@ fn writes_are_checked_where_they_are_applied() {
     let old = machine.outcome_for(user("alice", 1), Op::Put(put("a", "3")));
     assert_eq!(old.response, Err(Error::Auth(auth::Error::OldRevision)));
     assert!(old.events.is_empty());
-    let delete = pb::DeleteRangeRequest { key: bytes("a"), range_end: bytes("d"), ..Default::default() };
+    let delete =
+        pb::DeleteRangeRequest { key: bytes("a"), range_end: bytes("d"), ..Default::default() };
     assert_eq!(machine.as_user("alice", Op::DeleteRange(delete)), Err(DENIED));
     let compaction = Op::Compaction(pb::CompactionRequest { revision: 2, physical: false });
     assert_eq!(machine.as_user("alice", compaction.clone()), Err(DENIED));
@@ -97,7 +102,8 @@ fn a_transaction_is_checked_on_both_branches_at_any_depth() {
     let mut machine = guarded();
     let reading = |key: &str| TxnOp::RequestRange(range(key, ""));
     let writing = |key: &str| TxnOp::RequestPut(put(key, "9"));
-    let nested = |op| TxnOp::RequestTxn(pb::TxnRequest { failure: ops([op]), ..Default::default() });
+    let nested =
+        |op| TxnOp::RequestTxn(pb::TxnRequest { failure: ops([op]), ..Default::default() });
     for (op, allowed) in [
         (reading("a"), true),
         (reading("q"), false),
@@ -186,19 +192,14 @@ fn tokens_follow_the_log() {
     assert_eq!(late.response, Err(Error::Auth(auth::Error::OldRevision)));
     assert_eq!(late.auth, None);
     let password = replica::UserChangePassword { name: "alice".into(), password: bytes("x") };
-    let refused = machine.outcome_for(
-        user("alice", revision),
-        change(Change::UserChangePassword(password.clone())),
-    );
+    let refused = machine
+        .outcome_for(user("alice", revision), change(Change::UserChangePassword(password.clone())));
     assert_eq!((refused.response, refused.auth), (Err(DENIED), None));
     let changed =
         machine.outcome_for(Caller::Cluster, change(Change::UserChangePassword(password)));
     assert_eq!(changed.auth, Some(AuthNews::Dropped { user: "alice".into() }));
     let disable = change(Change::Disable(pb::AuthDisableRequest {}));
-    assert_eq!(
-        machine.outcome_for(Caller::Cluster, disable).auth,
-        Some(AuthNews::Switched(false))
-    );
+    assert_eq!(machine.outcome_for(Caller::Cluster, disable).auth, Some(AuthNews::Switched(false)));
 }
 
 #[test]

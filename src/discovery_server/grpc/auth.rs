@@ -74,9 +74,7 @@ impl Auth {
         request: pb::AuthenticateRequest,
     ) -> Result<pb::AuthenticateResponse, Status> {
         let Some(accounts) = self.0.config().accounts.clone() else {
-            return Err(Status::failed_precondition(
-                "etcdserver: authentication is not enabled",
-            ));
+            return Err(Status::failed_precondition("etcdserver: authentication is not enabled"));
         };
         let compared = tokio::task::spawn_blocking(move || {
             let right = accounts.is_right(&request.name, &request.password);

@@ -18,7 +18,9 @@ pub(super) fn outside() -> Status {
 
 /// A call that a registry does not answer.
 pub(super) fn absent() -> Status {
-    Status::unimplemented("the discovery service answers Range, Put, Watch and Authenticate, and no other calls")
+    Status::unimplemented(
+        "the discovery service answers Range, Put, Watch and Authenticate, and no other calls",
+    )
 }
 
 /// An option of a call that a registry does not know.

@@ -372,10 +372,7 @@ async fn where_there_are_users_a_token_is_demanded() {
         password: password.into(),
     };
     let refused = auth.authenticate(login("guess")).await.unwrap_err();
-    assert_eq!(
-        refused.message(),
-        "etcdserver: authentication failed, invalid user ID or password"
-    );
+    assert_eq!(refused.message(), "etcdserver: authentication failed, invalid user ID or password");
     let token = auth.authenticate(login("secret")).await.unwrap().into_inner().token;
     assert_eq!(kv.range(with(&token)).await.unwrap().into_inner().count, 0);
     let put = pb::PutRequest { key: size.key.clone(), value: "1".into(), ..Default::default() };

@@ -31,7 +31,8 @@ pub(in crate::discovery_server) async fn metrics(
         return not_allowed("GET, HEAD", "metrics can only be read");
     }
     let counts = service.registry().counts(registry::now());
-    let mut response = text(StatusCode::OK, service.metrics().print(counts, service.registry().is_writable()));
+    let mut response =
+        text(StatusCode::OK, service.metrics().print(counts, service.registry().is_writable()));
     let format = HeaderValue::from_static(METRICS_FORMAT);
     response.headers_mut().insert(CONTENT_TYPE, format);
     response

@@ -176,8 +176,7 @@ fn private_key(algorithm: Algorithm, pem: &[u8]) -> Result<Vec<u8>, String> {
 fn public_key(pem: &[u8]) -> Result<Vec<u8>, String> {
     let bare = |spki: &SubjectPublicKeyInfo<'_>| spki.subject_public_key.data.to_vec();
     if let Ok(spki) = SubjectPublicKeyInfoDer::from_pem_slice(pem) {
-        let (_, spki) =
-            SubjectPublicKeyInfo::from_der(&spki).map_err(|error| error.to_string())?;
+        let (_, spki) = SubjectPublicKeyInfo::from_der(&spki).map_err(|error| error.to_string())?;
         return Ok(bare(&spki));
     }
     let certificate = CertificateDer::from_pem_slice(pem).map_err(|error| unreadable(&error))?;
@@ -205,7 +204,8 @@ fn inner_of_pkcs8(der: &[u8]) -> Option<Vec<u8>> {
 /// Wraps the key of `openssl ecparam` (RFC 5915) as the other one (RFC 5208).
 fn sec1_as_pkcs8(algorithm: Algorithm, sec1: &[u8]) -> Vec<u8> {
     /// `id-ecPublicKey` and the curve, in one sequence (RFC 5480 §2.1.1).
-    const P256: &[u8] = b"\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
+    const P256: &[u8] =
+        b"\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
     const P384: &[u8] = b"\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x22";
     let curve = if algorithm == Algorithm::ES384 { P384 } else { P256 };
     let version: &[u8] = b"\x02\x01\x00";

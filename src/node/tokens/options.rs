@@ -78,12 +78,13 @@ pub fn parse_options(
             let method = option("sign-method").unwrap_or_default();
             let algorithm: Algorithm =
                 method.parse().ok().ok_or_else(|| OptionsError::Method(method.to_owned()))?;
-            let read = |which: &'static str| match option(which) {
-                None => Ok(None),
-                Some(path) => std::fs::read(path).map(Some).map_err(|source| {
-                    OptionsError::File { which, path: PathBuf::from(path), source }
-                }),
-            };
+            let read =
+                |which: &'static str| match option(which) {
+                    None => Ok(None),
+                    Some(path) => std::fs::read(path).map(Some).map_err(|source| {
+                        OptionsError::File { which, path: PathBuf::from(path), source }
+                    }),
+                };
             let (public, private) = (read("pub-key")?, read("priv-key")?);
             let jwt = Jwt::new(algorithm, public.as_deref(), private.as_deref(), ttl)?;
             Ok(TokenOptions::Signed(Box::new(jwt)))

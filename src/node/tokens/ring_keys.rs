@@ -47,7 +47,7 @@ struct RingVerifier {
 impl SigningKey {
     /// Reads a key: bytes for HMAC, PKCS#1 for RSA, PKCS#8 for curves.
     pub(super) fn read(algorithm: Algorithm, bytes: &[u8]) -> Result<Self, Error> {
-        use Algorithm::{EdDSA, ES256, ES384, HS256, HS384, HS512};
+        use Algorithm::{ES256, ES384, EdDSA, HS256, HS384, HS512};
         use Algorithm::{PS256, PS384, PS512, RS256, RS384, RS512};
         let rsa = |encoding| match rsa::KeyPair::from_der(bytes) {
             Ok(pair) => Ok(Self::Rsa(pair, encoding)),
