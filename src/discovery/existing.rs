@@ -129,6 +129,7 @@ mod tests {
                 way: Way::Static(list.clone()),
                 cluster_token: String::new(),
                 existing: true,
+                tls: None,
             };
             let resolve = async |_: &str| Ok(IpAddr::from([127, 0, 0, 1]));
             let paired = match match_members(&request, &list, &running, resolve).await {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Names;
+use crate::transport::tls::{self, TlsClient};
 
 /// Limit of a connection attempt.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -12,10 +13,12 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// A client that follows no redirect by itself and ignores `HTTP_PROXY`, as etcd's does.
 ///
+/// Certificates are shown and judged as `tls` says, without it by the authorities of the system.
 /// Host names are looked up with `names` if given, by the system otherwise.
 pub(super) fn client(
     proxy: Option<&str>,
     names: Option<Arc<Names>>,
+    tls: Option<&TlsClient>,
 ) -> reqwest::Result<reqwest::Client> {
     // Someone else in this process may have chosen already; any provider will do.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -26,6 +29,10 @@ pub(super) fn client(
         .connect_timeout(CONNECT)
         .tcp_keepalive(KEEPALIVE)
         .user_agent(concat!("quorate-node/", env!("CARGO_PKG_VERSION")));
+    let builder = match tls {
+        Some(tls) => builder.tls_backend_preconfigured(tls.http1()),
+        None => builder,
+    };
     let builder = match names {
         Some(names) => builder.dns_resolver(Arc::new(Lookup(names))),
         None => builder,
@@ -78,10 +85,26 @@ pub(super) fn reason(error: &reqwest::Error, address: &str) -> String {
         }
         Some(io::ErrorKind::ConnectionReset) => "connection reset by peer".to_owned(),
         Some(io::ErrorKind::UnexpectedEof) => "unexpected EOF".to_owned(),
+        _ if is_tls(cause) => tls_reason(cause),
         _ if error.is_timeout() => "context deadline exceeded".to_owned(),
         _ if error.is_connect() => format!("dial tcp {address}: {cause}"),
         _ if error.is_body() || error.is_decode() => "unexpected EOF".to_owned(),
         _ if cause.to_string().contains("connection closed") => "EOF".to_owned(),
         _ => cause.to_string(),
     }
+}
+
+fn is_tls(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let io = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    cause.is::<rustls::Error>() || io.is_some_and(|inner| inner.is::<rustls::Error>())
+}
+
+/// Go's words, without the part that only its newer versions say.
+fn tls_reason(cause: &(dyn std::error::Error + 'static)) -> String {
+    let text = match (cause.downcast_ref::<rustls::Error>(), cause.downcast_ref::<io::Error>()) {
+        (Some(error), _) => tls::words(&io::Error::other(error.clone())),
+        (_, Some(error)) => tls::words(error),
+        _ => cause.to_string(),
+    };
+    text.trim_start_matches("tls: failed to verify certificate: ").to_owned()
 }

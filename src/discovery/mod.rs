@@ -34,6 +34,7 @@ pub use token_v3::{Credentials, TokenV3Request};
 use srv::Names;
 
 use crate::membership::{ClusterId, DuplicateUrl, InitialCluster, PeerUrl};
+use crate::transport::tls::TlsClient;
 
 /// How this node finds the cluster it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub struct Request {
     pub cluster_token: String,
     /// Join a running cluster whose members know of this one already.
     pub existing: bool,
+    /// For members whose URLs ask for it.
+    pub tls: Option<TlsClient>,
 }
 
 /// The three ways.
@@ -103,10 +106,6 @@ pub enum Error {
     /// The token's cluster is complete without this node; these are the peer URLs of its members.
     #[error("failed to join discovery cluster (discovery: cluster is full)")]
     Full { peer_urls: Vec<PeerUrl> },
-    #[error(
-        "member `{name}` has the peer URL `{url}`, which asks for TLS; this release does not speak it yet"
-    )]
-    NeedsTls { name: String, url: PeerUrl },
     #[error("the HTTP client cannot be set up")]
     Client(#[from] reqwest::Error),
 }
@@ -145,7 +144,8 @@ pub enum TokenTrouble {
 
 /// Finds the cluster. `data_dir` keeps the memo of a token registration.
 pub async fn discover(request: &Request, data_dir: &Path) -> Result<Found, Error> {
-    let http = http::client(None, None)?;
+    let tls = request.tls.as_ref();
+    let http = http::client(None, None, tls)?;
     let found = match &request.way {
         Way::Token(way) => {
             let founders = token::join(request, way, &Memo::new(data_dir), Pace::default()).await?;
@@ -162,19 +162,12 @@ pub async fn discover(request: &Request, data_dir: &Path) -> Result<Found, Error
             let names = Arc::new(Names::new(way.resolver).map_err(Error::Srv)?);
             let list = srv::look_up(request, way, &names).await.map_err(Error::Srv)?;
             let http = match way.resolver {
-                Some(_) => http::client(None, Some(Arc::clone(&names)))?,
+                Some(_) => http::client(None, Some(Arc::clone(&names)), tls)?,
                 None => http,
             };
             named(request, list, &http, async |host: &str| names.address(host).await).await?
         }
     };
-    if let Found::New { founders, .. } = &found {
-        let mut urls =
-            founders.members().flat_map(|(name, urls)| urls.iter().map(move |url| (name, url)));
-        if let Some((name, url)) = urls.find(|(_, url)| url.is_https()) {
-            return Err(Error::NeedsTls { name: name.to_owned(), url: url.clone() });
-        }
-    }
     Ok(found)
 }
 

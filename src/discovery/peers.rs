@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::http as shared;
 use crate::membership::{ClusterId, MemberId, PeerUrl};
+use crate::transport::tls::TlsClient;
 use crate::v2::X_ETCD_CLUSTER_ID;
 
 /// A member list longer than this is none.
@@ -89,8 +90,9 @@ pub(super) async fn first_list(
 pub async fn client_urls(
     peers: &[PeerUrl],
     limit: Duration,
+    tls: Option<&TlsClient>,
 ) -> Option<(Vec<String>, Vec<PeerUrl>)> {
-    let http = shared::client(None, None).ok()?;
+    let http = shared::client(None, None, tls).ok()?;
     let list = first_list(&http, peers, limit).await?;
     let clients = list.members.iter().flat_map(|member| member.client_urls.clone()).collect();
     let peers = list.members.iter().flat_map(|member| &member.peer_urls);

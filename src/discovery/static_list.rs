@@ -233,6 +233,7 @@ mod tests {
             way: Way::Static(list.clone()),
             cluster_token: "t".to_owned(),
             existing: false,
+            tls: None,
         };
         if let Err(error) = check_name(&request, &list) {
             return error.to_string();

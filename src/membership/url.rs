@@ -1,4 +1,5 @@
 use std::fmt;
+use std::path::Path;
 
 use url::{Host, Url};
 
@@ -8,6 +9,7 @@ pub struct PeerUrl {
     text: String,
     https: bool,
     host: String,
+    /// 0 for a Unix socket.
     port: u16,
 }
 
@@ -63,17 +65,37 @@ impl PeerUrl {
         Ok(Self { text: owned(), https, host, port })
     }
 
+    /// Checks a URL that clients use, which may name a Unix socket: `unix://` or, with TLS, `unixs://`,
+    /// and the path.
+    pub fn parse_client(text: &str) -> Result<Self, UrlError> {
+        let text = text.trim();
+        let (https, path) = match (text.strip_prefix("unix://"), text.strip_prefix("unixs://")) {
+            (Some(path), _) => (false, path),
+            (_, Some(path)) => (true, path),
+            _ => return Self::parse(text),
+        };
+        if path.is_empty() {
+            return Err(UrlError::HostPort { text: text.to_owned() });
+        }
+        Ok(Self { text: text.to_owned(), https, host: path.to_owned(), port: 0 })
+    }
+
+    /// The path, when this is the URL of a Unix socket.
+    pub fn socket(&self) -> Option<&Path> {
+        self.text.starts_with("unix").then(|| Path::new(&self.host))
+    }
+
     /// The URL as it was spelled; the ids are computed from this.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether the peer is to be reached over TLS.
+    /// Whether it is to be reached over TLS.
     pub fn is_https(&self) -> bool {
         self.https
     }
 
-    /// The host: a name, or an address without brackets.
+    /// The host: a name, an address without brackets, or the path of a Unix socket.
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -93,5 +115,22 @@ impl fmt::Display for PeerUrl {
 impl fmt::Debug for PeerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_may_use_unix_sockets_and_members_may_not() {
+        let url = PeerUrl::parse_client("unix:///run/etcd.sock").unwrap();
+        assert_eq!((url.socket(), url.is_https()), (Some(Path::new("/run/etcd.sock")), false));
+        let url = PeerUrl::parse_client("unixs://localhost:m1").unwrap();
+        assert_eq!((url.socket(), url.is_https()), (Some(Path::new("localhost:m1")), true));
+        let url = PeerUrl::parse_client("https://h:1").unwrap();
+        assert_eq!((url.socket(), url.is_https(), url.port()), (None, true, 1));
+        assert!(PeerUrl::parse_client("unix://").is_err());
+        assert!(PeerUrl::parse("unix:///run/etcd.sock").is_err());
     }
 }

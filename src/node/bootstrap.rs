@@ -124,6 +124,7 @@ mod tests {
             way: Way::Static(list.parse().unwrap()),
             cluster_token: "etcd-cluster".to_owned(),
             existing: false,
+            tls: None,
         }
     }
 

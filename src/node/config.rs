@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::membership::{ClusterId, MemberId, Roster};
+use crate::transport::tls::TlsClient;
 
 /// What a request may take besides waiting for elections.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
@@ -20,6 +21,8 @@ pub struct Config {
     pub founding: Option<Founding>,
     /// The DNS server that knows the peers' names, if it is not the system's.
     pub resolver: Option<SocketAddr>,
+    /// For peers whose URLs ask for it.
+    pub tls: Option<TlsClient>,
     pub heartbeat: Duration,
     pub election: Duration,
     pub pre_vote: bool,
@@ -113,6 +116,7 @@ impl Config {
                 join: false,
             }),
             resolver: None,
+            tls: None,
             heartbeat: Duration::from_millis(20),
             election: Duration::from_millis(1000),
             pre_vote: true,

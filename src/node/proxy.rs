@@ -20,6 +20,7 @@ use tracing::{debug, info, warn};
 use super::data_dir::make_private;
 use crate::discovery::client_urls;
 use crate::membership::PeerUrl;
+use crate::transport::tls::TlsClient;
 
 /// Connections at a time; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 8192;
@@ -96,11 +97,13 @@ impl Rota {
     }
 }
 
-/// Forwards until `stop`. `peer_urls` are where the members list each other.
+/// Forwards until `stop`. `peer_urls` are where the members list each other, over `tls` where they
+/// ask for it; what clients say is not looked into.
 pub async fn forward(
     listeners: Vec<TcpListener>,
     data_dir: &Path,
     peer_urls: Vec<PeerUrl>,
+    tls: Option<TlsClient>,
     options: ProxyOptions,
     stop: CancellationToken,
 ) {
@@ -111,7 +114,7 @@ pub async fn forward(
         tasks.spawn(accept(listener, Arc::clone(&rota), options));
     }
     tokio::select! {
-        () = refresh(&rota, data_dir, peer_urls, options) => {}
+        () = refresh(&rota, data_dir, peer_urls, tls.as_ref(), options) => {}
         () = stop.cancelled() => {}
     }
     tasks.shutdown().await;
@@ -122,12 +125,13 @@ async fn refresh(
     rota: &Mutex<Rota>,
     data_dir: &Path,
     mut peer_urls: Vec<PeerUrl>,
+    tls: Option<&TlsClient>,
     options: ProxyOptions,
 ) {
     info!(peer_urls = join(&peer_urls), "proxy using peer URLS");
     let mut failed = false;
     loop {
-        let pause = match client_urls(&peer_urls, LIST_LIMIT).await {
+        let pause = match client_urls(&peer_urls, LIST_LIMIT, tls).await {
             Some((clients, peers)) if !clients.is_empty() => {
                 let addresses = clients.iter().filter_map(|url| PeerUrl::parse(url).ok());
                 lock(rota).replace(addresses.map(|url| address(&url)).collect());

@@ -100,9 +100,10 @@ pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartEr
     let (read_news, reads) = mpsc::unbounded_channel();
     let offered: Arc<Offered> = Arc::default();
     let source = Arc::clone(&offered);
+    let dialer = Dialer::new(config.resolver).map_err(StartError::Resolver)?;
     let peers = Peers::new(
         identity,
-        Dialer::new(config.resolver).map_err(StartError::Resolver)?,
+        dialer.secured(config.tls.clone()),
         events.clone(),
         Arc::new(move |index| flusher::chunks(&source, index)),
         stop.clone(),

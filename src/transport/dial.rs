@@ -46,8 +46,8 @@ impl Dialer {
     }
 
     /// Speaks TLS to peers whose URLs ask for it.
-    pub fn secured(self, tls: TlsClient) -> Self {
-        Self { tls: Some(tls), ..self }
+    pub fn secured(self, tls: Option<TlsClient>) -> Self {
+        Self { tls, ..self }
     }
 
     pub(super) async fn connect(&self, url: &PeerUrl) -> Result<Channel, tonic::transport::Error> {
@@ -84,6 +84,19 @@ impl Dialer {
             }
         })
     }
+}
+
+/// Connects to any endpoint; over TLS when its URL asks for it.
+pub async fn connect(
+    endpoint: &Endpoint,
+    tls: Option<&TlsClient>,
+) -> Result<Channel, tonic::transport::Error> {
+    if endpoint.uri().scheme_str() != Some("https") {
+        return endpoint.connect().await;
+    }
+    let tls = tls.cloned();
+    let dial = move |to| secure(None, tls.clone(), to);
+    endpoint.connect_with_connector(tower::service_fn(dial)).await
 }
 
 /// A resolver that asks one server, or follows resolv.conf.

@@ -18,7 +18,7 @@ mod snapshot;
 pub mod tls;
 
 pub use bound::{Bound, ListenError};
-pub use dial::{Dialer, resolver};
+pub use dial::{Dialer, connect, resolver};
 pub use forwarded::client_address;
 pub use listen::{Http, serve};
 pub use network::{Network, NoNetwork};

@@ -1,5 +1,6 @@
 use tracing::{error, info, warn};
 
+use super::tls::TlsFailure;
 use crate::discovery::{self, TokenTrouble};
 use crate::node::bootstrap::BootstrapError;
 use crate::node::{DataDirError, StartError};
@@ -12,6 +13,8 @@ pub(super) enum Failure {
     DataDir(#[from] DataDirError),
     #[error(transparent)]
     Listen(#[from] ListenError),
+    #[error(transparent)]
+    Tls(#[from] TlsFailure),
     #[error("{}", .0.source)]
     Bootstrap(Box<Unfound>),
     #[error("the node cannot start")]

@@ -4,7 +4,7 @@ use tracing::{info, warn};
 
 use super::failure::Failure;
 use super::listeners::Listeners;
-use super::notify;
+use super::{hosts, notify};
 use crate::api;
 use crate::config::node::Settings;
 use crate::node::{self, DataDir, Founding, Running, bootstrap};
@@ -40,11 +40,11 @@ pub(super) async fn run(
     let mut servers = JoinSet::new();
     let peers = api::peer_router(handle.clone()).merge(running.peer_router());
     for bound in peer {
-        info!(address = %bound.address(), "serving peer traffic");
+        info!(address = bound.place(), "serving peer traffic");
         servers.spawn(serve(bound, peers.clone(), Http::default(), stop.clone()));
     }
     for bound in metrics {
-        info!(address = %bound.address(), "serving metrics");
+        info!(address = bound.place(), "serving metrics");
         servers.spawn(serve(
             bound,
             api::metrics_router(handle.clone()),
@@ -57,12 +57,19 @@ pub(super) async fn run(
         grpc_gateway: settings.grpc_gateway,
         extensive_metrics: settings.extensive_metrics,
     };
+    let whitelist = settings.host_whitelist;
     let reason = tokio::select! {
         () = running.ready() => {
             let max_concurrent_streams = handle.limits().max_concurrent_streams;
-            let http = Http { max_concurrent_streams, ..Http::default() };
+            let http = Http {
+                max_concurrent_streams,
+                keepalive_interval: settings.keepalive_interval,
+                keepalive_timeout: settings.keepalive_timeout,
+                ..Http::default()
+            };
             let router = api::client_router(handle, options);
-            serve_clients(client, &router, &http, &mut servers, &stop);
+            let doors = Doors { plain: hosts::guard(router.clone(), &whitelist), secure: router };
+            serve_clients(client, &doors, &http, &mut servers, &stop);
             ended(&running, &stop).await
         }
         reason = ended(&running, &stop) => reason,
@@ -79,21 +86,37 @@ async fn ended(running: &Running, stop: &CancellationToken) -> Option<String> {
     }
 }
 
+/// What clients find with and without TLS.
+struct Doors {
+    plain: axum::Router,
+    secure: axum::Router,
+}
+
 fn serve_clients(
     client: Vec<Bound>,
-    router: &axum::Router,
+    doors: &Doors,
     http: &Http,
     servers: &mut JoinSet<()>,
     stop: &CancellationToken,
 ) {
     info!("ready to serve client requests");
     for bound in client {
-        info!(
-            traffic = "grpc+http",
-            address = %bound.address(),
-            "serving client traffic insecurely; this is strongly discouraged!"
-        );
-        servers.spawn(serve(bound, router.clone(), http.clone(), stop.clone()));
+        let router = if bound.tls().is_some() {
+            info!(
+                traffic = "grpc+http",
+                address = bound.place(),
+                "serving client traffic securely"
+            );
+            doors.secure.clone()
+        } else {
+            info!(
+                traffic = "grpc+http",
+                address = bound.place(),
+                "serving client traffic insecurely; this is strongly discouraged!"
+            );
+            doors.plain.clone()
+        };
+        servers.spawn(serve(bound, router, http.clone(), stop.clone()));
     }
     notify::ready();
 }

@@ -5,10 +5,12 @@
 //! shows at once and not after the others have come.
 
 mod failure;
+mod hosts;
 mod listeners;
 mod member;
 mod notify;
 mod run;
+mod tls;
 
 use std::ffi::OsString;
 use std::io::Write as _;

@@ -4,6 +4,7 @@ use tracing::{info, warn};
 
 use super::failure::{Failure, Unfound};
 use super::listeners::{Listeners, join};
+use super::tls::Secured;
 use super::{architecture, member};
 use crate::api;
 use crate::config::node::Settings;
@@ -13,7 +14,7 @@ use crate::shutdown;
 use crate::transport::Bound;
 
 /// Runs the node until a signal ends it.
-pub(super) async fn run(settings: Settings) -> Result<(), Failure> {
+pub(super) async fn run(mut settings: Settings) -> Result<(), Failure> {
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     let signals = stop.clone();
@@ -23,7 +24,11 @@ pub(super) async fn run(settings: Settings) -> Result<(), Failure> {
         }
     });
     let dir = DataDir::open(&settings.node.data_dir)?;
-    let listeners = Listeners::bind(&settings).await?;
+    let tls = Secured::load(&settings)?;
+    settings.bootstrap.tls.clone_from(&tls.dialer);
+    settings.node.tls.clone_from(&tls.dialer);
+    let listeners = Listeners::bind(&settings, &tls).await?;
+    tasks.spawn(tls.watch(stop.clone()));
     describe(&settings, &listeners);
     let log_dir = settings.node.log_dir();
     let decision = bootstrap::decide(&dir, &log_dir, &settings.bootstrap, settings.proxy_when_full);
@@ -41,7 +46,8 @@ pub(super) async fn run(settings: Settings) -> Result<(), Failure> {
             // Nobody is to take this node for a member.
             drop((peer, metrics));
             let client = client.into_iter().filter_map(Bound::into_listener).collect();
-            proxy::forward(client, dir.path(), peer_urls, settings.proxy, stop.clone()).await;
+            let tls = settings.node.tls;
+            proxy::forward(client, dir.path(), peer_urls, tls, settings.proxy, stop.clone()).await;
             Ok(())
         }
         Start::Restart => member::run(settings, &dir, listeners, None, stop.clone()).await,

@@ -1,8 +1,8 @@
 use std::net::{IpAddr, SocketAddr};
 
+use super::Problem;
 use super::discovery_v3::{self, is_v3};
 use super::values::Values;
-use super::{Note, Problem, Treatment};
 use crate::discovery::{Request, SrvRequest, TokenRequest, Way};
 use crate::membership::{InitialCluster, PeerUrl};
 
@@ -24,38 +24,28 @@ const BOOTSTRAP: [&str; 8] = [
 
 /// Checks the URLs to listen on and to advertise.
 pub(super) fn urls(values: &Values, problems: &mut Vec<Problem>) {
-    let ports = [
-        ("listen-peer-urls", "peer", "--peer-cert-file, --peer-key-file", "peer-cert-file"),
-        ("listen-client-urls", "client", "--cert-file, --key-file", "cert-file"),
-        ("listen-client-http-urls", "client", "--cert-file, --key-file", "cert-file"),
-        ("listen-metrics-urls", "client", "--cert-file, --key-file", "cert-file"),
-    ];
-    for (name, port, flags, certificate) in ports {
+    for name in
+        ["listen-peer-urls", "listen-client-urls", "listen-client-http-urls", "listen-metrics-urls"]
+    {
         for url in values.urls(name) {
-            if url.host() != "localhost" && url.host().parse::<IpAddr>().is_err() {
+            let is_address = url.host() == "localhost" || url.host().parse::<IpAddr>().is_ok();
+            if url.socket().is_none() && !is_address {
                 problems.push(Problem::setting(format!("expected IP in URL for binding ({url})")));
             }
-            if !url.is_https() {
-                continue;
-            }
-            let auto = if port == "peer" { "peer-auto-tls" } else { "auto-tls" };
-            problems.push(if values.is_set(certificate) || values.bool(auto) {
-                no_tls(&format!("--{name}"), &url)
-            } else {
-                Problem::setting(format!(
-                    "TLS key/cert ({flags}) must be provided for {port} url {url} with HTTPS scheme"
-                ))
-            });
         }
-        if name != "listen-client-http-urls"
-            && name != "listen-metrics-urls"
-            && values.urls(name).is_empty()
+        if matches!(name, "listen-peer-urls" | "listen-client-urls") && values.urls(name).is_empty()
         {
             problems.push(Problem::setting(format!("--{name} must not be empty")));
         }
     }
-    for url in values.urls("initial-advertise-peer-urls").iter().filter(|url| url.is_https()) {
-        problems.push(no_tls("--initial-advertise-peer-urls", url));
+    let certificate = values.is_set("cert-file") || values.bool("auto-tls");
+    for url in values.urls("listen-metrics-urls").iter().filter(|url| url.is_https()) {
+        if !certificate {
+            problems.push(Problem::setting(format!(
+                "TLS key/cert (--cert-file, --key-file) must be provided for metrics url {url} \
+                 with HTTPS scheme"
+            )));
+        }
     }
     if values.urls("initial-advertise-peer-urls").is_empty() {
         problems.push(Problem::setting("--initial-advertise-peer-urls must not be empty"));
@@ -71,13 +61,6 @@ pub(super) fn urls(values: &Values, problems: &mut Vec<Problem>) {
             "--advertise-client-urls is required when --listen-client-urls is set explicitly",
         ));
     }
-}
-
-fn no_tls(setting: &str, url: &PeerUrl) -> Problem {
-    Problem::setting(format!(
-        "{setting}: `{url}` asks for TLS, which this release does not speak yet; \
-         use http:// URLs on a network you trust"
-    ))
 }
 
 /// Checks heartbeat against election.
@@ -131,16 +114,6 @@ pub(super) fn words(values: &Values, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Says that certificates for http:// URLs encrypt nothing.
-pub(super) fn certificates(values: &Values, notes: &mut Vec<Note>) {
-    for (port, treatment) in [("client", Treatment::ClientTls), ("peer", Treatment::PeerTls)] {
-        let settings = values.changed(treatment);
-        if !settings.is_empty() {
-            notes.push(Note::NothingEncrypted { port, settings });
-        }
-    }
-}
-
 /// The bootstrap settings that were given.
 pub(super) fn bootstrap_flags(values: &Values) -> Vec<&'static str> {
     BOOTSTRAP.into_iter().filter(|name| values.is_set(name)).collect()
@@ -183,7 +156,7 @@ pub(super) fn bootstrap(values: &Values, problems: &mut Vec<Problem>) -> Request
         Way::Static(static_list(values, &name, &peer_urls, problems))
     };
     let cluster_token = values.text("initial-cluster-token");
-    Request { name, peer_urls, way, cluster_token, existing }
+    Request { name, peer_urls, way, cluster_token, existing, tls: None }
 }
 
 fn static_list(
@@ -204,9 +177,6 @@ fn static_list(
         Err(error) => {
             problems.push(Problem::setting(format!("error setting up initial cluster: {error}")));
         }
-    }
-    for url in list.members().flat_map(|(_, urls)| urls).filter(|url| url.is_https()) {
-        problems.push(no_tls("--initial-cluster", url));
     }
     list
 }

@@ -1,10 +1,7 @@
 use super::Problem;
 use super::values::Values;
 use crate::discovery::{Credentials, TokenV3Request};
-
-/// Settings that ask for TLS when they are given.
-const TLS: [&str; 4] =
-    ["discovery-cert", "discovery-key", "discovery-cacert", "discovery-insecure-skip-tls-verify"];
+use crate::transport::tls::{ClientOptions, Pair, Verification};
 
 /// Settings that say who and where in v3 discovery.
 const SETTINGS: [&str; 7] = [
@@ -44,14 +41,15 @@ pub(super) fn request(values: &Values, problems: &mut Vec<Problem>) -> TokenV3Re
             Err(text) => wrong(&text),
         }
     }
-    let tls = TLS.iter().find(|name| {
-        let is_switch = **name == "discovery-insecure-skip-tls-verify";
-        if is_switch { values.bool(name) } else { values.is_set(name) }
-    });
-    if let Some(name) = tls {
-        wrong(&no_tls(&format!("--{name}")));
-    } else if !values.bool("discovery-insecure-transport") {
-        wrong(&no_tls("--discovery-insecure-transport=false"));
+    let tls = tls(values);
+    if let Some(ClientOptions { pair: Some(Pair { cert, key }), .. }) = &tls
+        && (cert.as_os_str().is_empty() || key.as_os_str().is_empty())
+    {
+        wrong(&format!(
+            "KeyFile and CertFile must both be present[key: {}, cert: {}]",
+            key.display(),
+            cert.display()
+        ));
     }
     let (user, password) = (values.text("discovery-user"), values.text("discovery-password"));
     if user.is_empty() != password.is_empty() {
@@ -64,15 +62,32 @@ pub(super) fn request(values: &Values, problems: &mut Vec<Problem>) -> TokenV3Re
         request_timeout: values.duration("discovery-request-timeout"),
         keepalive_time: values.duration("discovery-keepalive-time"),
         keepalive_timeout: values.duration("discovery-keepalive-timeout"),
+        tls,
         credentials: (!user.is_empty()).then_some(Credentials { user, password }),
     }
 }
 
-fn no_tls(setting: &str) -> String {
-    format!(
-        "{setting} asks for TLS to the discovery endpoints, which this release does not speak yet; \
-         use http:// endpoints on a network you trust"
-    )
+/// What TLS to the endpoints shows and trusts, when a setting asks for it.
+fn tls(values: &Values) -> Option<ClientOptions> {
+    let asked = values.is_set("discovery-cert")
+        || values.is_set("discovery-key")
+        || values.is_set("discovery-cacert")
+        || values.bool("discovery-insecure-skip-tls-verify")
+        || !values.bool("discovery-insecure-transport");
+    let has_pair = values.is_set("discovery-cert") || values.is_set("discovery-key");
+    asked.then(|| ClientOptions {
+        pair: has_pair.then(|| Pair {
+            cert: values.text("discovery-cert").into(),
+            key: values.text("discovery-key").into(),
+        }),
+        ca: values.is_set("discovery-cacert").then(|| values.text("discovery-cacert").into()),
+        verification: if values.bool("discovery-insecure-skip-tls-verify") {
+            Verification::Skipped
+        } else {
+            Verification::Full
+        },
+        ..ClientOptions::default()
+    })
 }
 
 fn check_endpoint(text: &str) -> Result<(), String> {
@@ -82,11 +97,12 @@ fn check_endpoint(text: &str) -> Result<(), String> {
         _ if text.is_empty() => {
             Err("--discovery-endpoints must not contain empty endpoints".to_owned())
         }
-        "https" => Err(no_tls(&format!("--discovery-endpoints `{text}`"))),
-        "http" if authority.rsplit_once(':').is_some_and(|(_, port)| is_port(port)) => Ok(()),
+        "http" | "https" if authority.rsplit_once(':').is_some_and(|(_, port)| is_port(port)) => {
+            Ok(())
+        }
         _ => Err(format!(
-            "--discovery-endpoints: `{text}` is no endpoint; endpoints look like host:port or \
-             http://host:port"
+            "--discovery-endpoints: `{text}` is no endpoint; endpoints look like host:port, \
+             http://host:port or https://host:port"
         )),
     }
 }

@@ -24,6 +24,8 @@ pub enum Kind {
     Word(&'static [&'static str]),
     /// Comma-separated URLs of scheme, host and port.
     Urls,
+    /// The same, or those of Unix sockets.
+    ClientUrls,
     /// Takes no value and has no meaning any more.
     Nothing,
 }

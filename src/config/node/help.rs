@@ -23,9 +23,6 @@ pub fn help() -> String {
                 Treatment::Alias(target) => format!("Older name of --{target}."),
                 Treatment::Warn(meaning) => format!("{} Here: {meaning}.", flag.help),
                 Treatment::Refuse(why) => format!("{} Not in this release: {why}.", flag.help),
-                Treatment::ClientTls | Treatment::PeerTls => {
-                    format!("{} TLS comes with a later release.", flag.help)
-                }
                 Treatment::Legacy => continue,
                 _ => flag.help.to_owned(),
             };

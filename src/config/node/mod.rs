@@ -19,6 +19,7 @@ mod note;
 mod problem;
 mod settings;
 mod table;
+mod tls;
 mod value;
 mod values;
 
@@ -30,6 +31,7 @@ pub use note::Note;
 pub use problem::Problem;
 pub use settings::Settings;
 pub use table::{SECTIONS, Section};
+pub use tls::{Certificate, PortTls, Tls};
 
 use args::Arguments;
 use values::Values;

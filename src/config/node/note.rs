@@ -17,6 +17,8 @@ pub enum Note {
     Ignored { setting: String },
     /// Certificates were given for URLs that are not encrypted.
     NothingEncrypted { port: &'static str, settings: Vec<String> },
+    /// A certificate was given where one was to be made.
+    NoAutoTls { port: &'static str },
 }
 
 impl Note {
@@ -51,6 +53,9 @@ impl Note {
                 ignored = settings.join(","),
                 "scheme is HTTP while key and cert files are present; ignoring key and cert files"
             ),
+            Self::NoAutoTls { port } => {
+                warn!("ignoring {port} auto TLS since certs given");
+            }
         }
     }
 }

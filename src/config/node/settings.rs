@@ -4,7 +4,7 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 use super::values::Values;
-use super::{Note, Problem, check};
+use super::{Note, Problem, Tls, check, tls};
 use crate::api::Cors;
 use crate::discovery::Request;
 use crate::membership::PeerUrl;
@@ -21,7 +21,8 @@ const DEFAULT_SNAPSHOT_COUNT: u64 = 10_000;
 /// A checked configuration.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// For the running node; `founding` is left to the bootstrap.
+    /// For the running node; `founding` is left to the bootstrap, and `tls`, here and in `bootstrap`,
+    /// to whoever loads the certificates.
     pub node: node::Config,
     pub bootstrap: Request,
     /// The bootstrap settings that were given, for the line that says they are ignored.
@@ -38,6 +39,12 @@ pub struct Settings {
     pub grpc_gateway: bool,
     /// Whether the time that calls take is measured, per method.
     pub extensive_metrics: bool,
+    /// `Host` headers that are answered without TLS; empty for all.
+    pub host_whitelist: Vec<String>,
+    pub tls: Tls,
+    /// Interval of the probes of client connections; `None` for none.
+    pub keepalive_interval: Option<Duration>,
+    pub keepalive_timeout: Duration,
     pub log: telemetry::Options,
     /// To be logged as soon as there is a log.
     pub notes: Vec<Note>,
@@ -52,7 +59,6 @@ pub(super) fn settle(
     check::urls(values, problems);
     check::timing(values, problems);
     check::words(values, problems);
-    check::certificates(values, &mut notes);
     let mut listen_client_urls = values.urls("listen-client-urls");
     listen_client_urls.extend(values.urls("listen-client-http-urls"));
     let milliseconds = |name: &str| Duration::from_millis(values.uint(name));
@@ -73,6 +79,11 @@ pub(super) fn settle(
         cors: cors(&values.text("cors")),
         grpc_gateway: values.bool("enable-grpc-gateway"),
         extensive_metrics: values.text("metrics") == "extensive",
+        host_whitelist: host_whitelist(&values.text("host-whitelist")),
+        tls: tls::settle(values, &mut notes, problems),
+        keepalive_interval: Some(values.duration("grpc-keepalive-interval"))
+            .filter(|interval| !interval.is_zero()),
+        keepalive_timeout: values.duration("grpc-keepalive-timeout"),
         log: logging(values, &mut notes),
         node: node_config(values),
         notes,
@@ -100,6 +111,7 @@ fn node_config(values: &Values) -> node::Config {
         founding: None,
         // A wrong one has been reported by the checks.
         resolver: check::resolver(values).ok().flatten(),
+        tls: None,
         heartbeat: Duration::from_millis(values.uint("heartbeat-interval")),
         election: Duration::from_millis(values.uint("election-timeout")),
         pre_vote: values.bool("pre-vote"),
@@ -132,6 +144,15 @@ fn cors(text: &str) -> Cors {
         return Cors::Any;
     }
     Cors::Origins(origins)
+}
+
+/// The hosts that are answered; `*` anywhere in the list means all.
+fn host_whitelist(text: &str) -> Vec<String> {
+    let hosts: Vec<String> = text.split(',').map(|host| host.trim().to_owned()).collect();
+    if text.is_empty() || hosts.iter().any(|host| host == "*") {
+        return Vec::new();
+    }
+    hosts
 }
 
 fn logging(values: &Values, notes: &mut Vec<Note>) -> telemetry::Options {

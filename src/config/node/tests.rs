@@ -253,8 +253,8 @@ fn problems_have_the_texts_of_etcd() {
             "TLS key/cert (--cert-file, --key-file) must be provided for client url https://127.0.0.1:1 with HTTPS scheme",
         ),
         (
-            "--listen-client-urls https://127.0.0.1:1 --advertise-client-urls https://h:1 --auto-tls",
-            "--listen-client-urls: `https://127.0.0.1:1` asks for TLS, which this release does not speak yet; use http:// URLs on a network you trust",
+            "--listen-client-urls https://127.0.0.1:1 --advertise-client-urls https://h:1 --auto-tls --self-signed-cert-validity 0",
+            "selfSignedCertValidity is invalid,it should be greater than 0",
         ),
         (
             "--discovery-resolver dns.example --discovery-srv d",
@@ -310,23 +310,19 @@ fn v3_discovery_is_checked() {
         ),
         (
             "--discovery-token t --discovery-endpoints h",
-            "--discovery-endpoints: `h` is no endpoint; endpoints look like host:port or http://host:port",
+            "--discovery-endpoints: `h` is no endpoint; endpoints look like host:port, http://host:port or https://host:port",
         ),
         (
             "--discovery-token t --discovery-endpoints h:1 --discovery-user u",
             "--discovery-user and --discovery-password must be set together",
         ),
         (
-            "--discovery-token t --discovery-endpoints https://h:1",
-            "--discovery-endpoints `https://h:1` asks for TLS to the discovery endpoints, which this release does not speak yet; use http:// endpoints on a network you trust",
+            "--discovery-token t --discovery-endpoints ftp://h:1",
+            "--discovery-endpoints: `ftp://h:1` is no endpoint; endpoints look like host:port, http://host:port or https://host:port",
         ),
         (
-            "--discovery-token t --discovery-endpoints h:1 --discovery-cacert ca.pem",
-            "--discovery-cacert asks for TLS to the discovery endpoints, which this release does not speak yet; use http:// endpoints on a network you trust",
-        ),
-        (
-            "--discovery-token t --discovery-endpoints h:1 --discovery-insecure-transport=false",
-            "--discovery-insecure-transport=false asks for TLS to the discovery endpoints, which this release does not speak yet; use http:// endpoints on a network you trust",
+            "--discovery-token t --discovery-endpoints h:1 --discovery-cert c.pem",
+            "KeyFile and CertFile must both be present[key: , cert: c.pem]",
         ),
     ];
     for (line, text) in cases {

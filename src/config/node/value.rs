@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::flag::Kind;
-use crate::membership::PeerUrl;
+use crate::membership::{PeerUrl, UrlError};
 
 /// A value of the kind its flag asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +27,8 @@ impl Value {
             Kind::Text => Ok(Self::Text(text.to_owned())),
             Kind::Word(words) if words.contains(&text) => Ok(Self::Text(text.to_owned())),
             Kind::Word(words) => Err(format!("invalid value; it is one of {}", list(words))),
-            Kind::Urls => parse_urls(text).map(Self::Urls),
+            Kind::Urls => parse_urls(text, PeerUrl::parse).map(Self::Urls),
+            Kind::ClientUrls => parse_urls(text, PeerUrl::parse_client).map(Self::Urls),
             Kind::Nothing => Ok(Self::Nothing),
         }
     }
@@ -55,15 +56,15 @@ fn parse_bool(text: &str) -> Option<bool> {
 }
 
 /// Reads comma-separated URLs; an empty text is an empty list.
-fn parse_urls(text: &str) -> Result<Vec<PeerUrl>, String> {
+fn parse_urls(
+    text: &str,
+    parse_url: fn(&str) -> Result<PeerUrl, UrlError>,
+) -> Result<Vec<PeerUrl>, String> {
     let parse = |url: &str| {
-        if url.trim().starts_with("unix://") || url.trim().starts_with("unixs://") {
-            return Err(format!("unix sockets are not served by this release: {url}"));
-        }
         if url.contains("://:") {
             return Err(format!("must be \"host:port\" (unexpected empty host ({url}))"));
         }
-        PeerUrl::parse(url).map_err(|error| error.to_string())
+        parse_url(url).map_err(|error| error.to_string())
     };
     text.split(',').filter(|url| !url.trim().is_empty()).map(parse).collect()
 }
@@ -149,7 +150,7 @@ mod tests {
             (
                 Kind::Urls,
                 "http://h:1,unix://x",
-                "unix sockets are not served by this release: unix://x",
+                "URL scheme must be http, https, unix, or unixs: unix://x",
             ),
         ];
         for (kind, text, reason) in cases {

@@ -148,6 +148,7 @@ async fn a_zone_leads_to_the_ids_of_etcd() {
             way: Way::Srv(way.clone()),
             cluster_token: "tkn".to_owned(),
             existing: false,
+            tls: None,
         };
         look_up(&request, &way, &Names::new(way.resolver).unwrap())
             .await

@@ -59,7 +59,7 @@ impl Client {
         // etcd does not send what stands before the `@`; these fail only for URLs without a host.
         let _ = base.set_username("");
         let _ = base.set_password(None);
-        let http = shared::client(proxy, None).map_err(|source| Error::Client { source })?;
+        let http = shared::client(proxy, None, None).map_err(|source| Error::Client { source })?;
         Ok(Self { http, base, path, query, pace })
     }
 

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use super::roll::{Entry, Roll, Standing};
 use super::{Memo, Pace, Request, TokenRequest};
 use crate::membership::{InitialCluster, MemberId, ParseError, PeerUrl};
+use crate::transport::tls::TlsError;
 use client::{Client, Failure};
 
 /// A code that says the history between two readings is gone.
@@ -62,6 +63,8 @@ pub enum Error {
     InvalidPeerUrl { source: ParseError },
     #[error("the endpoint `{endpoint}` is none that can be asked")]
     Endpoint { endpoint: String, source: tonic::transport::Error },
+    #[error(transparent)]
+    Tls(TlsError),
     /// The discovery service judged this node; its text has a code and a way out.
     #[error("{0}")]
     Judged(String),

@@ -240,6 +240,7 @@ impl Node {
             way: Way::Token(way.clone()),
             cluster_token: "unused".to_owned(),
             existing: false,
+            tls: None,
         };
         Self { request, way, dir: tempfile::tempdir().unwrap() }
     }

@@ -20,6 +20,8 @@ use crate::proto::etcdserverpb::{
     WatchResponse,
 };
 use crate::proto::mvccpb::{KeyValue, event::EventType};
+use crate::transport::connect;
+use crate::transport::tls::{ClientOptions, TlsClient};
 
 /// Answers longer than this are no registrations.
 const MAX_ANSWER_BYTES: usize = 4 << 20;
@@ -48,6 +50,8 @@ pub(super) struct Members {
 #[derive(Debug)]
 pub(super) struct Client {
     endpoints: Vec<(String, Endpoint)>,
+    /// For endpoints that ask for it.
+    tls: Option<TlsClient>,
     at: usize,
     link: Option<Link>,
     credentials: Option<Credentials>,
@@ -77,8 +81,13 @@ impl Client {
     pub(super) fn new(way: &TokenV3Request, pace: Pace) -> Result<Self, Error> {
         let mut endpoints = Vec::new();
         let mut known = BTreeSet::new();
+        let asked = way.endpoints.iter().any(|text| text.starts_with("https://"));
+        let tls = way.tls.clone().or_else(|| asked.then(ClientOptions::default));
+        let tls = tls.map(TlsClient::load).transpose().map_err(Error::Tls)?;
+        let scheme = if way.tls.is_some() { "https" } else { "http" };
         for text in way.endpoints.iter().filter(|text| known.insert(text.as_str())) {
-            let url = if text.contains("://") { text.clone() } else { format!("http://{text}") };
+            let url =
+                if text.contains("://") { text.clone() } else { format!("{scheme}://{text}") };
             let endpoint = Endpoint::from_shared(url)
                 .map_err(|source| Error::Endpoint { endpoint: text.clone(), source })?;
             let endpoint = endpoint
@@ -90,6 +99,7 @@ impl Client {
         }
         Ok(Self {
             endpoints,
+            tls,
             at: 0,
             link: None,
             credentials: way.credentials.clone(),
@@ -185,7 +195,7 @@ impl Client {
             return Ok(link.clone());
         }
         let (text, endpoint) = &self.endpoints[self.at];
-        let connected = tokio::time::timeout(self.dial, endpoint.connect()).await;
+        let connected = tokio::time::timeout(self.dial, connect(endpoint, self.tls.as_ref())).await;
         let channel = match connected {
             Ok(Ok(channel)) => channel,
             Ok(Err(error)) => return Err(Failure::Passing(root_cause(text, &error))),

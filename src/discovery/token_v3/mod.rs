@@ -17,6 +17,7 @@ use super::roll::{Entry, Roll, Standing};
 use super::token::Error;
 use super::{Memo, Pace, Request};
 use crate::membership::{InitialCluster, MemberId, PeerUrl};
+use crate::transport::tls::ClientOptions;
 use client::{Client, Failure, Members};
 
 /// While nothing happens, a line says so at this interval.
@@ -33,6 +34,8 @@ pub struct TokenV3Request {
     pub request_timeout: Duration,
     pub keepalive_time: Duration,
     pub keepalive_timeout: Duration,
+    /// What TLS shows and trusts; `https://` alone trusts the authorities of the system.
+    pub tls: Option<ClientOptions>,
     pub credentials: Option<Credentials>,
 }
 

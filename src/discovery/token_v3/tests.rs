@@ -233,6 +233,7 @@ impl Node {
             request_timeout: Duration::from_secs(5),
             keepalive_time: Duration::from_secs(2),
             keepalive_timeout: Duration::from_secs(6),
+            tls: None,
             credentials: None,
         };
         let request = Request {
@@ -241,6 +242,7 @@ impl Node {
             way: Way::TokenV3(way.clone()),
             cluster_token: "unused".to_owned(),
             existing: false,
+            tls: None,
         };
         Self { request, way, dir: tempfile::tempdir().unwrap() }
     }

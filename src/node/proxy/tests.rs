@@ -78,7 +78,7 @@ async fn connections_reach_the_members_that_live() {
     let path = dir.path().to_owned();
     let stopped = stop.clone();
     let proxy = tokio::spawn(async move {
-        forward(vec![front], &path, vec![peer], options, stopped).await;
+        forward(vec![front], &path, vec![peer], None, options, stopped).await;
     });
     let mut greetings = Vec::new();
     let deadline = Instant::now() + Duration::from_secs(10);

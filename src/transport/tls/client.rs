@@ -27,7 +27,7 @@ pub enum Verification {
 }
 
 /// What a client shows and whom it trusts. The default trusts the authorities of the system.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClientOptions {
     /// Shown to servers that ask.
     pub pair: Option<Pair>,
@@ -55,6 +55,15 @@ impl fmt::Debug for TlsClient {
         f.debug_struct("TlsClient").field("options", &self.0.options).finish_non_exhaustive()
     }
 }
+
+/// Two are the same when they share what was loaded.
+impl PartialEq for TlsClient {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for TlsClient {}
 
 impl TlsClient {
     /// Reads the files.
@@ -112,7 +121,7 @@ fn config(options: &ClientOptions) -> Result<ClientConfig, TlsError> {
         Verification::Skipped => Arc::new(Anyone { provider: Arc::clone(&provider), allowed }),
         Verification::Full => {
             let trusted = Trusted::load(options.ca.as_deref())?;
-            Arc::new(Servers::new(trusted, allowed, &provider)?)
+            Arc::new(Servers::new(trusted, allowed, options.server_name.as_deref(), &provider)?)
         }
     };
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))

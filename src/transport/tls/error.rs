@@ -41,7 +41,7 @@ impl TlsError {
 }
 
 /// Why a handshake failed, in Go's words: these are what people search for.
-pub(in crate::transport) fn words(error: &io::Error) -> String {
+pub fn words(error: &io::Error) -> String {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match inner {
         Some(error) => tls_words(error),

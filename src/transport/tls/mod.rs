@@ -21,7 +21,7 @@ mod verify;
 mod watch;
 
 pub use client::{ClientOptions, TlsClient, Verification};
-pub use error::TlsError;
+pub use error::{TlsError, words};
 pub use files::Pair;
 pub use identity::PeerIdentity;
 pub use policy::{Policy, PolicyError, Version};
@@ -29,7 +29,6 @@ pub use self_signed::{SelfSignedError, self_signed};
 pub use server::{Allowed, ClientAuth, ServerOptions, TlsServer};
 pub use watch::watch;
 
-use error::words;
 pub(super) use server::Rejected;
 
 #[cfg(test)]

@@ -64,6 +64,8 @@ pub enum PolicyError {
     OnlyUnsafe,
 }
 
+impl Eq for Policy {}
+
 impl Version {
     fn name(self) -> &'static str {
         match self {

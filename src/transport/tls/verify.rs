@@ -90,6 +90,8 @@ impl ClientCertVerifier for Clients {
 /// Checks servers: signed by an authority, valid, and for the host that was asked for.
 #[derive(Debug)]
 pub(super) struct Servers {
+    /// The name to be shown instead of the host that was dialed.
+    instead: Option<ServerName<'static>>,
     inner: Arc<WebPkiServerVerifier>,
     trusted: Trusted,
     allowed: Allowed,
@@ -99,12 +101,14 @@ impl Servers {
     pub(super) fn new(
         trusted: Trusted,
         allowed: Allowed,
+        instead: Option<&str>,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Self, TlsError> {
+        let instead = instead.and_then(|name| ServerName::try_from(name.to_owned()).ok());
         let roots = Arc::clone(&trusted.store);
         let builder = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider));
         let inner = builder.build().map_err(|_no_roots| TlsError::NoAuthorities)?;
-        Ok(Self { inner, trusted, allowed })
+        Ok(Self { instead, inner, trusted, allowed })
     }
 }
 
@@ -117,6 +121,7 @@ impl ServerCertVerifier for Servers {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        let name = self.instead.as_ref().unwrap_or(name);
         match self.inner.verify_server_cert(shown, chain, name, ocsp, now) {
             Err(error) if is_as_trusted(&error, shown, &self.trusted) => {
                 in_time(shown, now)?;

@@ -1,5 +1,5 @@
 use super::{Flag, flag};
-use crate::config::node::flag::Kind::{Bool, Duration, Int, Text, Uint, Urls, Word};
+use crate::config::node::flag::Kind::{Bool, ClientUrls, Duration, Int, Text, Uint, Urls, Word};
 use crate::config::node::flag::Treatment::{Honoured, Silent, Warn};
 
 #[rustfmt::skip] // a table reads by its lines
@@ -13,8 +13,8 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("election-timeout", Uint, "1000", Honoured, "Milliseconds without a leader before an election; at least 5 heartbeats."),
     flag("initial-election-tick-advance", Bool, "true", Honoured, "Elect sooner right after the start."),
     flag("listen-peer-urls", Urls, "http://localhost:2380", Honoured, "Comma-separated URLs to listen on for members."),
-    flag("listen-client-urls", Urls, "http://localhost:2379", Honoured, "Comma-separated URLs to listen on for clients."),
-    flag("listen-client-http-urls", Urls, "", Honoured, "Comma-separated URLs to listen on for clients that speak HTTP only."),
+    flag("listen-client-urls", ClientUrls, "http://localhost:2379", Honoured, "Comma-separated URLs to listen on for clients."),
+    flag("listen-client-http-urls", ClientUrls, "", Honoured, "Comma-separated URLs to listen on for clients that speak HTTP only."),
     flag("max-snapshots", Uint, "5", Silent, "Snapshot files to keep; this node keeps what it needs."),
     flag("max-wals", Uint, "5", Silent, "Log files to keep; this node keeps what it needs."),
     flag("quota-backend-bytes", Int, "0", Honoured, "Size the store may reach; 0 means 2 GiB, less than 0 no limit."),
@@ -27,8 +27,8 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("max-learners", Int, "1", Honoured, "Learners a cluster may have."),
     flag("memory-mlock", Bool, "false", Warn("memory is not locked"), "Lock the store's pages in memory."),
     flag("grpc-keepalive-min-time", Duration, "5s", Silent, "Shortest interval of client pings; this node does not punish pings."),
-    flag("grpc-keepalive-interval", Duration, "2h", Warn("the server sends no pings of its own; clients may"), "Interval of server pings."),
-    flag("grpc-keepalive-timeout", Duration, "20s", Warn("the server sends no pings of its own; clients may"), "Wait for the answer to a server ping."),
+    flag("grpc-keepalive-interval", Duration, "2h", Honoured, "Silence on a connection after which the server pings; 0 for never."),
+    flag("grpc-keepalive-timeout", Duration, "20s", Honoured, "Wait for the answer to a server ping."),
     flag("socket-reuse-port", Bool, "false", Warn("the port stays exclusive to this process"), "Share the listening port.").at("socket-options.reuse-port"),
     flag("socket-reuse-address", Bool, "false", Silent, "Bind addresses in TIME_WAIT; always done.").at("socket-options.reuse-address"),
     flag("raft-read-timeout", Duration, "5s", Silent, "Tunes a peer transport this node does not have."),

@@ -1,5 +1,5 @@
 use super::{Flag, flag};
-use crate::config::node::flag::Kind::{Bool, Nothing, Text, Uint, Urls, Word};
+use crate::config::node::flag::Kind::{Bool, ClientUrls, Nothing, Text, Uint, Word};
 use crate::config::node::flag::Treatment::{Alias, Honoured, Legacy, Refuse, Silent, Warn};
 
 const TRACING: &str = "no traces are sent";
@@ -8,7 +8,7 @@ const TRACING: &str = "no traces are sent";
 pub(super) const LOGGING: &[Flag] = &[
     flag("enable-pprof", Bool, "false", Warn("there is no Go profiler to serve"), "Serve the Go profiler."),
     flag("metrics", Word(&["basic", "extensive"]), "basic", Honoured, "Detail of the metrics; 'extensive' adds the time that calls take."),
-    flag("listen-metrics-urls", Urls, "", Honoured, "Comma-separated URLs to serve /metrics and /health on as well."),
+    flag("listen-metrics-urls", ClientUrls, "", Honoured, "Comma-separated URLs to serve /metrics and /health on as well."),
     flag("logger", Text, "zap", Honoured, "'zap' is the log format of --log-format, 'capnslog' means text."),
     flag("log-outputs", Text, "default", Honoured, "Comma-separated outputs: stderr, stdout, file names; 'default' is stderr."),
     flag("log-output", Text, "default", Alias("log-outputs"), "Older name of --log-outputs."),

@@ -1,0 +1,265 @@
+use std::path::PathBuf;
+
+use super::values::Values;
+use super::{Note, Problem, Treatment};
+use crate::membership::PeerUrl;
+use crate::transport::tls::{Allowed, ClientAuth, ClientOptions, Pair, Policy, Verification};
+
+/// How the two ports speak TLS.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tls {
+    pub client: PortTls,
+    pub peer: PortTls,
+    pub policy: Policy,
+    /// Years that a certificate of our own making is valid.
+    pub self_signed_years: u64,
+    /// The name that members have to show when SRV records named them and no authority was given.
+    pub peer_server_name: Option<String>,
+}
+
+/// The settings of one port, `--cert-file` and the like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortTls {
+    pub certificate: Certificate,
+    /// Shown where this member is the client; without one the certificate of the port.
+    pub client_pair: Option<Pair>,
+    pub client_auth: ClientAuth,
+    pub ca: Option<PathBuf>,
+    pub crl: Option<PathBuf>,
+    pub allowed: Allowed,
+    /// Whether the names in a client's certificate have to fit its address.
+    pub check_addresses: bool,
+}
+
+/// Where the certificate of a port comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Certificate {
+    None,
+    Files(Pair),
+    /// Made at the first start for these hosts, in `fixtures/` of the data directory.
+    SelfSigned {
+        hosts: Vec<String>,
+    },
+}
+
+impl PortTls {
+    /// What this member shows and asks for where it is the client.
+    pub fn dialing(&self, pair: Option<&Pair>, policy: &Policy) -> ClientOptions {
+        ClientOptions {
+            pair: self.client_pair.as_ref().or(pair).cloned(),
+            ca: self.ca.clone(),
+            server_name: None,
+            verification: match self.certificate {
+                Certificate::SelfSigned { .. } => Verification::Skipped,
+                _ => Verification::Full,
+            },
+            allowed: self.allowed.clone(),
+            policy: policy.clone(),
+        }
+    }
+}
+
+/// Composes the TLS settings; what is wrong goes to `problems`.
+pub(super) fn settle(values: &Values, notes: &mut Vec<Note>, problems: &mut Vec<Problem>) -> Tls {
+    let policy = policy(values, notes).unwrap_or_else(|error| {
+        problems.push(Problem::setting(error.to_string()));
+        Policy::default()
+    });
+    let years = values.uint("self-signed-cert-validity");
+    let makes_one = values.bool("auto-tls") || values.bool("peer-auto-tls");
+    if years == 0 && makes_one {
+        problems.push(Problem::setting(
+            "selfSignedCertValidity is invalid,it should be greater than 0",
+        ));
+    }
+    let client = port(values, &Names::CLIENT, notes, problems);
+    let peer = port(values, &Names::PEER, notes, problems);
+    // etcd: `if strings.Contains(clusterStr, "https://") && cfg.PeerTLSInfo.TrustedCAFile == ""`.
+    let peer_server_name = (values.is_set("discovery-srv") && peer.ca.is_none())
+        .then(|| values.text("discovery-srv").trim_end_matches('.').to_owned());
+    Tls { client, peer, policy, self_signed_years: years, peer_server_name }
+}
+
+fn policy(
+    values: &Values,
+    notes: &mut Vec<Note>,
+) -> Result<Policy, crate::transport::tls::PolicyError> {
+    let version = |name: &str| match values.text(name).as_str() {
+        "" => Ok(None),
+        text => text.parse().map(Some),
+    };
+    let suites = values.text("cipher-suites");
+    let suites: Vec<&str> =
+        suites.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    let (policy, not_spoken) =
+        Policy::new(version("tls-min-version")?, version("tls-max-version")?, &suites)?;
+    if !not_spoken.is_empty() {
+        notes.push(Note::WithoutEffect {
+            setting: format!("cipher-suites={}", not_spoken.join(",")),
+            meaning: "suites without forward secrecy or authenticated encryption are not spoken"
+                .to_owned(),
+        });
+    }
+    Ok(policy)
+}
+
+/// The flags of one port.
+struct Names {
+    port: &'static str,
+    listen: &'static [&'static str],
+    treatment: Treatment,
+    cert: &'static str,
+    key: &'static str,
+    client_cert: &'static str,
+    client_key: &'static str,
+    auth: &'static str,
+    ca: &'static str,
+    crl: &'static str,
+    auto: &'static str,
+    allowed_hosts: &'static str,
+}
+
+impl Names {
+    const CLIENT: Self = Self {
+        port: "client",
+        listen: &["listen-client-urls", "listen-client-http-urls"],
+        treatment: Treatment::ClientTls,
+        cert: "cert-file",
+        key: "key-file",
+        client_cert: "client-cert-file",
+        client_key: "client-key-file",
+        auth: "client-cert-auth",
+        ca: "trusted-ca-file",
+        crl: "client-crl-file",
+        auto: "auto-tls",
+        allowed_hosts: "client-cert-allowed-hostname",
+    };
+    const PEER: Self = Self {
+        port: "peer",
+        listen: &["listen-peer-urls"],
+        treatment: Treatment::PeerTls,
+        cert: "peer-cert-file",
+        key: "peer-key-file",
+        client_cert: "peer-client-cert-file",
+        client_key: "peer-client-key-file",
+        auth: "peer-client-cert-auth",
+        ca: "peer-trusted-ca-file",
+        crl: "peer-crl-file",
+        auto: "peer-auto-tls",
+        allowed_hosts: "peer-cert-allowed-hostname",
+    };
+}
+
+fn port(
+    values: &Values,
+    names: &Names,
+    notes: &mut Vec<Note>,
+    problems: &mut Vec<Problem>,
+) -> PortTls {
+    let urls: Vec<PeerUrl> = names.listen.iter().flat_map(|name| values.urls(name)).collect();
+    let changed = values.changed(names.treatment);
+    if !changed.is_empty() && urls.iter().any(|url| !url.is_https()) {
+        notes.push(Note::NothingEncrypted { port: names.port, settings: changed });
+    }
+    let path = |name: &str| values.is_set(name).then(|| PathBuf::from(values.text(name)));
+    let allowed = allowed(values, names, problems);
+    let certificate = certificate(values, names, &urls, notes, problems);
+    let client_pair = match (path(names.client_cert), path(names.client_key)) {
+        (Some(cert), Some(key)) => Some(Pair { cert, key }),
+        (None, None) => None,
+        (cert, key) => {
+            let show = |path: Option<PathBuf>| path.unwrap_or_default().display().to_string();
+            problems.push(Problem::setting(format!(
+                "ClientKeyFile and ClientCertFile must both be present or both absent: key: {}, \
+                 cert: {}]",
+                show(key),
+                show(cert)
+            )));
+            None
+        }
+    };
+    // As in etcd, naming an authority asks for certificates.
+    let asks = values.bool(names.auth) || values.is_set(names.ca);
+    PortTls {
+        certificate,
+        client_pair,
+        client_auth: if asks { ClientAuth::Required } else { ClientAuth::None },
+        ca: path(names.ca),
+        crl: path(names.crl),
+        allowed,
+        check_addresses: names.port == "client"
+            || !values.bool("peer-skip-client-san-verification"),
+    }
+}
+
+fn allowed(values: &Values, names: &Names, problems: &mut Vec<Problem>) -> Allowed {
+    let hosts = values.text(names.allowed_hosts);
+    let hosts: Vec<String> = hosts
+        .split(',')
+        .map(|host| host.trim().to_owned())
+        .filter(|host| !host.is_empty())
+        .collect();
+    let name = match names.port {
+        "peer" => values.text("peer-cert-allowed-cn"),
+        _ => String::new(),
+    };
+    match (name.is_empty(), hosts.is_empty()) {
+        (true, true) => Allowed::Anyone,
+        (true, false) => Allowed::Hosts(hosts),
+        (false, true) => Allowed::CommonName(name),
+        (false, false) => {
+            problems.push(Problem::setting(format!(
+                "AllowedCN and AllowedHostname are mutually exclusive (cn=\"{name}\", hostname={})",
+                hosts.iter().map(|host| format!("\"{host}\"")).collect::<Vec<_>>().join(",")
+            )));
+            Allowed::Anyone
+        }
+    }
+}
+
+fn certificate(
+    values: &Values,
+    names: &Names,
+    urls: &[PeerUrl],
+    notes: &mut Vec<Note>,
+    problems: &mut Vec<Problem>,
+) -> Certificate {
+    let (cert, key) = (values.text(names.cert), values.text(names.key));
+    let auto = values.bool(names.auto);
+    let secure = urls.iter().find(|url| url.is_https());
+    match (cert.is_empty(), key.is_empty()) {
+        (false, false) => {
+            if auto {
+                notes.push(Note::NoAutoTls { port: names.port });
+            }
+            Certificate::Files(Pair { cert: cert.into(), key: key.into() })
+        }
+        (true, true) if auto => {
+            let hosts = urls.iter().map(|url| url.host().to_owned()).collect();
+            Certificate::SelfSigned { hosts }
+        }
+        (true, true) => {
+            if let Some(url) = secure {
+                problems.push(Problem::setting(if names.port == "peer" {
+                    let address = url.as_str().trim_start_matches("https://");
+                    format!(
+                        "cannot listen on TLS for {address}: KeyFile and CertFile are not \
+                         presented (--peer-cert-file, --peer-key-file)"
+                    )
+                } else {
+                    format!(
+                        "TLS key/cert (--cert-file, --key-file) must be provided for client url \
+                         {url} with HTTPS scheme"
+                    )
+                }));
+            }
+            Certificate::None
+        }
+        _ => {
+            problems.push(Problem::setting(format!(
+                "KeyFile and CertFile must both be present[key: {key}, cert: {cert}]"
+            )));
+            Certificate::None
+        }
+    }
+}
