@@ -4,6 +4,7 @@
 //! goes wrong ends in one line `quorate: <what>` on standard error, several lines only when several
 //! configuration problems are reported at once.
 
+mod certs;
 pub mod lab;
 mod new;
 pub mod node;
@@ -34,6 +35,9 @@ enum Command {
     Serve(Box<config::serve::Flags>),
     /// Ask a running service for a discovery token and print its URL
     New(new::New),
+    /// Make an authority and certificates for nodes and clients
+    #[command(subcommand)]
+    Certs(certs::Certs),
     /// Compute member and cluster ids before anything starts
     Predict(predict::Predict),
     /// Try a whole cluster on this machine
@@ -71,6 +75,7 @@ pub fn quorate(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let outcome = match parsed.command {
         Command::Serve(flags) => serve::run(&flags),
         Command::New(new) => run(async move { new.run().await }),
+        Command::Certs(certs) => certs.run(),
         Command::Predict(predict) => predict.run(),
         Command::Lab(command) => run(async { command.run().await.map_err(lab_failure) }),
         Command::Node { flags } => return node::main(flags.into_iter()),

@@ -1,9 +1,11 @@
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use reqwest::{Client, StatusCode, Url};
 
 use super::{Failure, running};
+use crate::transport::tls::{ClientOptions, TlsClient};
 
 /// How long the service may take; it answers in milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -28,6 +30,9 @@ pub(super) struct New {
     /// How long the token waits for its members, e.g. 2h
     #[arg(long, value_name = "SPAN")]
     ttl: Option<String>,
+    /// Authority of an https:// service, PEM; those of the system without it
+    #[arg(long, value_name = "FILE", env = "QUORATE_CACERT")]
+    cacert: Option<PathBuf>,
 }
 
 /// Why there is no token.
@@ -41,6 +46,20 @@ enum Error {
     Unreachable { service: Url, source: reqwest::Error },
 }
 
+/// An HTTP client that trusts the authority in that file, or those of the system.
+pub(super) fn https_client(cacert: Option<&Path>, patience: Duration) -> Result<Client, Failure> {
+    // Another part of the process may have chosen it already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut builder = Client::builder().no_proxy().timeout(patience);
+    if let Some(file) = cacert {
+        let options = ClientOptions { ca: Some(file.to_owned()), ..ClientOptions::default() };
+        let tls = TlsClient::load(options);
+        let tls = tls.map_err(|error| Failure::Configuration(error.into()))?;
+        builder = builder.tls_backend_preconfigured(tls.http1());
+    }
+    builder.build().map_err(running)
+}
+
 impl New {
     /// Asks the service for a token and prints its discovery URL.
     pub(super) async fn run(&self) -> Result<(), Failure> {
@@ -51,9 +70,7 @@ impl New {
     async fn ask(&self) -> Result<String, Failure> {
         let unreachable =
             |source| running(Error::Unreachable { service: self.service.clone(), source });
-        // Another part of the process may have chosen it already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder().no_proxy().timeout(PATIENCE).build().map_err(running)?;
+        let client = https_client(self.cacert.as_deref(), PATIENCE)?;
         let answer = client.post(self.request()).send().await.map_err(unreachable)?;
         let status = answer.status();
         let text = answer.text().await.map_err(unreachable)?;
@@ -93,6 +110,7 @@ mod tests {
             size: 5,
             name: Some("prod".to_owned()),
             ttl: None,
+            cacert: None,
         };
         assert_eq!(new.request().as_str(), "http://h:8087/new?size=5&name=prod");
     }

@@ -17,7 +17,10 @@ use crate::dns_server::{
     LoopError, Upstreams,
 };
 use crate::registry::{self, Registry};
-use crate::transport::tls::{ClientOptions, Pair, TlsClient, TlsError};
+use crate::transport::tls::{
+    Allowed, ClientAuth, ClientOptions, Expiry, Pair, Policy, ServerOptions, TlsClient, TlsError,
+    TlsServer, watch,
+};
 use crate::transport::{self, Dialer, ListenError};
 use crate::{discovery_server, shutdown, telemetry};
 
@@ -73,7 +76,8 @@ async fn serve(config: Config) -> Result<(), Failure> {
         max_surplus: Limits::default().surplus,
     };
     let (registry, writer) = Registry::open(registry_config).await.map_err(running)?;
-    let listeners = bind(&config.http_addresses).await?;
+    let tls = secured(&config)?;
+    let listeners = bind(&config.http_addresses, tls.as_ref()).await?;
     let sockets: Result<Vec<Bound>, _> =
         config.dns_addresses.iter().map(|address| Bound::bind(*address)).collect();
     let sockets = sockets.map_err(running)?;
@@ -101,8 +105,13 @@ async fn serve(config: Config) -> Result<(), Failure> {
         let publishing = Publisher::new(registry.clone(), catalog).run(stop.clone());
         tasks.spawn(named("publishing in DNS", publishing));
     }
+    if let Some(tls) = tls {
+        let expiry = Expiry::new("quorate_tls_certificate_not_after_seconds", tls.clone());
+        metrics.register(Box::new(expiry)).map_err(running)?;
+        tasks.spawn(named("the watch of certificates", watch(vec![tls], vec![], stop.clone())));
+    }
     if let Some(first) = listeners.first() {
-        let public_url = public_url(&config, first.address());
+        let public_url = public_url(&config, first);
         for listener in &listeners {
             let address = listener.address();
             info!(http.address = %address, public.url = %public_url, "serving HTTP");
@@ -112,6 +121,9 @@ async fn serve(config: Config) -> Result<(), Failure> {
             public_url,
             max_size: config.max_size,
             limits: Limits::default(),
+            http: config.http,
+            max_body_bytes: config.max_body_bytes,
+            body_timeout: config.body_timeout,
             metrics,
         };
         let http = discovery_server::serve(listeners, config, registry, stop.clone());
@@ -127,7 +139,8 @@ fn cluster(config: &Config) -> Result<Option<registry::etcd::Config>, TlsError> 
     let mut dialer = Dialer::default();
     if store.is_secure() {
         let pair = cert.zip(key).map(|(cert, key)| Pair { cert, key });
-        dialer = dialer.secured(TlsClient::load(ClientOptions { pair, ca, ..Default::default() })?);
+        let options = ClientOptions { pair, ca, ..Default::default() };
+        dialer = dialer.secured(Some(TlsClient::load(options)?));
     }
     let members = store.members.iter().filter_map(|url| dialer.connect_lazy(url)).collect();
     let (url, prefix) = (store.text.clone(), store.prefix.clone());
@@ -205,7 +218,27 @@ fn names(config: &Config) -> Result<(LocalSources, Upstreams), Error> {
     Ok((dnsmasq.sources, upstreams))
 }
 
-async fn bind(addresses: &[SocketAddr]) -> Result<Vec<transport::Bound>, Failure> {
+/// The TLS of the HTTP port, if there is to be one.
+fn secured(config: &Config) -> Result<Option<TlsServer>, Failure> {
+    let Some(pair) = config.tls.clone() else { return Ok(None) };
+    let client_ca = config.tls_client_ca.clone();
+    let client_auth = if client_ca.is_some() { ClientAuth::Optional } else { ClientAuth::None };
+    let options = ServerOptions {
+        pair,
+        client_auth,
+        client_ca,
+        crl: None,
+        allowed: Allowed::Anyone,
+        check_addresses: false,
+        policy: Policy::default(),
+    };
+    TlsServer::load(options).map(Some).map_err(|error| Failure::Configuration(error.into()))
+}
+
+async fn bind(
+    addresses: &[SocketAddr],
+    tls: Option<&TlsServer>,
+) -> Result<Vec<transport::Bound>, Failure> {
     let mut listeners = Vec::with_capacity(addresses.len());
     for &address in addresses {
         let bound = transport::Bound::bind(&address.to_string()).await;
@@ -215,17 +248,22 @@ async fn bind(addresses: &[SocketAddr]) -> Result<Vec<transport::Bound>, Failure
                 error => Error::Listen(error),
             })
         })?;
-        listeners.push(listener);
+        listeners.push(match tls {
+            Some(tls) => listener.secured(tls.clone()),
+            None => listener,
+        });
     }
     Ok(listeners)
 }
 
 /// The prefix of discovery URLs: what was configured, else the address that is really bound.
-fn public_url(config: &Config, bound: SocketAddr) -> PublicUrl {
+fn public_url(config: &Config, listener: &transport::Bound) -> PublicUrl {
     if let Some(url) = &config.public_url {
         return url.clone();
     }
-    let url = PublicUrl::of_address(bound);
+    let bound = listener.address();
+    let scheme = if listener.tls().is_some() { "https" } else { "http" };
+    let url = PublicUrl::of_address(scheme, bound);
     if bound.ip().is_unspecified() {
         warn!(
             public.url = %url,

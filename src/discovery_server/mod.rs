@@ -50,9 +50,6 @@ const POLL_LIMIT: Duration = Duration::from_secs(45);
 /// The longest a write may take. A node gives up after 5 s, for good.
 const WRITE_LIMIT: Duration = Duration::from_secs(4);
 
-/// The most bytes of a request body.
-const MAX_BODY_BYTES: usize = 64 * 1024;
-
 /// What the service needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -62,6 +59,11 @@ pub struct Config {
     pub max_size: u32,
     /// What a registration may be at most.
     pub limits: Limits,
+    /// What clients of the port may do.
+    pub http: Http,
+    pub max_body_bytes: usize,
+    /// How long a body may take.
+    pub body_timeout: Duration,
     /// Counts here; `/metrics` prints this with whatever else is registered in it.
     pub metrics: prometheus::Registry,
 }
@@ -73,11 +75,12 @@ pub async fn serve(
     registry: Registry,
     stop: CancellationToken,
 ) {
+    let http = config.http.clone();
     let service = Service::new(config, registry, stop.clone());
     let router = router::router(service);
     let mut serving = JoinSet::new();
     for listener in listeners {
-        serving.spawn(transport::serve(listener, router.clone(), Http::default(), stop.clone()));
+        serving.spawn(transport::serve(listener, router.clone(), http.clone(), stop.clone()));
     }
     while let Some(ended) = serving.join_next().await {
         if let Err(error) = ended {

@@ -10,7 +10,7 @@ use axum::routing::any;
 
 use super::parameters::Parameters;
 use super::target::Target;
-use super::{MAX_BODY_BYTES, Service, answer, cluster, grpc, keys, new, page};
+use super::{Service, answer, cluster, grpc, keys, new, page};
 
 /// A request, read to its end.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub(super) fn router(service: Service) -> Router {
 
 async fn new_token(State(service): State<Service>, request: Request) -> Response<Body> {
     let began = Instant::now();
-    let response = match read(request).await {
+    let response = match read(&service, request).await {
         Ok(asked) => new::answer(&service, &asked).await,
         Err(refused) => refused,
     };
@@ -54,7 +54,7 @@ async fn key(State(service): State<Service>, request: Request) -> Response<Body>
         return grpc::unknown(request.uri().path());
     }
     let began = Instant::now();
-    let asked = match read(request).await {
+    let asked = match read(&service, request).await {
         Ok(asked) => asked,
         Err(refused) => return refused,
     };
@@ -71,10 +71,10 @@ async fn key(State(service): State<Service>, request: Request) -> Response<Body>
 }
 
 /// Reads the body and what else the handlers need.
-async fn read(request: Request) -> Result<Asked, Response<Body>> {
+async fn read(service: &Service, request: Request) -> Result<Asked, Response<Body>> {
     let (head, body) = request.into_parts();
     let body = match head.method {
-        Method::PUT | Method::POST => read_body(body).await?,
+        Method::PUT | Method::POST => read_body(service, body).await?,
         _ => Bytes::new(),
     };
     let query = head.uri.query().map(str::to_owned);
@@ -95,13 +95,14 @@ pub(super) fn client(extensions: &Extensions) -> Option<IpAddr> {
     found.map(|ConnectInfo(address)| address.ip().to_canonical())
 }
 
-async fn read_body(body: Body) -> Result<Bytes, Response<Body>> {
-    let reading = axum::body::to_bytes(body, MAX_BODY_BYTES);
-    match tokio::time::timeout(super::WRITE_LIMIT, reading).await {
+async fn read_body(service: &Service, body: Body) -> Result<Bytes, Response<Body>> {
+    let most = service.config().max_body_bytes;
+    let reading = axum::body::to_bytes(body, most);
+    match tokio::time::timeout(service.config().body_timeout, reading).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) if is_too_long(&error) => Err(answer::text(
             StatusCode::PAYLOAD_TOO_LARGE,
-            format!("a body has at most {MAX_BODY_BYTES} bytes\n"),
+            format!("a body has at most {most} bytes\n"),
         )),
         Ok(Err(_)) => Err(answer::text(StatusCode::BAD_REQUEST, "the body broke off\n")),
         Err(_) => Err(answer::text(StatusCode::REQUEST_TIMEOUT, "the body took too long\n")),

@@ -22,6 +22,9 @@ pub(super) struct Bench {
     dir: TempDir,
 }
 
+const MAX_BODY_BYTES: usize = 64 * 1024;
+const BODY_TIMEOUT: Duration = Duration::from_secs(1);
+
 impl Bench {
     pub(super) async fn start() -> Self {
         Self::start_in(TempDir::new().unwrap(), None).await
@@ -44,6 +47,9 @@ impl Bench {
             public_url: url.clone(),
             max_size: 9,
             limits: Limits::default(),
+            http: Http { max_head_bytes: 16 << 10, ..Http::default() },
+            max_body_bytes: MAX_BODY_BYTES,
+            body_timeout: BODY_TIMEOUT,
             metrics: prometheus::Registry::new(),
         };
         let stop = CancellationToken::new();
@@ -339,4 +345,21 @@ async fn the_plain_paths_answer() {
     assert!(!metrics.contains(token.rsplit('/').next().unwrap()), "tokens are secrets");
     drop(poll);
     bench.stop().await;
+}
+
+/// A body that is announced and does not come is given up.
+#[tokio::test]
+async fn a_body_that_does_not_come_is_given_up() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let bench = Bench::start().await;
+    let address = bench.url.trim_start_matches("http://").to_owned();
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let head = "PUT /x/y HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 9\r\n\r\nhalf";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let read = tokio::time::timeout(DEADLINE, stream.read_to_string(&mut answer)).await;
+    read.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.ends_with("the body took too long\n"), "{answer}");
+    drop(bench.stop().await);
 }

@@ -31,7 +31,7 @@ const DRAIN: Duration = Duration::from_secs(3);
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
 /// What clients of a listener may do.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Http {
     /// Connections at a time. Further ones wait in the kernel's queue.
     pub max_connections: usize,

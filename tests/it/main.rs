@@ -17,4 +17,5 @@ mod service;
 mod srv;
 mod token;
 mod token_v3;
+mod tls;
 mod tutorials;

@@ -90,6 +90,54 @@ pub struct Flags {
     #[arg(long, value_name = "SPAN")]
     pub sealed_ttl: Option<String>,
 
+    /// Certificate chain of the HTTP port, PEM: everything there is HTTPS then; taken again when it changes
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<String>,
+
+    /// Its key
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<String>,
+
+    /// Authority of client certificates; a client may show one, and a wrong one is refused
+    #[arg(long, value_name = "FILE")]
+    pub tls_client_ca: Option<String>,
+
+    /// Network of proxies whose X-Forwarded-For says who asks, repeatable
+    #[arg(long, value_name = "CIDR")]
+    pub trusted_proxy: Vec<String>,
+
+    /// Connections to each HTTP address at a time; more wait [default: 16384]
+    #[arg(long, value_name = "N")]
+    pub max_connections: Option<String>,
+
+    /// Most bytes of a request's head [default: 16384]
+    #[arg(long, value_name = "N")]
+    pub max_head_bytes: Option<String>,
+
+    /// Most bytes of a request's body [default: 65536]
+    #[arg(long, value_name = "N")]
+    pub max_body_bytes: Option<String>,
+
+    /// How long a request's head may take, and a client be silent before it [default: 60s]
+    #[arg(long, value_name = "SPAN")]
+    pub head_timeout: Option<String>,
+
+    /// How long a request's body may take [default: 4s]
+    #[arg(long, value_name = "SPAN")]
+    pub body_timeout: Option<String>,
+
+    /// How long a connection may have no open request [default: 5m]
+    #[arg(long, value_name = "SPAN")]
+    pub idle_timeout: Option<String>,
+
+    /// Open requests on one HTTP/2 connection [default: 256]
+    #[arg(long, value_name = "N")]
+    pub max_streams: Option<String>,
+
+    /// Requests on one HTTP/2 connection that a client may take back before they are looked at [default: 100]
+    #[arg(long, value_name = "N")]
+    pub max_resets: Option<String>,
+
     /// error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
@@ -123,6 +171,18 @@ impl Flags {
             "max-size" => one(&self.max_size),
             "token-ttl" => one(&self.token_ttl),
             "sealed-ttl" => one(&self.sealed_ttl),
+            "tls-cert" => one(&self.tls_cert),
+            "tls-key" => one(&self.tls_key),
+            "tls-client-ca" => one(&self.tls_client_ca),
+            "trusted-proxy" => self.trusted_proxy.clone(),
+            "max-connections" => one(&self.max_connections),
+            "max-head-bytes" => one(&self.max_head_bytes),
+            "max-body-bytes" => one(&self.max_body_bytes),
+            "head-timeout" => one(&self.head_timeout),
+            "body-timeout" => one(&self.body_timeout),
+            "idle-timeout" => one(&self.idle_timeout),
+            "max-streams" => one(&self.max_streams),
+            "max-resets" => one(&self.max_resets),
             "log-level" => one(&self.log_level),
             "log-format" => one(&self.log_format),
             "config-file" => one(&self.config_file),

@@ -13,6 +13,7 @@ mod values;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
@@ -24,6 +25,8 @@ pub use values::PublicUrl;
 use crate::admission::Ttl;
 use crate::dns_server::Network;
 use crate::telemetry::Format;
+use crate::transport::Http;
+use crate::transport::tls::Pair;
 use sources::Sources;
 
 /// The checked configuration of `quorate serve`.
@@ -59,12 +62,20 @@ pub struct Config {
     pub token_ttl: Ttl,
     /// How long a full token is kept.
     pub sealed_ttl: Ttl,
+    /// Certificate and key of the HTTP port.
+    pub tls: Option<Pair>,
+    /// The authority of client certificates.
+    pub tls_client_ca: Option<PathBuf>,
+    /// What clients of the HTTP port may do.
+    pub http: Http,
+    pub max_body_bytes: usize,
+    pub body_timeout: Duration,
     pub log_level: LevelFilter,
     pub log_format: Format,
 }
 
 /// Every setting: the flag without its dashes, the key in the file.
-const SETTINGS: [&str; 21] = [
+const SETTINGS: [&str; 33] = [
     "data-dir",
     "store",
     "store-user",
@@ -84,18 +95,43 @@ const SETTINGS: [&str; 21] = [
     "max-size",
     "token-ttl",
     "sealed-ttl",
+    "tls-cert",
+    "tls-key",
+    "tls-client-ca",
+    "trusted-proxy",
+    "max-connections",
+    "max-head-bytes",
+    "max-body-bytes",
+    "head-timeout",
+    "body-timeout",
+    "idle-timeout",
+    "max-streams",
+    "max-resets",
     "log-level",
     "log-format",
 ];
 
 /// Those that may be given several times.
-const LISTS: [&str; 6] =
-    ["http-addr", "dns-addr", "hosts", "dnsmasq-conf", "upstream", "recursion-allow"];
+const LISTS: [&str; 7] = [
+    "http-addr",
+    "dns-addr",
+    "hosts",
+    "dnsmasq-conf",
+    "upstream",
+    "recursion-allow",
+    "trusted-proxy",
+];
 
 const DEFAULT_HTTP: &str = "127.0.0.1:8087";
 const DEFAULT_DNS: &str = "127.0.0.1:8053";
 const DEFAULT_DATA_DIR: &str = "quorate.data";
 const DEFAULT_ZONES_DIR: &str = "dns-zones";
+const DEFAULT_HEAD_BYTES: usize = 16 << 10;
+const DEFAULT_BODY_BYTES: usize = 64 << 10;
+const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(4);
+const DEFAULT_IDLE: Duration = Duration::from_secs(300);
+const DEFAULT_STREAMS: u32 = 256;
+const DEFAULT_RESETS: usize = 100;
 const DEFAULT_MAX_SIZE: u32 = 9;
 const DEFAULT_TOKEN_TTL: Ttl = Ttl::from_hours(24);
 const DEFAULT_SEALED_TTL: Ttl = Ttl::from_hours(7 * 24);
@@ -138,6 +174,11 @@ impl Config {
             max_size: check.or("max-size", DEFAULT_MAX_SIZE, values::max_size),
             token_ttl: check.or("token-ttl", DEFAULT_TOKEN_TTL, values::ttl),
             sealed_ttl: check.or("sealed-ttl", DEFAULT_SEALED_TTL, values::ttl),
+            tls: check.pair(),
+            tls_client_ca: check.optional("tls-client-ca", |text| Ok(PathBuf::from(text))),
+            http: check.http(),
+            max_body_bytes: check.or("max-body-bytes", DEFAULT_BODY_BYTES, values::body_bytes),
+            body_timeout: check.or("body-timeout", DEFAULT_BODY_TIMEOUT, values::span),
             log_level: check.or("log-level", LevelFilter::INFO, values::log_level),
             log_format: check.or("log-format", Format::Text, values::log_format),
         };
@@ -177,6 +218,20 @@ impl Config {
         if self.cluster_domain.is_some() && self.dns_addresses.is_empty() {
             problems.add("--cluster-domain publishes clusters in DNS, but --dns-addr is `off`");
         }
+        if self.tls_client_ca.is_some() && self.tls.is_none() {
+            problems.add("--tls-client-ca needs --tls-cert and --tls-key: without TLS nobody shows a certificate");
+        }
+        if self.tls.is_some() && self.http_addresses.is_empty() {
+            problems.add("--tls-cert serves HTTPS, but --http-addr is `off`");
+        }
+        if let Some(url) = &self.public_url
+            && self.tls.is_some()
+            && url.as_str().starts_with("http://")
+        {
+            problems.add(format!(
+                "--public-url `{url}` says http, but --tls-cert makes the port HTTPS"
+            ));
+        }
         if self.public_url.is_some() && self.http_addresses.is_empty() {
             problems.add("--public-url names the HTTP service, but --http-addr is `off`");
         }
@@ -190,6 +245,39 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
+    /// Certificate and key, which go together.
+    fn pair(&mut self) -> Option<Pair> {
+        let cert = self.optional("tls-cert", |text| Ok(PathBuf::from(text)));
+        let key = self.optional("tls-key", |text| Ok(PathBuf::from(text)));
+        match (cert, key) {
+            (Some(cert), Some(key)) => return Some(Pair { cert, key }),
+            (None, None) => {}
+            _ => self.problems.add("--tls-cert and --tls-key go together; give both or neither"),
+        }
+        None
+    }
+
+    fn http(&mut self) -> Http {
+        let usual = Http::default();
+        let connections = values::number::<usize>(1, 1 << 20);
+        let bytes = values::number::<usize>(8192, 1 << 20);
+        Http {
+            max_connections: self.or("max-connections", usual.max_connections, connections),
+            // Less than this the library does not do.
+            max_head_bytes: self.or("max-head-bytes", DEFAULT_HEAD_BYTES, bytes),
+            head_timeout: self.or("head-timeout", usual.head_timeout, values::span),
+            idle_timeout: Some(self.or("idle-timeout", DEFAULT_IDLE, values::span)),
+            max_concurrent_streams: Some(self.or(
+                "max-streams",
+                DEFAULT_STREAMS,
+                values::number(1, 1 << 20),
+            )),
+            max_resets: self.or("max-resets", DEFAULT_RESETS, values::number(1, 1 << 20)),
+            trusted_proxies: self.list("trusted-proxy", &[], values::network),
+            ..usual
+        }
+    }
+
     fn optional<T>(
         &mut self,
         name: &'static str,

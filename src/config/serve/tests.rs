@@ -158,3 +158,32 @@ fn upstreams_and_their_clients_are_checked() {
     assert!(text.contains("--upstream `dns.example`: an IP address"), "{text}");
     assert!(text.contains("--recursion-allow `10/8`: a network is expected"), "{text}");
 }
+
+#[test]
+fn tls_and_the_limits_of_the_port_are_checked() {
+    let config = load(&[], &[]).unwrap();
+    assert_eq!((config.tls, config.max_body_bytes), (None, 64 << 10));
+    assert_eq!(config.body_timeout, Duration::from_secs(4));
+    assert_eq!(config.http.max_head_bytes, 16 << 10);
+    assert_eq!(config.http.max_concurrent_streams, Some(256));
+    assert_eq!(config.http.idle_timeout, Some(Duration::from_secs(300)));
+    assert!(config.http.trusted_proxies.is_empty());
+    let flags = ["--tls-cert", "c", "--tls-key", "k", "--tls-client-ca", "a", "--max-resets", "5"];
+    let config = load(&flags, &[("QUORATE_TRUSTED_PROXY", "10.0.0.0/8,::1")]).unwrap();
+    assert_eq!(config.tls, Some(Pair { cert: "c".into(), key: "k".into() }));
+    assert_eq!((config.http.max_resets, config.http.trusted_proxies.len()), (5, 2));
+    let cases: [(&[&str], &str); 8] = [
+        (&["--tls-cert", "c"], "--tls-cert and --tls-key go together"),
+        (&["--tls-client-ca", "a"], "--tls-client-ca needs --tls-cert"),
+        (&["--tls-cert", "c", "--tls-key", "k", "--public-url", "http://h"], "says http"),
+        (&["--tls-cert", "c", "--tls-key", "k", "--http-addr", "off"], "--http-addr is `off`"),
+        (&["--trusted-proxy", "proxy"], "a network is expected"),
+        (&["--max-head-bytes", "100"], "a number from 8192 to 1048576"),
+        (&["--idle-timeout", "5"], "a time span up to a day is expected"),
+        (&["--body-timeout", "0s"], "a time span up to a day is expected"),
+    ];
+    for (arguments, part) in cases {
+        let text = load(arguments, &[]).unwrap_err().to_string();
+        assert!(text.contains(part), "{part} is missing in\n{text}");
+    }
+}

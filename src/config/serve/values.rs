@@ -1,5 +1,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 use url::Url;
@@ -34,14 +36,14 @@ impl PublicUrl {
     /// The URL of a service that is known by nothing but its address.
     ///
     /// Nobody can connect to a wildcard, so that becomes the loopback address.
-    pub fn of_address(mut address: SocketAddr) -> Self {
+    pub fn of_address(scheme: &str, mut address: SocketAddr) -> Self {
         if address.ip().is_unspecified() {
             address.set_ip(match address {
                 SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
                 SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
             });
         }
-        Self(format!("http://{address}"))
+        Self(format!("{scheme}://{address}"))
     }
 
     pub fn as_str(&self) -> &str {
@@ -129,6 +131,37 @@ pub(super) fn domain(text: &str) -> Result<String, String> {
         Ok(name.to_ascii_lowercase())
     } else {
         Err("a domain name is expected, such as clusters.example.org".to_owned())
+    }
+}
+
+/// Reads a number between these.
+pub(super) fn number<T>(least: T, most: T) -> impl Fn(&str) -> Result<T, String>
+where
+    T: FromStr + PartialOrd + fmt::Display,
+{
+    move |text| match text.parse::<T>() {
+        Ok(number) if (&least..=&most).contains(&&number) => Ok(number),
+        _ => Err(format!("a number from {least} to {most} is expected")),
+    }
+}
+
+/// No request of ours is longer.
+const LARGEST_BODY: usize = 4 << 20;
+
+pub(super) fn body_bytes(text: &str) -> Result<usize, String> {
+    number(1024, LARGEST_BODY)(text)
+}
+
+/// Reads a time span: `500ms`, `30s`, `5m`, `1h`.
+pub(super) fn span(text: &str) -> Result<Duration, String> {
+    let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
+    let read = units.into_iter().find_map(|(unit, milliseconds)| {
+        let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
+        number.checked_mul(milliseconds)
+    });
+    match read {
+        Some(milliseconds @ 1..=86_400_000) => Ok(Duration::from_millis(milliseconds)),
+        _ => Err("a time span up to a day is expected, such as 500ms, 30s or 5m".to_owned()),
     }
 }
 

@@ -23,10 +23,12 @@ use std::net::IpAddr;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::Request;
 use axum::http::{HeaderMap, Response, header};
+use axum::middleware::{Next, from_fn};
 use tonic::Status;
 
-use super::{MAX_BODY_BYTES, Service};
+use super::{Service, WRITE_LIMIT};
 use crate::admission::{Door, Founding, Protocol, State};
 use crate::proto::etcdserverpb::ResponseHeader;
 use crate::proto::etcdserverpb::kv_server::KvServer;
@@ -36,11 +38,18 @@ use crate::token::TokenPath;
 
 /// The routes of the two services.
 pub(super) fn router(service: &Service) -> Router {
-    let kv = KvServer::new(kv::Kv(service.clone())).max_decoding_message_size(MAX_BODY_BYTES);
-    let watch =
-        WatchServer::new(watch::Watch(service.clone())).max_decoding_message_size(MAX_BODY_BYTES);
+    let most = service.config().max_body_bytes;
+    let kv = KvServer::new(kv::Kv(service.clone())).max_decoding_message_size(most);
+    let watch = WatchServer::new(watch::Watch(service.clone())).max_decoding_message_size(most);
+    // Beyond the body there is the time of a write.
+    let limit = service.config().body_timeout + WRITE_LIMIT;
+    let in_time = from_fn(move |request: Request, next: Next| async move {
+        let answered = tokio::time::timeout(limit, next.run(request)).await;
+        answered.unwrap_or_else(|_| Status::deadline_exceeded("the body took too long").into_http())
+    });
     Router::new()
         .route_service("/etcdserverpb.KV/{method}", kv)
+        .layer(in_time)
         .route_service("/etcdserverpb.Watch/{method}", watch)
 }
 

@@ -12,6 +12,7 @@
 mod address;
 mod client;
 mod error;
+mod expiry;
 mod files;
 mod identity;
 mod policy;
@@ -22,6 +23,7 @@ mod watch;
 
 pub use client::{ClientOptions, TlsClient, Verification};
 pub use error::{TlsError, words};
+pub use expiry::Expiry;
 pub use files::Pair;
 pub use identity::PeerIdentity;
 pub use policy::{Policy, PolicyError, Version};
