@@ -36,6 +36,8 @@ enum Error {
     Occupied(SocketAddr),
     #[error("--http-addr")]
     Listen(#[source] ListenError),
+    #[error("--tls-cert, --tls-key, --tls-client-ca")]
+    Tls(#[source] TlsError),
     #[error("{task} ended unexpectedly")]
     Ended { task: &'static str },
     #[error("--zones-dir `{}` is no directory", .0.display())]
@@ -232,7 +234,8 @@ fn secured(config: &Config) -> Result<Option<TlsServer>, Failure> {
         check_addresses: false,
         policy: Policy::default(),
     };
-    TlsServer::load(options).map(Some).map_err(|error| Failure::Configuration(error.into()))
+    let failed = |error| Failure::Configuration(Error::Tls(error).into());
+    TlsServer::load(options).map(Some).map_err(failed)
 }
 
 async fn bind(

@@ -15,7 +15,7 @@ mod dnsmasq;
 mod harness;
 mod service;
 mod srv;
+mod tls;
 mod token;
 mod token_v3;
-mod tls;
 mod tutorials;

@@ -161,6 +161,11 @@ fn nodes_of_both_kinds_meet_by_a_token_over_https() {
     let url = format!("https://{address}");
     let token = quorate(dir, &["new", "--service", &url, "--cacert", "certs/ca.pem"]);
     assert!(token.starts_with(&url), "{token}");
+    let untrusted = ["new", "--service", &url];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+    let refused = command.args(untrusted).current_dir(dir).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("x509: certificate signed by unknown authority"), "{said}");
     let bootstrap = format!("--discovery={}", token.trim());
     let mut members = NODES.map(|name| Member::new(name, dir));
     let flavors = [Flavor::Ours, Flavor::Ours, Flavor::Etcd34];

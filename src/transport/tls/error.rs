@@ -42,8 +42,7 @@ impl TlsError {
 
 /// Why a handshake failed, in Go's words: these are what people search for.
 pub fn words(error: &io::Error) -> String {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match inner {
+    match inside(error) {
         Some(error) => tls_words(error),
         None if error.kind() == io::ErrorKind::UnexpectedEof => "EOF".to_owned(),
         None if error.kind() == io::ErrorKind::ConnectionReset => {
@@ -51,6 +50,17 @@ pub fn words(error: &io::Error) -> String {
         }
         None => error.to_string(),
     }
+}
+
+/// The error of the TLS library, however deep it is wrapped.
+fn inside(error: &io::Error) -> Option<&rustls::Error> {
+    let inner = error.get_ref()?;
+    inner.downcast_ref().or_else(|| inside(inner.downcast_ref()?))
+}
+
+/// Whether a handshake failed, and not what is below it.
+pub fn is_tls(error: &io::Error) -> bool {
+    inside(error).is_some()
 }
 
 fn tls_words(error: &rustls::Error) -> String {
@@ -66,7 +76,9 @@ fn tls_words(error: &rustls::Error) -> String {
             rustls::PeerIncompatible::Tls12NotOffered
             | rustls::PeerIncompatible::Tls12NotOfferedOrEnabled
             | rustls::PeerIncompatible::Tls13RequiredForQuic
-            | rustls::PeerIncompatible::SupportedVersionsExtensionRequired,
+            | rustls::PeerIncompatible::SupportedVersionsExtensionRequired
+            // Older versions have no such extension.
+            | rustls::PeerIncompatible::SignatureAlgorithmsExtensionRequired,
         ) => "tls: client offered only unsupported versions".to_owned(),
         E::PeerIncompatible(rustls::PeerIncompatible::NoCipherSuitesInCommon) => {
             "tls: no cipher suite supported by both client and server".to_owned()
