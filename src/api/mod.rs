@@ -41,10 +41,14 @@ impl Default for Options {
 /// `/readyz`, `/metrics`, `/debug/vars`. Must be called inside the runtime.
 pub fn client_router(handle: Handle, options: Options) -> Router {
     let services = grpc::routes(&handle, options.extensive_metrics);
+    version::show(handle.registry());
     let mut paths = http::probes(handle.clone()).merge(http::version());
     paths = paths.merge(http::debug(handle.clone()));
     if options.grpc_gateway {
-        paths = paths.merge(gateway::router(services.clone(), grpc::largest_message(&handle)));
+        paths = paths.merge(gateway::router(
+            services.clone().fallback(grpc::unknown),
+            grpc::largest_message(&handle),
+        ));
     }
     // Browsers never call gRPC, so its routes are spared the headers.
     let paths = cors::apply(paths.fallback(grpc::unknown), options.cors);

@@ -88,6 +88,7 @@ impl ApplyLoop {
                         index = at;
                         let Some(outcome) = state.apply(at, term, &data)? else { continue };
                         self.follow_leases(&outcome);
+                        self.count(&outcome);
                         applied.push(Applied {
                             id: outcome.id,
                             answer: outcome.response.map(Done::Request).map_err(Into::into),
@@ -101,6 +102,9 @@ impl ApplyLoop {
                         let members = state.members();
                         self.shared.peers.update(&roster);
                         self.shared.roster.store(Arc::new(roster));
+                        if change.kind() == Kind::Promote && outcome.is_ok() {
+                            self.shared.metrics.counts().promotions.inc();
+                        }
                         let own = change.member_id == self.shared.identity.member.0;
                         leave |= own && change.kind() == Kind::Remove && outcome.is_ok();
                         info!(member.id = change.member_id, outcome = ?outcome, "applied a membership change");
@@ -138,6 +142,20 @@ impl ApplyLoop {
         Ok(self.acks.send(Event::Applied { index }).is_ok())
     }
 
+    fn count(&self, outcome: &apply::Outcome) {
+        let several = match &outcome.response {
+            Ok(apply::Response::Txn(response)) => response.responses.len() > 1,
+            _ => false,
+        };
+        let counts = self.shared.metrics.counts();
+        counts.changed(&outcome.events, several);
+        match outcome.lease {
+            Some(LeaseChange::Granted { .. }) => counts.leases_granted.inc(),
+            Some(LeaseChange::Revoked(_)) => counts.leases_revoked.inc(),
+            None => {}
+        }
+    }
+
     fn follow_leases(&self, outcome: &apply::Outcome) {
         match outcome.lease {
             Some(LeaseChange::Granted { id, ttl_seconds }) => {
@@ -153,7 +171,11 @@ impl ApplyLoop {
         let dir = self.shared.config.snap_dir();
         let path = snap::path(&dir, meta.mark());
         info!(snapshot.index = meta.index.0, "installing a snapshot");
-        if self.flusher.install(&path)?.is_none() {
+        let installing = &self.shared.metrics.counts().installing;
+        installing.set(1);
+        let installed = self.flusher.install(&path)?;
+        installing.set(0);
+        if installed.is_none() {
             return Ok(false);
         }
         let (roster, revision) = {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use prost::Message as _;
 use tokio::sync::oneshot;
 
+use super::counts::Counts;
 use super::metrics::Gauges;
 use super::shared::{Answer, Done, Shared};
 use super::{Config, Error, Limits, State, watch};
@@ -78,12 +79,16 @@ impl Handle {
     /// Waits until everything that was committed before the call is applied here (read index).
     pub async fn linearize(&self) -> Result<(), Error> {
         let turn = self.0.reads.wait();
-        match tokio::time::timeout(self.timeout(), turn).await {
+        let outcome = match tokio::time::timeout(self.timeout(), turn).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(Error::Stopped),
             // etcd does not look for a reason here as it does for requests.
             Err(_) => Err(Error::Timeout),
+        };
+        if outcome.is_err() {
+            self.counts().reads_failed.inc();
         }
+        outcome
     }
 
     /// The state machine, for a short look: the guard must not live across an await.
@@ -175,7 +180,11 @@ impl Handle {
     /// Renews a lease on the leader, wherever that is: granted seconds, `None` when unknown.
     pub async fn lease_renew(&self, id: LeaseId) -> Result<Option<i64>, Error> {
         if self.leads() {
-            return Ok(self.0.leases.renew(id));
+            let renewed = self.0.leases.renew(id);
+            if renewed.is_some() {
+                self.counts().leases_renewed.inc();
+            }
+            return Ok(renewed);
         }
         super::at_leader::renew(&self.0, id).await
     }
@@ -233,8 +242,19 @@ impl Handle {
             (state.revision(), state.compact_revision())
         };
         let pending = self.0.pending.load(Ordering::Relaxed);
-        let gauges = Gauges { status: self.status(), pending, revision, compact_revision };
+        let quota_bytes = self.limits().quota_bytes;
+        let gauges =
+            Gauges { status: self.status(), pending, revision, compact_revision, quota_bytes };
+        let peers: Vec<String> =
+            self.0.peers.connected_since().keys().map(ToString::to_string).collect();
+        let local = self.member_id().to_string();
+        self.counts().refresh(self.0.watches.in_step(), &local, &peers);
         self.0.metrics.text(&gauges)
+    }
+
+    /// What the node counts while it works.
+    pub fn counts(&self) -> &Counts {
+        self.0.metrics.counts()
     }
 
     /// Where the services register what they count themselves.

@@ -99,9 +99,12 @@ pub(super) async fn expire(handle: Handle) {
             let handle = Arc::clone(&handle);
             revocations.spawn(async move {
                 let revoke = Op::LeaseRevoke(LeaseRevokeRequest { id: id.0 });
-                if let Err(error) = handle.propose(revoke).await {
+                match handle.propose(revoke).await {
+                    Ok(_) => handle.counts().leases_expired.inc(),
                     // It stays expired: the next check tries again.
-                    debug!(lease.id = id.0, error = %error, "lease was not revoked");
+                    Err(error) => {
+                        debug!(lease.id = id.0, error = %error, "lease was not revoked");
+                    }
                 }
             });
         }

@@ -57,6 +57,8 @@ impl LogLoop {
                 next = self.work.try_recv().ok();
             }
             if sync {
+                let bytes = i64::try_from(self.wal.unsynced_bytes()).unwrap_or(i64::MAX);
+                self.shared.metrics.counts().log_bytes.add(bytes);
                 let started = Instant::now();
                 self.wal.sync()?;
                 self.shared.metrics.fsync(started.elapsed());

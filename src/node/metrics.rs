@@ -6,6 +6,7 @@ use prometheus::{
 };
 
 use super::Status;
+use super::counts::Counts;
 use crate::raft::Role;
 use crate::transport::Identity;
 
@@ -13,6 +14,9 @@ use crate::transport::Identity;
 #[derive(Debug)]
 pub(super) struct Metrics {
     registry: Registry,
+    counts: Counts,
+    is_learner: IntGauge,
+    quota: IntGauge,
     has_leader: IntGauge,
     is_leader: IntGauge,
     leader_changes: IntCounter,
@@ -35,6 +39,7 @@ pub(super) struct Gauges {
     pub(super) pending: i64,
     pub(super) revision: i64,
     pub(super) compact_revision: i64,
+    pub(super) quota_bytes: i64,
 }
 
 impl Metrics {
@@ -65,6 +70,9 @@ impl Metrics {
         let process = prometheus::process_collector::ProcessCollector::for_self();
         registry.register(Box::new(process))?;
         Ok(Self {
+            counts: Counts::new(&registry)?,
+            is_learner: gauge("etcd_server_is_learner", "1 if this member has no vote.")?,
+            quota: gauge("etcd_server_quota_backend_bytes", "Bytes the store may take.")?,
             has_leader: gauge("etcd_server_has_leader", "1 if this member knows a leader.")?,
             is_leader: gauge("etcd_server_is_leader", "1 if this member leads.")?,
             leader_changes: counter(
@@ -109,6 +117,11 @@ impl Metrics {
         })
     }
 
+    /// What is counted where it happens.
+    pub(super) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
     pub(super) fn registry(&self) -> &Registry {
         &self.registry
     }
@@ -141,6 +154,8 @@ impl Metrics {
         self.db_size.set(now.status.db_size);
         self.db_size_in_use.set(now.status.db_size_in_use);
         self.revision.set(now.revision);
+        self.is_learner.set(i64::from(now.status.learner));
+        self.quota.set(now.quota_bytes.max(0));
         self.compact_revision.set(now.compact_revision);
         let mut text = Vec::new();
         let encoded = TextEncoder::new().encode(&self.registry.gather(), &mut text);

@@ -22,6 +22,7 @@ mod apply_loop;
 mod at_leader;
 pub mod bootstrap;
 mod config;
+mod counts;
 mod data_dir;
 mod error;
 mod flusher;

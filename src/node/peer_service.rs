@@ -1,3 +1,4 @@
+use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{info, warn};
 
@@ -7,8 +8,8 @@ use crate::membership::{ClusterId, MemberId};
 use crate::proto::quorate::peer::peer_server::{Peer, PeerServer};
 use crate::proto::quorate::peer::{
     Batch, Envelope, LearnerProgressRequest, LearnerProgressResponse, LeaseRemainingRequest,
-    LeaseRemainingResponse, LeaseRenewRequest, LeaseRenewResponse, MessagesClosed, SnapshotPart,
-    SnapshotTaken, snapshot_part::Part,
+    LeaseRemainingResponse, LeaseRenewRequest, LeaseRenewResponse, MessagesClosed, ProbeRequest,
+    ProbeResponse, SnapshotPart, SnapshotTaken, snapshot_part::Part,
 };
 use crate::raft::{Index, Mark, Term};
 use crate::replica::Event;
@@ -106,6 +107,7 @@ impl PeerService {
         };
         let path = blocking(move || open.finish(&digest)).await?;
         info!(snapshot.file = %path.display(), "received a snapshot");
+        self.node.0.peers.metrics().snapshot_received(MemberId(message.from));
         self.pass(Event::Receive(message)).await
     }
 }
@@ -136,6 +138,7 @@ impl Peer for PeerService {
     ) -> Result<Response<MessagesClosed>, Status> {
         let mut batches = request.into_inner();
         let stop = self.node.0.stop.clone();
+        let mut received = None;
         loop {
             let batch = tokio::select! {
                 () = stop.cancelled() => return Err(stopping()),
@@ -143,6 +146,9 @@ impl Peer for PeerService {
             };
             let Some(batch) = batch else { return Ok(Response::new(MessagesClosed {})) };
             let from = self.admit(batch.envelope.as_ref())?;
+            received
+                .get_or_insert_with(|| self.node.0.peers.metrics().received_bytes(from))
+                .inc_by(batch.encoded_len() as u64);
             for message in batch.messages {
                 if MemberId(message.from) != from {
                     return Err(Status::invalid_argument("message from another than the sender"));
@@ -158,6 +164,14 @@ impl Peer for PeerService {
     ) -> Result<Response<SnapshotTaken>, Status> {
         self.take_snapshot(&mut request.into_inner()).await?;
         Ok(Response::new(SnapshotTaken {}))
+    }
+
+    async fn probe(
+        &self,
+        request: Request<ProbeRequest>,
+    ) -> Result<Response<ProbeResponse>, Status> {
+        self.admit(request.get_ref().envelope.as_ref())?;
+        Ok(Response::new(ProbeResponse {}))
     }
 
     async fn lease_renew(

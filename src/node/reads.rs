@@ -1,6 +1,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use prometheus::IntCounter;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::Error;
@@ -34,6 +35,8 @@ pub(super) struct ReadPorts {
     pub(super) news: mpsc::UnboundedReceiver<ReadNews>,
     pub(super) applied: watch::Receiver<Index>,
     pub(super) timeout: Duration,
+    /// Rounds that were not answered in time.
+    pub(super) slow: IntCounter,
 }
 
 impl Reads {
@@ -87,7 +90,7 @@ impl ReadPorts {
                 Ok(Some(Some(index))) => break index,
                 Ok(Some(None)) => tokio::time::sleep(RETRY / 10).await,
                 Ok(None) => return None,
-                Err(_) => {}
+                Err(_) => self.slow.inc(),
             }
         };
         self.applied.wait_for(|applied| *applied >= index).await.ok()?;

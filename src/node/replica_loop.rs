@@ -16,6 +16,8 @@ use crate::replica::{Effects, Event, Replica, Status};
 /// Events taken from one queue in one round. The round's batch is written with one sync, so more
 /// would only make the first of them wait longer.
 const ROUND: usize = 1024;
+/// Heartbeats by which one may be late before it is counted (etcd warns at the same lateness).
+const LATE: u32 = 2;
 
 /// The thread that drives consensus: takes everything that is queued, steps, sends, and hands
 /// entries to the log thread and the apply thread. It never touches the disk.
@@ -71,7 +73,12 @@ impl ReplicaLoop {
         let first = tokio::select! {
             biased;
             () = shared.stop.cancelled() => None,
-            _ = tick.tick() => Some(Event::Tick),
+            due = tick.tick() => {
+                if due.elapsed() > self.tick * LATE && self.replica.status().role == Role::Leader {
+                    shared.metrics.counts().late_heartbeats.inc();
+                }
+                Some(Event::Tick)
+            }
             acknowledged = self.inside.recv() => acknowledged,
             arrived = self.outside.recv() => arrived,
         };

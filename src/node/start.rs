@@ -107,7 +107,7 @@ pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartEr
         events.clone(),
         Arc::new(move |index| flusher::chunks(&source, index)),
         stop.clone(),
-    );
+    )?;
     // A member that joined knows the cluster by its founding only, until the log tells it more.
     peers.update(if roster.members.is_empty() { &recovered.metadata.roster } else { &roster });
     let replica = Replica::new(replica_config(&config, identity, &recovered, &roster, applied))?;
@@ -132,6 +132,7 @@ pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartEr
         failed: watch::Sender::new(None),
         config,
     });
+    shared.peers.metrics().register(shared.metrics.registry())?;
     shared.watches.restored(shared.read().revision());
     let handle = Handle(Arc::clone(&shared));
 
@@ -197,6 +198,7 @@ fn spawn_tasks(handle: &Handle, reads: mpsc::UnboundedReceiver<ReadNews>) -> Joi
         news: reads,
         applied: shared.applied.subscribe(),
         timeout: handle.timeout(),
+        slow: handle.counts().reads_slow.clone(),
     };
     let readers = Arc::clone(shared);
     tasks.spawn(async move { readers.reads.run(ports).await });

@@ -1,17 +1,20 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use prost::Message as _;
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tracing::{debug, info, warn};
 
 use super::dial::Dialer;
+use super::metrics::LinkMetrics;
 use super::peers::Identity;
 use crate::membership::{MemberId, PeerUrl};
-use crate::proto::quorate::peer::Batch;
 use crate::proto::quorate::peer::peer_client::PeerClient;
+use crate::proto::quorate::peer::{Batch, ProbeRequest};
 use crate::raft::Message;
 use crate::replica::Event;
 
@@ -23,6 +26,8 @@ const BACKOFF_MAX: Duration = Duration::from_millis(500);
 const STREAM_QUEUE: usize = 4;
 /// Messages that go into one batch at the most.
 const BATCH_MESSAGES: usize = 512;
+/// How often the time to the peer and back is measured.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 /// One peer: takes messages from the queue and brings them over, in order.
 #[derive(Debug)]
@@ -34,6 +39,7 @@ pub(super) struct Link {
     pub(super) messages: mpsc::Receiver<Message>,
     pub(super) events: mpsc::Sender<Event>,
     pub(super) state: Arc<LinkState>,
+    pub(super) metrics: LinkMetrics,
     /// Cancelled when the peer says that this member is no longer one.
     pub(super) removed: CancellationToken,
 }
@@ -72,8 +78,12 @@ impl Link {
                     backoff = BACKOFF_MIN;
                     warned = false;
                     self.state.set(Some(Instant::now()));
+                    self.metrics.active.set(1);
                     let reason = self.stream(channel).await;
                     self.state.set(None);
+                    self.metrics.active.set(0);
+                    self.metrics.disconnected.inc();
+                    self.metrics.sent_failures.inc();
                     info!(peer.id = %self.to, peer.url = %url, reason, "peer became inactive");
                     reason
                 }
@@ -94,15 +104,29 @@ impl Link {
     /// Sends over one connection until it breaks; says why it did.
     async fn stream(&mut self, channel: Channel) -> String {
         let (batches, receiver) = mpsc::channel(STREAM_QUEUE);
-        let mut client = PeerClient::new(channel);
+        let mut client = PeerClient::new(channel.clone());
         let call = client.messages(ReceiverStream::new(receiver));
         let envelope = self.identity.envelope(self.to);
         let messages = &mut self.messages;
+        let metrics = &self.metrics;
+        let probing = async {
+            let mut client = PeerClient::new(channel);
+            let mut turns = tokio::time::interval(PROBE_EVERY);
+            turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                turns.tick().await;
+                let started = Instant::now();
+                // A peer too old for the question answers as fast.
+                drop(client.probe(ProbeRequest { envelope: Some(envelope) }).await);
+                metrics.round_trip.observe(started.elapsed().as_secs_f64());
+            }
+        };
         let pump = async {
             // The first batch, even without messages, makes the peer check who we are.
             let mut next = Vec::new();
             loop {
                 let batch = Batch { envelope: Some(envelope), messages: std::mem::take(&mut next) };
+                metrics.sent_bytes.inc_by(batch.encoded_len() as u64);
                 if batches.send(batch).await.is_err() {
                     return;
                 }
@@ -121,6 +145,7 @@ impl Link {
                     status.message().to_owned()
                 }
             },
+            () = probing => "the peer is no longer asked".to_owned(),
             () = pump => {
                 debug!(peer.id = %self.to, "stream to the peer broke");
                 "stream broke".to_owned()

@@ -12,6 +12,7 @@ mod dial;
 mod forwarded;
 mod link;
 mod listen;
+mod metrics;
 mod network;
 mod peers;
 mod snapshot;
@@ -24,6 +25,7 @@ pub use listen::{Http, serve};
 pub use network::{Network, NoNetwork};
 pub use tls::PeerIdentity;
 
+pub use metrics::PeerMetrics;
 pub use peers::{Identity, Peers, SnapshotChunks, SnapshotSource};
 
 /// What a removed member is told by those that remain.

@@ -11,6 +11,7 @@ use tonic::transport::Channel;
 
 use super::dial::Dialer;
 use super::link::{Link, LinkState};
+use super::metrics::PeerMetrics;
 use super::snapshot;
 use crate::membership::{ClusterId, MemberId, PeerUrl, Roster};
 use crate::proto::quorate::peer::Envelope;
@@ -33,6 +34,7 @@ pub type SnapshotSource = Arc<dyn Fn(Index) -> Option<SnapshotChunks> + Send + S
 /// The way to all other members: one ordered stream of messages to each.
 pub struct Peers {
     identity: Identity,
+    metrics: PeerMetrics,
     dialer: Dialer,
     events: mpsc::Sender<Event>,
     snapshots: SnapshotSource,
@@ -84,9 +86,10 @@ impl Peers {
         events: mpsc::Sender<Event>,
         snapshots: SnapshotSource,
         stop: CancellationToken,
-    ) -> Arc<Self> {
-        Arc::new(Self {
+    ) -> Result<Arc<Self>, prometheus::Error> {
+        Ok(Arc::new(Self {
             identity,
+            metrics: PeerMetrics::new(identity.member)?,
             dialer,
             events,
             snapshots,
@@ -96,7 +99,12 @@ impl Peers {
             runtime: tokio::runtime::Handle::current(),
             removed: CancellationToken::new(),
             stop,
-        })
+        }))
+    }
+
+    /// What is counted of the traffic.
+    pub fn metrics(&self) -> &PeerMetrics {
+        &self.metrics
     }
 
     /// Connects to new members, drops removed ones, and reconnects where URLs changed.
@@ -132,6 +140,7 @@ impl Peers {
             if message.kind == KIND_SNAPSHOT {
                 self.send_snapshot(to, peer, message);
             } else if peer.queue.try_send(message).is_err() {
+                self.metrics.link(to).sent_failures.inc();
                 // A full event queue already has more urgent news than this.
                 drop(self.events.try_send(Event::Unreachable(to)));
             }
@@ -182,6 +191,7 @@ impl Peers {
             messages,
             events: self.events.clone(),
             state: Arc::clone(&state),
+            metrics: self.metrics.link(to),
             removed: self.removed.clone(),
         };
         let ended = stop.clone();
@@ -202,6 +212,7 @@ impl Peers {
         let chunks = (self.snapshots)(index);
         let (identity, urls, events) = (self.identity, peer.urls.clone(), self.events.clone());
         let (dialer, stop) = (self.dialer.clone(), peer.stop.clone());
+        let metrics = self.metrics.clone();
         let run = async move {
             let sent = async {
                 let Some(chunks) = chunks else { return false };
@@ -211,6 +222,7 @@ impl Peers {
                 () = stop.cancelled() => false,
                 delivered = sent => delivered,
             };
+            metrics.snapshot_sent(to, delivered);
             // Only a stopped replica no longer listens.
             drop(events.send(Event::SnapshotSent { to, delivered }).await);
         };

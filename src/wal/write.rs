@@ -124,6 +124,11 @@ impl<D: Disk> Wal<D> {
         self.must_sync |= batch.sync;
     }
 
+    /// Bytes that the next [`Wal::sync`] writes.
+    pub fn unsynced_bytes(&self) -> usize {
+        self.frame.len()
+    }
+
     /// Makes durable all that was appended, with one sync. What needs none (a mere commit index) waits
     /// for the next batch that does.
     ///

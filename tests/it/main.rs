@@ -8,14 +8,18 @@
 
 mod bootstrap;
 mod cli;
+mod clients;
 mod cluster;
 mod differential;
 mod dns;
 mod dnsmasq;
+mod gateway;
 mod harness;
+mod metrics;
 mod service;
 mod srv;
 mod tls;
 mod token;
 mod token_v3;
 mod tutorials;
+mod watch;

@@ -254,7 +254,8 @@ async fn single(response: Response, kind: MessageDescriptor) -> Response {
         Err(status) => return refused(&status),
     };
     let json = match answers.next().await {
-        Ok(json) => json.unwrap_or_else(|| "{}".to_owned()),
+        Ok(Some(json)) => json,
+        Ok(None) => return refused(&Status::internal("the call ended without an answer")),
         Err(status) => return refused(&status),
     };
     // The message counts only with a good end.

@@ -62,6 +62,7 @@ impl pb::kv_server::Kv for Kv {
         if !serializable {
             self.0.linearize().await?;
         }
+        self.0.counts().ranges.inc();
         let mut response = self.read(&request).await?;
         response.header = super::header(&self.0, response.header.as_ref());
         Ok(Response::new(response))
@@ -158,6 +159,7 @@ impl pb::kv_server::Kv for Kv {
         if !serializable {
             self.0.linearize().await?;
         }
+        self.0.counts().ranges.inc();
         let pieces = range_stream::Pieces::begin(self.0.clone(), request)?;
         let pieces = unfold(Some(pieces), async |pieces| {
             let mut pieces = pieces?;

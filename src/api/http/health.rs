@@ -24,6 +24,7 @@ pub(super) async fn answer(
     }
     let serializable = options.serializable.as_deref() == Some("true");
     let unhealthy = |reason: &str| {
+        handle.counts().unhealthy.inc();
         let body = format!("{{\"health\":\"false\",\"reason\":\"{reason}\"}}\n");
         failure(StatusCode::SERVICE_UNAVAILABLE, body)
     };
@@ -35,5 +36,6 @@ pub(super) async fn answer(
             return unhealthy(&format!("RANGE ERROR:{}", grpc::text(&error)));
         }
     }
+    handle.counts().healthy.inc();
     ([(header::CONTENT_TYPE, TEXT)], r#"{"health":"true","reason":""}"#).into_response()
 }

@@ -47,6 +47,16 @@ fn installed_by_ci() -> Option<PathBuf> {
     programs.filter(|program| program.is_file()).last()
 }
 
+/// A Python that has a package: named by `CLIENTS_PYTHON`, or the one that `.ci/run` installs it for.
+pub fn python_with(package: &str) -> Option<PathBuf> {
+    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/ci-venv/bin/python");
+    let python = std::env::var_os("CLIENTS_PYTHON").map_or(installed, PathBuf::from);
+    let imported = Command::new(&python).args(["-c", &format!("import {package}")]).output();
+    let works = imported.is_ok_and(|output| output.status.success());
+    let found = works.then_some(python);
+    found.or_else(|| missing(&format!("Python with {package} (target/ci-venv made by .ci/run)")))
+}
+
 pub fn etcdctl() -> Option<PathBuf> {
     in_path("etcdctl").or_else(|| missing("etcdctl (Debian package etcd-client)"))
 }

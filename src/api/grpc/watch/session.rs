@@ -83,6 +83,7 @@ impl Session {
         let progress = every(handle.limits().watch_progress_interval.mul_f64(jitter));
         let leader = needs_leader
             .then(|| LeaderCheck { ticks: every(handle.config().election), without: 0 });
+        handle.counts().watch_streams.inc();
         Self {
             subscription: handle.watches().subscribe(),
             handle,
@@ -182,6 +183,7 @@ impl Session {
             self.behind.push_back(id);
         }
         self.watchers.insert(id, Watcher { in_step, start, ..watcher });
+        self.handle.counts().watchers.inc();
     }
 
     /// Gives a new watcher its id, or says why there cannot be one.
@@ -244,7 +246,11 @@ impl Session {
     fn forget(&mut self, watch: i64) -> bool {
         self.subscription.leave(watch);
         self.behind.retain(|id| *id != watch);
-        self.watchers.remove(&watch).is_some()
+        let known = self.watchers.remove(&watch).is_some();
+        if known {
+            self.handle.counts().watchers.dec();
+        }
+        known
     }
 
     fn deliver(&mut self, delivery: Delivery) -> Result<(), Error> {
@@ -289,6 +295,7 @@ impl Session {
             return Ok(());
         }
         watcher.busy = true;
+        self.handle.counts().events.inc_by(events.len() as u64);
         let response = pb::WatchResponse {
             header: header(revision),
             watch_id: watch,
@@ -391,6 +398,14 @@ impl Session {
         let present = self.handle.leader().is_some();
         check.without = if present { 0 } else { check.without + 1 };
         if check.without >= LEADERLESS { Err(Error::NoLeader) } else { Ok(()) }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let counts = self.handle.counts();
+        counts.watch_streams.dec();
+        counts.watchers.sub(i64::try_from(self.watchers.len()).unwrap_or(i64::MAX));
     }
 }
 
