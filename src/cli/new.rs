@@ -60,6 +60,8 @@ enum Error {
     Refused(String),
     #[error("`{service}` answered {status}: {text}")]
     Answer { service: Url, status: StatusCode, text: String },
+    #[error("`{service}`: {reason}; name its authority with --cacert FILE")]
+    Untrusted { service: Url, reason: String },
     #[error("`{service}` cannot be reached; is `quorate serve` running there?")]
     Unreachable { service: Url, source: reqwest::Error },
 }

@@ -43,6 +43,8 @@ enum Error {
     Occupied(SocketAddr),
     #[error("--http-addr")]
     Listen(#[source] ListenError),
+    #[error("--tls-cert, --tls-key, --tls-client-ca")]
+    Tls(#[source] TlsError),
     #[error("{task} ended unexpectedly")]
     Ended { task: &'static str },
     #[error("--zones-dir `{}` is no directory", .0.display())]
@@ -164,7 +166,8 @@ fn cluster(config: &Config) -> Result<Option<registry::etcd::Config>, TlsError> 
     let mut dialer = Dialer::default();
     if store.is_secure() {
         let pair = cert.zip(key).map(|(cert, key)| Pair { cert, key });
-        dialer = dialer.secured(TlsClient::load(ClientOptions { pair, ca, ..Default::default() })?);
+        let options = ClientOptions { pair, ca, ..Default::default() };
+        dialer = dialer.secured(Some(TlsClient::load(options)?));
     }
     let members = store.members.iter().filter_map(|url| dialer.connect_lazy(url)).collect();
     let (url, prefix) = (store.text.clone(), store.prefix.clone());

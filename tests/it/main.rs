@@ -21,6 +21,7 @@ mod operators;
 mod page;
 mod service;
 mod srv;
+mod tls;
 mod token;
 mod token_v3;
 mod tutorials;

@@ -108,10 +108,7 @@ fn enumeration(json: &Json, kind: &EnumDescriptor) -> Result<Option<Value>, Stri
         let unknown = || format!("unknown value {} for enum {}", quoted(raw), kind.full_name());
         return named.map(|value| Some(Value::EnumNumber(value.number()))).ok_or_else(unknown);
     }
-    // The Go type joins what it is nested in with underscores.
-    let (package, name) = (kind.package_name(), kind.full_name());
-    let nested = name.strip_prefix(package).unwrap_or(name).trim_start_matches('.');
-    number(json, &format!("{package}.{}", nested.replace('.', "_")), Value::EnumNumber)
+    number(json, "protoreflect.EnumNumber", Value::EnumNumber)
 }
 
 /// Go's `%q`, for text that is JSON itself.

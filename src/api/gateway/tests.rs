@@ -70,7 +70,7 @@ fn wrong_requests_are_refused_in_the_words_of_go() {
         ),
         (
             r#"{"sort_order":[]}"#,
-            "json: cannot unmarshal array into Go value of type etcdserverpb.RangeRequest_SortOrder",
+            "json: cannot unmarshal array into Go value of type protoreflect.EnumNumber",
         ),
         ("[]", "json: cannot unmarshal array into Go value of type map[string]json.RawMessage"),
     ] {

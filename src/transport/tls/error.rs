@@ -53,6 +53,17 @@ pub fn words(error: &io::Error) -> String {
     }
 }
 
+/// The error of the TLS library, however deep it is wrapped.
+fn inside(error: &io::Error) -> Option<&rustls::Error> {
+    let inner = error.get_ref()?;
+    inner.downcast_ref().or_else(|| inside(inner.downcast_ref()?))
+}
+
+/// Whether a handshake failed, and not what is below it.
+pub fn is_tls(error: &io::Error) -> bool {
+    inside(error).is_some()
+}
+
 fn tls_words(error: &rustls::Error) -> String {
     use rustls::Error as E;
     match error {
@@ -66,7 +77,9 @@ fn tls_words(error: &rustls::Error) -> String {
             rustls::PeerIncompatible::Tls12NotOffered
             | rustls::PeerIncompatible::Tls12NotOfferedOrEnabled
             | rustls::PeerIncompatible::Tls13RequiredForQuic
-            | rustls::PeerIncompatible::SupportedVersionsExtensionRequired,
+            | rustls::PeerIncompatible::SupportedVersionsExtensionRequired
+            // Older versions have no such extension.
+            | rustls::PeerIncompatible::SignatureAlgorithmsExtensionRequired,
         ) => "tls: client offered only unsupported versions".to_owned(),
         E::PeerIncompatible(rustls::PeerIncompatible::NoCipherSuitesInCommon) => {
             "tls: no cipher suite supported by both client and server".to_owned()

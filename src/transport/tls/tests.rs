@@ -197,6 +197,16 @@ async fn bad_clients_are_refused_in_the_words_of_etcd() {
     assert!(met(options, ca.client(named())).await.is_ok());
 }
 
+/// The first message of a client that speaks TLS 1.1 and nothing newer (RFC 4346 §7.4.1.2).
+fn tls11_hello() -> Vec<u8> {
+    let mut hello = vec![3, 2];
+    hello.extend([7; 32]);
+    // No session, one cipher suite, no compression.
+    hello.extend([0, 0, 2, 0xc0, 0x14, 1, 0]);
+    let length = u8::try_from(hello.len()).unwrap();
+    [vec![22, 3, 1, 0, length + 4, 1, 0, 0, length], hello].concat()
+}
+
 #[tokio::test]
 async fn what_is_no_tls_is_named() {
     let ca = Ca::new();
@@ -204,6 +214,7 @@ async fn what_is_no_tls_is_named() {
     for (sent, reason) in [
         (&b"GET / HTTP/1.1\r\n\r\n"[..], "tls: first record does not look like a TLS handshake"),
         (b"", "EOF"),
+        (&tls11_hello(), "tls: client offered only unsupported versions"),
     ] {
         let (ours, mut theirs) = tokio::io::duplex(1 << 16);
         tokio::io::AsyncWriteExt::write_all(&mut theirs, sent).await.unwrap();

@@ -1,0 +1,180 @@
+//! TLS on every door: the token service, both ports of the nodes, with stock clients and nodes.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::harness::{Flavor, Process, etcdctl, free_port, scratch, wait};
+
+const NODES: [&str; 3] = ["n1", "n2", "n3"];
+
+/// One member with TLS on both ports.
+struct Member {
+    name: &'static str,
+    peer: String,
+    client: String,
+    dir: PathBuf,
+    process: Option<Process>,
+}
+
+impl Member {
+    fn new(name: &'static str, dir: &Path) -> Self {
+        let url = || format!("https://127.0.0.1:{}", free_port());
+        Self { name, peer: url(), client: url(), dir: dir.to_owned(), process: None }
+    }
+
+    fn start(&mut self, flavor: Flavor, bootstrap: &str) -> Option<()> {
+        let Self { name, peer, client, dir, .. } = self;
+        let file = |name: &str| format!("certs/{name}.pem");
+        let (cert, key, ca) = (file(name), file(&format!("{name}-key")), file("ca"));
+        let flags = [
+            format!("--name={name}"),
+            format!("--data-dir={name}.etcd"),
+            format!("--listen-peer-urls={peer}"),
+            format!("--initial-advertise-peer-urls={peer}"),
+            format!("--listen-client-urls={client}"),
+            format!("--advertise-client-urls={client}"),
+            format!("--cert-file={cert}"),
+            format!("--key-file={key}"),
+            format!("--trusted-ca-file={ca}"),
+            "--client-cert-auth".to_owned(),
+            format!("--peer-cert-file={cert}"),
+            format!("--peer-key-file={key}"),
+            format!("--peer-trusted-ca-file={ca}"),
+            "--peer-client-cert-auth".to_owned(),
+            "--logger=zap".to_owned(),
+            bootstrap.to_owned(),
+        ];
+        let trust = [("SSL_CERT_FILE", dir.join(ca).display().to_string())];
+        let program = flavor.program()?;
+        self.process = Some(Process::start(name, &program, &flags, &trust, dir));
+        Some(())
+    }
+
+    fn process(&mut self) -> &mut Process {
+        self.process.as_mut().unwrap()
+    }
+}
+
+fn quorate(dir: &Path, arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+    let output = command.args(arguments).current_dir(dir).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// An authority, a certificate for every node and the service, and one for a client.
+fn certificates(dir: &Path) {
+    quorate(dir, &["certs", "ca"]);
+    for name in NODES.iter().chain(&["service"]) {
+        quorate(dir, &["certs", "node", name, "--host", "127.0.0.1"]);
+    }
+    quorate(dir, &["certs", "client", "root"]);
+}
+
+/// What `etcdctl` prints as that client; `None` when it is missing.
+fn ctl(dir: &Path, endpoint: &str, client: Option<&str>, arguments: &[&str]) -> Option<String> {
+    let file = |name: &str| dir.join(format!("certs/{name}.pem")).display().to_string();
+    let mut all = vec![format!("--cacert={}", file("ca"))];
+    if let Some(client) = client {
+        all.push(format!("--cert={}", file(client)));
+        all.push(format!("--key={}", file(&format!("{client}-key"))));
+    }
+    all.push("--command-timeout=3s".to_owned());
+    all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let output = etcdctl(endpoint, &all)?;
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Every member reads what every member wrote, and answers what only the leader knows.
+fn serves(dir: &Path, members: &[Member]) -> Option<()> {
+    for writer in members {
+        let key = format!("from-{}", writer.name);
+        ctl(dir, &writer.client, Some("root"), &["get", "k"])?;
+        wait("a write over TLS", || {
+            let put = ctl(dir, &writer.client, Some("root"), &["put", &key, "v"])?;
+            put.contains("OK").then_some(())
+        });
+        for reader in members {
+            let read = ctl(dir, &reader.client, Some("root"), &["get", &key])?;
+            assert_eq!(read, format!("{key}\nv\n"));
+        }
+    }
+    let granted = ctl(dir, &members[0].client, Some("root"), &["lease", "grant", "100"])?;
+    let lease = granted.split(' ').nth(1).unwrap();
+    for member in members {
+        let left = ctl(dir, &member.client, Some("root"), &["lease", "timetolive", lease])?;
+        assert!(left.contains("granted with TTL(100s)"), "{left}");
+    }
+    Some(())
+}
+
+#[test]
+fn a_cluster_speaks_tls_only_and_takes_new_certificates() {
+    let dir = scratch();
+    let dir = dir.path();
+    certificates(dir);
+    let mut members = NODES.map(|name| Member::new(name, dir));
+    let list = members.iter().map(|member| format!("{}={}", member.name, member.peer));
+    let bootstrap = format!("--initial-cluster={}", list.collect::<Vec<_>>().join(","));
+    for member in &mut members {
+        member.start(Flavor::Ours, &bootstrap).unwrap();
+    }
+    for member in &mut members {
+        member.process().wait_for_log("serving client traffic securely");
+    }
+    if serves(dir, &members).is_none() {
+        return;
+    }
+    let [first, ..] = &mut members;
+    // Without a certificate, and with one of another authority.
+    assert_eq!(ctl(dir, &first.client, None, &["get", "k"]).unwrap(), "");
+    first.process().wait_for_log("tls: client didn't provide a certificate");
+    assert!(first.process().log().contains("rejected connection"));
+    // A replaced certificate is taken without a restart.
+    for file in ["certs/n1.pem", "certs/n1-key.pem"] {
+        std::fs::remove_file(dir.join(file)).unwrap();
+    }
+    quorate(dir, &["certs", "node", "n1", "--host", "127.0.0.1", "--days", "3"]);
+    first.process().wait_for_log("certificate reloaded");
+    let client = first.client.clone();
+    let put = ctl(dir, &client, Some("root"), &["put", "after", "v"]).unwrap();
+    assert_eq!(put, "OK\n");
+}
+
+#[test]
+fn nodes_of_both_kinds_meet_by_a_token_over_https() {
+    let dir = scratch();
+    let dir = dir.path();
+    certificates(dir);
+    let address = format!("127.0.0.1:{}", free_port());
+    let flags = [
+        "serve",
+        "--dns-addr=off",
+        "--tls-cert=certs/service.pem",
+        "--tls-key=certs/service-key.pem",
+        &format!("--http-addr={address}"),
+    ];
+    let program = Path::new(env!("CARGO_BIN_EXE_quorate"));
+    let mut service = Process::start("service", program, &flags, &[], dir);
+    service.wait_for_log("serving HTTP");
+    let url = format!("https://{address}");
+    let token = quorate(dir, &["new", "--service", &url, "--cacert", "certs/ca.pem"]);
+    assert!(token.starts_with(&url), "{token}");
+    let untrusted = ["new", "--service", &url];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+    let refused = command.args(untrusted).current_dir(dir).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("x509: certificate signed by unknown authority"), "{said}");
+    let bootstrap = format!("--discovery={}", token.trim());
+    let mut members = NODES.map(|name| Member::new(name, dir));
+    let flavors = [Flavor::Ours, Flavor::Ours, Flavor::Etcd34];
+    for (member, flavor) in members.iter_mut().zip(flavors) {
+        if member.start(flavor, &bootstrap).is_none() {
+            return;
+        }
+    }
+    // They do not speak each other's peer protocol; both have found all three.
+    members[0].process().wait_for_log("founding a cluster");
+    members[2].process().wait_for_log("found peer");
+}
