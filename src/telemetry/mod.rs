@@ -73,7 +73,10 @@ pub fn init(options: &Options) -> Result<(), Error> {
     // Below `info` the libraries would drown what this process says about itself.
     let others = options.level.min(LevelFilter::WARN);
     let filter = Targets::new().with_target("quorate", options.level).with_default(others);
+    // What cannot be written, on a full disk for one, is not complained about where it cannot be
+    // written either; that would end the process.
     let layer = tracing_subscriber::fmt::layer().with_writer(outputs).with_ansi(false);
+    let layer = layer.log_internal_errors(false);
     let layer = match options.format {
         Format::Json => layer.event_format(JsonLines).with_filter(filter).boxed(),
         Format::Text => layer.event_format(TextLines).with_filter(filter).boxed(),

@@ -107,7 +107,7 @@ fn the_doctor_says_which_step_fails() {
     let service = Service::start(dir.path());
     let url = service.new_token(2);
     let doctor = |url: &str, more: &[&str]| {
-        quorate(&service, dir.path(), &[&["doctor", "token", url], more].concat())
+        quorate(&service, dir.path(), &[&["doctor", "token", url][..], more].concat())
     };
     let node = |name: &str, port: u16| {
         let urls = format!("--initial-advertise-peer-urls=http://127.0.0.1:{port}");
@@ -119,7 +119,8 @@ fn the_doctor_says_which_step_fails() {
     };
     let healthy = expect(&ask(&url, "n1", 3001), 0);
     assert!(healthy.contains("ok    registration"), "{healthy}");
-    assert!(http("GET", &url, None).unwrap().body.contains("nodes") == false, "nothing registered");
+    let list = http("GET", &url, None).unwrap().body;
+    assert!(!list.contains("nodes"), "nothing was registered: {list}");
     register(&url, "n1", 3001);
     let cases = [
         (ask(&url, "n1", 3002), "Q1030"),
@@ -337,8 +338,8 @@ impl Drop for SmallDisk {
 #[test]
 fn a_full_disk_refuses_writes_and_nothing_else() {
     let dir = scratch();
-    let Some(disk) = SmallDisk::mount(&dir.path().join("disk")) else { return };
-    let service = Service::start(&disk.0);
+    let Some(disk) = SmallDisk::mount(&dir.path().join("quorate.data")) else { return };
+    let service = Service::start(dir.path());
     let url = service.new_token(3);
     assert_eq!(register(&url, "n1", 3001).status, 201);
     let waiting = std::thread::spawn({
@@ -380,5 +381,5 @@ fn a_full_disk_refuses_writes_and_nothing_else() {
     for url in made {
         assert_eq!(http("GET", &url, None).unwrap().status, 200, "what was acknowledged is there");
     }
-    expect(&quorate(&service, &disk.0, &["token", "timeline", "verify"]), 0);
+    expect(&quorate(&service, dir.path(), &["token", "timeline", "verify"]), 0);
 }
