@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use reqwest::{Client, StatusCode, Url};
 
 use super::{Failure, running};
-use crate::transport::tls::{ClientOptions, TlsClient};
+use crate::transport::tls::{ClientOptions, TlsClient, is_tls, words};
 
 /// How long the service may take; it answers in milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -66,6 +66,15 @@ enum Error {
     Unreachable { service: Url, source: reqwest::Error },
 }
 
+/// Why the certificate of a service was not taken, if that is what went wrong.
+fn certificate(error: &reqwest::Error) -> Option<String> {
+    let mut cause: &(dyn std::error::Error + 'static) = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.downcast_ref::<std::io::Error>().filter(|error| is_tls(error)).map(words)
+}
+
 /// An HTTP client that trusts the authority in that file, or those of the system.
 pub(super) fn https_client(cacert: Option<&Path>, patience: Duration) -> Result<Client, Failure> {
     // Another part of the process may have chosen it already.
@@ -91,7 +100,11 @@ impl New {
         let unreachable =
             |source| running(Error::Unreachable { service: self.service.clone(), source });
         let client = https_client(self.cacert.as_deref(), PATIENCE)?;
-        let answer = client.post(self.request()).send().await.map_err(unreachable)?;
+        let answer = client.post(self.request()).send().await;
+        let answer = answer.map_err(|source| match certificate(&source) {
+            Some(reason) => running(Error::Untrusted { service: self.service.clone(), reason }),
+            None => unreachable(source),
+        })?;
         let status = answer.status();
         let text = answer.text().await.map_err(unreachable)?;
         let text = text.trim().to_owned();

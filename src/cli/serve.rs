@@ -278,7 +278,8 @@ fn secured(config: &Config) -> Result<Option<TlsServer>, Failure> {
         check_addresses: false,
         policy: Policy::default(),
     };
-    TlsServer::load(options).map(Some).map_err(|error| Failure::Configuration(error.into()))
+    let failed = |error| Failure::Configuration(Error::Tls(error).into());
+    TlsServer::load(options).map(Some).map_err(failed)
 }
 
 /// The users of v3 discovery, if there are any.

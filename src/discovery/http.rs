@@ -95,8 +95,7 @@ pub(super) fn reason(error: &reqwest::Error, address: &str) -> String {
 }
 
 fn is_tls(cause: &(dyn std::error::Error + 'static)) -> bool {
-    let io = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    cause.is::<rustls::Error>() || io.is_some_and(|inner| inner.is::<rustls::Error>())
+    cause.is::<rustls::Error>() || cause.downcast_ref::<io::Error>().is_some_and(tls::is_tls)
 }
 
 /// Go's words, without the part that only its newer versions say.

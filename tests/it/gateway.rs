@@ -79,9 +79,13 @@ fn check(name: &str) {
     let blocks = |text: &str| -> Vec<String> {
         format!("\n{text}").split("\n> ").skip(1).map(str::to_owned).collect()
     };
+    let mut differences = String::new();
     for (wanted, seen) in blocks(&recorded).iter().zip(blocks(&answered)) {
-        assert_eq!(*wanted.trim_end(), *seen.trim_end(), "{name}: recorded, {flavor:?}");
+        if wanted.trim_end() != seen.trim_end() {
+            differences += &format!("recorded: {wanted}\n{flavor:?}: {seen}\n");
+        }
     }
+    assert!(differences.is_empty(), "{name}:\n{differences}");
 }
 
 /// Status, content type and body, without what differs from cluster to cluster. A stream is read for

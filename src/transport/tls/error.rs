@@ -42,8 +42,7 @@ impl TlsError {
 
 /// Why a handshake failed, in Go's words: these are what people search for.
 pub fn words(error: &io::Error) -> String {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match inner {
+    match inside(error) {
         Some(error) => tls_words(error),
         None if error.kind() == io::ErrorKind::UnexpectedEof => "EOF".to_owned(),
         None if error.kind() == io::ErrorKind::ConnectionReset => {

@@ -22,7 +22,7 @@ mod verify;
 mod watch;
 
 pub use client::{ClientOptions, TlsClient, Verification};
-pub use error::{TlsError, words};
+pub use error::{TlsError, is_tls, words};
 pub use expiry::Expiry;
 pub use files::Pair;
 pub use identity::PeerIdentity;
