@@ -63,7 +63,7 @@ impl Metrics {
             page_streams: IntGauge::with_opts(page_streams).expect(valid),
             requests: HistogramVec::new(requests, &["route"]).expect(valid),
         };
-        let collectors: [Box<dyn prometheus::core::Collector>; 9] = [
+        let collectors: [Box<dyn prometheus::core::Collector>; 10] = [
             Box::new(metrics.time_to_first.clone()),
             Box::new(metrics.time_to_full.clone()),
             Box::new(metrics.tokens.clone()),

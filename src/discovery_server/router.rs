@@ -49,7 +49,7 @@ pub(super) fn router(service: Service) -> Router {
 
 async fn index(State(service): State<Service>, request: Request) -> Response<Body> {
     let began = Instant::now();
-    let response = match read(request).await {
+    let response = match read(&service, request).await {
         Ok(asked) => page::index(&service, &asked),
         Err(refused) => refused,
     };

@@ -1,6 +1,6 @@
 use super::{Flag, flag};
-use crate::config::node::flag::Kind::{Bool, Text, Uint, Word};
-use crate::config::node::flag::Treatment::{ClientTls, Honoured, PeerTls, Silent, Warn};
+use crate::config::node::flag::Kind::{Bool, Text, Uint};
+use crate::config::node::flag::Treatment::{ClientTls, Honoured, PeerTls};
 
 #[rustfmt::skip] // a table reads by its lines
 pub(super) const FLAGS: &[Flag] = &[
