@@ -13,8 +13,8 @@ use super::{Failure, running};
 use crate::admission::Limits;
 use crate::config::serve::{Config, Flags, PublicUrl, StoreAccess};
 use crate::dns_server::{
-    self, Bound, Catalog, Counters, Dnsmasq, DnsmasqError, DomainError, FileError, LocalSources,
-    LoopError, Upstreams,
+    self, Bound, Catalog, Cookies, Dnsmasq, DnsmasqError, DomainError, FileError, LocalSources,
+    LoopError, QueryLog, Settings, Upstreams,
 };
 use crate::registry::{self, Registry};
 use crate::transport::tls::{
@@ -48,6 +48,8 @@ enum Error {
     Dnsmasq(Vec<DnsmasqError>),
     #[error(transparent)]
     Loop(#[from] LoopError),
+    #[error("--dns-query-log `{}` cannot be opened", .0.display())]
+    QueryLog(PathBuf, #[source] std::io::Error),
     #[error("--cluster-domain")]
     Domain(#[from] DomainError),
 }
@@ -98,9 +100,9 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let sweeping = sweep(registry.clone(), stop.clone());
     tasks.spawn(named("the sweep of expired tokens", sweeping));
     if !sockets.is_empty() {
-        let counters = Arc::new(Counters::new());
-        counters.register(&metrics).map_err(running)?;
-        let dns = dns_server::serve(sockets, Arc::clone(&catalog), counters, stop.clone());
+        catalog.counters().register(&metrics).map_err(running)?;
+        let settings = answering(&config).map_err(running)?;
+        let dns = dns_server::serve(sockets, Arc::clone(&catalog), settings, stop.clone());
         tasks.spawn(async { ("DNS", dns.await.map_err(running)) });
     }
     if config.cluster_domain.is_some() {
@@ -197,6 +199,25 @@ fn catalog(config: &Config) -> Result<Arc<Catalog>, Error> {
         catalog.set_upstreams(upstreams)?;
     }
     Ok(Arc::new(catalog))
+}
+
+/// How DNS is answered, besides what.
+fn answering(config: &Config) -> Result<Settings, Error> {
+    let log = |path: &PathBuf| {
+        let log = QueryLog::open(path).map_err(|error| Error::QueryLog(path.clone(), error))?;
+        Ok::<_, Error>(Arc::new(log))
+    };
+    Ok(Settings {
+        nsid: config.dns_nsid.clone(),
+        cookies: Cookies::kept_in(&config.data_dir).unwrap_or_else(|error| {
+            let directory = config.data_dir.display();
+            warn!(data.dir = %directory, error = %error, "secret of DNS cookies cannot be kept, clients will need new ones after a restart");
+            Cookies::ephemeral()
+        }),
+        rate_limit: config.dns_rate_limit,
+        unlimited: config.recursion_allow.clone(),
+        query_log: config.dns_query_log.as_ref().map(log).transpose()?,
+    })
 }
 
 /// The names of hosts files and of dnsmasq's configuration, and the servers for all others.

@@ -6,20 +6,24 @@ use arc_swap::ArcSwap;
 use hickory_proto::rr::{Name, Record, RecordType};
 use tracing::{info, warn};
 
+use super::answers::Answers;
 use super::clusters::{Clusters, PublishError};
-use super::files::{FileError, Warning, ZoneFiles, Zones};
+use super::files::{FileError, Warning, ZoneFiles};
 use super::forward::{Forwarder, LoopError, Upstreams};
 use super::local::{HOSTS_TTL, LocalFiles, LocalSources};
+use super::metrics::{Counters, ZoneCount};
 use crate::local::Names;
 use crate::membership::InitialCluster;
-use crate::zone::{Key, Zone};
+use crate::zone::{Dice, Key, Question, Said, Style, Zone};
 
 /// Everything that is served: the zones of the files, the one of the clusters, and local names.
 #[derive(Debug)]
 pub struct Catalog {
     files: Mutex<ZoneFiles>,
-    zones: ArcSwap<Zones>,
+    /// Zones and their written answers, exchanged together.
+    served: ArcSwap<Answers>,
     clusters: OnceLock<Clusters>,
+    counters: Counters,
     local_files: Mutex<Option<LocalFiles>>,
     local: ArcSwap<Names>,
     forwarder: OnceLock<Forwarder>,
@@ -46,11 +50,13 @@ impl Catalog {
         if !changes.errors.is_empty() {
             return Err(changes.errors);
         }
-        let zones = ArcSwap::from_pointee(files.zones());
+        let counters = Counters::new();
+        let served = ArcSwap::from_pointee(Answers::new(files.zones(), None, &counters));
         let catalog = Self {
             files: Mutex::new(files),
-            zones,
+            served,
             clusters: OnceLock::new(),
+            counters,
             local_files: Mutex::new(None),
             local: ArcSwap::from_pointee(Names::new(HOSTS_TTL)),
             forwarder: OnceLock::new(),
@@ -58,9 +64,23 @@ impl Catalog {
         Ok((catalog, changes.warnings))
     }
 
+    /// What the service counts.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Counts a question that a zone has answered.
+    pub(super) fn count(&self, zone: &Zone) {
+        let apex = Key::of(zone.origin());
+        match self.clusters.get().filter(|clusters| *clusters.apex() == apex) {
+            Some(clusters) => clusters.count(),
+            None => drop(self.served.load().count(&apex).map(ZoneCount::add)),
+        }
+    }
+
     /// The zones of the files, as they are now.
     pub fn zones(&self) -> Vec<Arc<Zone>> {
-        self.zones.load().values().cloned().collect()
+        self.served.load().zones().values().cloned().collect()
     }
 
     /// Opens the zone that clusters are published in. `addresses` are those of this server.
@@ -69,11 +89,11 @@ impl Catalog {
         domain: &Name,
         addresses: &[IpAddr],
     ) -> Result<(), DomainError> {
-        if self.zones.load().contains_key(&Key::of(domain)) {
+        if self.served.load().zones().contains_key(&Key::of(domain)) {
             return Err(DomainError::HasFile(domain.clone()));
         }
-        let clusters =
-            Clusters::new(domain, addresses).ok_or_else(|| DomainError::Unfit(domain.clone()))?;
+        let clusters = Clusters::new(domain, addresses, &self.counters)
+            .ok_or_else(|| DomainError::Unfit(domain.clone()))?;
         self.clusters.set(clusters).map_err(|clusters| {
             DomainError::SetBefore(self.clusters.get().unwrap_or(&clusters).domain().clone())
         })
@@ -100,7 +120,8 @@ impl Catalog {
     /// The zone with the longest apex that `name` is within.
     pub fn find(&self, name: &Name) -> Option<Arc<Zone>> {
         let key = Key::of(name);
-        let zones = self.zones.load();
+        let served = self.served.load();
+        let zones = served.zones();
         let file = key.prefixes().filter_map(|prefix| zones.get(prefix)).last();
         let file = file.or_else(|| zones.get(&[][..]));
         let clusters = self.clusters.get().filter(|clusters| key.is_within(clusters.apex()));
@@ -113,6 +134,33 @@ impl Catalog {
             (_, Some(clusters)) => Some(clusters.zone(&key)),
             (file, None) => file.cloned(),
         }
+    }
+
+    /// The answer to a question of the usual shape, as far as it is written already; `out` gets it.
+    pub(super) fn answer(
+        &self,
+        packet: &[u8],
+        question: &Question,
+        style: Style,
+        dice: &mut Dice,
+        out: &mut Vec<u8>,
+    ) -> Option<Said> {
+        let served = self.served.load();
+        let zone = served.find(question);
+        if let Some(clusters) = self.clusters.get() {
+            // Published addresses lead back to names, whatever zone the reverse name is in.
+            if question.kind() == u16::from(RecordType::PTR) {
+                return None;
+            }
+            let file_depth = zone.map_or(0, |zone| zone.compiled.depth());
+            if clusters.depth_over(question).is_some_and(|depth| depth >= file_depth) {
+                return clusters.answer(packet, question, style, dice, out);
+            }
+        }
+        let zone = zone?;
+        let said = zone.compiled.answer(packet, question, style, dice, out)?;
+        zone.asked.add();
+        Some(said)
     }
 
     /// The names that published clusters give to the address in a reverse name.
@@ -186,7 +234,8 @@ impl Catalog {
             warn!(error = %error, "zone file cannot be loaded, what was served stays");
         }
         if !changes.loaded.is_empty() || !changes.removed.is_empty() {
-            self.zones.store(Arc::new(files.zones()));
+            let answers = Answers::new(files.zones(), Some(&self.served.load()), &self.counters);
+            self.served.store(Arc::new(answers));
         }
         for zone in &changes.loaded {
             if self.clusters.get().is_some_and(|it| *it.apex() == Key::of(zone.origin())) {

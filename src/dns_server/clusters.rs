@@ -6,15 +6,16 @@ use arc_swap::ArcSwap;
 use hickory_proto::rr::rdata::{A, AAAA, NS, PTR, SOA, SRV};
 use hickory_proto::rr::{Name, RData, Record};
 
+use super::metrics::{Counters, ZoneCount};
 use crate::membership::{InitialCluster, PeerUrl};
-use crate::zone::{Key, Zone};
+use crate::zone::{Compiled, Dice, Key, Question, Said, Style, Zone};
 
 /// How long resolvers may keep what is published.
 const TTL: u32 = 300;
 /// How long they may keep that something is not there. A member that asks too early asks again
 /// soon, so this is short.
 const NEGATIVE_TTL: u32 = 5;
-/// A change rebuilds one shard, not the records of ten thousand clusters.
+/// A change copies the list of one shard, not that of ten thousand clusters.
 const SHARDS: usize = 256;
 /// On a machine with many members an address has many names; a reverse answer need not have all.
 const NAMES_PER_ADDRESS: usize = 16;
@@ -26,26 +27,41 @@ const SERVICES: [&str; 4] =
 
 /// The zone that registered clusters are published in, each below a label of its own.
 ///
-/// All records of a cluster are in one shard, which is a zone of its own under the same apex, so
-/// one exchange of one pointer publishes a cluster.
+/// All answers of a cluster are in one entry of one shard, so one exchange of one pointer publishes
+/// a cluster. Its records are made again from its members for the few questions that need them.
 #[derive(Debug)]
 pub(super) struct Clusters {
     domain: Name,
     apex: Key,
     addresses: Vec<IpAddr>,
+    asked: ZoneCount,
     serial: Mutex<u32>,
-    /// Only the apex and this server: what every shard has too, with the latest serial.
-    head: ArcSwap<Zone>,
+    /// Only the apex and this server, with the latest serial.
+    head: ArcSwap<Head>,
     shards: Vec<Shard>,
     /// For each reverse name the labels and names that have the address.
     reverse: RwLock<BTreeMap<Key, Vec<(String, Name)>>>,
 }
 
 #[derive(Debug)]
+struct Head {
+    serial: u32,
+    zone: Arc<Zone>,
+    compiled: Compiled,
+}
+
+#[derive(Debug, Default)]
 struct Shard {
-    /// Records by label; none for a cluster that is only expected.
-    labels: Mutex<BTreeMap<String, Vec<Record>>>,
-    zone: ArcSwap<Zone>,
+    /// One change at a time.
+    writer: Mutex<()>,
+    labels: ArcSwap<BTreeMap<Arc<str>, Arc<Entry>>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// None for a cluster that is only expected.
+    cluster: Option<InitialCluster>,
+    answers: Compiled,
 }
 
 /// Why a cluster cannot be published.
@@ -65,7 +81,7 @@ pub enum PublishError {
 
 impl Clusters {
     /// None if there is no room for the names of members below `domain`.
-    pub(super) fn new(domain: &Name, addresses: &[IpAddr]) -> Option<Self> {
+    pub(super) fn new(domain: &Name, addresses: &[IpAddr], counters: &Counters) -> Option<Self> {
         // The longest name below it: member, label, and the dots and lengths between.
         const ROOM: usize = 64 + 64 + 8;
         if domain.is_root() || domain.len() + ROOM > Name::MAX_LENGTH {
@@ -75,15 +91,14 @@ impl Clusters {
             addresses.iter().copied().filter(|address| !address.is_unspecified()).collect();
         let mut domain = domain.clone();
         domain.set_fqdn(true);
-        let head = Arc::new(Zone::assemble(head(&domain, &addresses, 1))?);
-        let shard =
-            || Shard { labels: Mutex::new(BTreeMap::new()), zone: ArcSwap::new(Arc::clone(&head)) };
+        let head = Arc::new(Head::new(&domain, &addresses, 1)?);
         Some(Self {
             apex: Key::of(&domain),
+            asked: counters.zone(&domain.to_ascii()),
             domain,
             addresses,
             serial: Mutex::new(1),
-            shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
+            shards: std::iter::repeat_with(Shard::default).take(SHARDS).collect(),
             head: ArcSwap::new(head),
             reverse: RwLock::new(BTreeMap::new()),
         })
@@ -100,18 +115,53 @@ impl Clusters {
     /// The zone that knows about this name of the domain.
     pub(super) fn zone(&self, name: &Key) -> Arc<Zone> {
         let below = &name.as_bytes()[self.apex.as_bytes().len()..];
-        match below.split_first() {
-            Some((&length, rest)) if rest[..usize::from(length)] != *NAME_SERVER.as_bytes() => {
-                self.shard(&rest[..usize::from(length)]).zone.load_full()
+        let head = self.head.load();
+        let label = below.split_first().map(|(&length, rest)| &rest[..usize::from(length)]);
+        let entry = label.and_then(|label| Some((label, self.entry(label)?)));
+        match entry {
+            Some((label, entry)) => {
+                let label = std::str::from_utf8(label).expect("labels of clusters are ASCII");
+                Arc::new(self.assemble(label, entry.cluster.as_ref(), head.serial))
             }
-            _ => self.head.load_full(),
+            None => Arc::clone(&head.zone),
         }
+    }
+
+    /// How many labels the domain has, if a question is about it.
+    pub(super) fn depth_over(&self, question: &Question) -> Option<usize> {
+        let head = self.head.load();
+        head.compiled.contains(question).then(|| head.compiled.depth())
+    }
+
+    /// The answer to a question about the domain, as far as it is written already.
+    pub(super) fn answer(
+        &self,
+        packet: &[u8],
+        question: &Question,
+        style: Style,
+        dice: &mut Dice,
+        out: &mut Vec<u8>,
+    ) -> Option<Said> {
+        let head = self.head.load();
+        let label = head.compiled.branch(question);
+        let said = match label.and_then(|label| self.entry(label)) {
+            Some(entry) => {
+                entry.answers.answer_below(&head.compiled, packet, question, style, dice, out)
+            }
+            None => head.compiled.answer(packet, question, style, dice, out),
+        };
+        said.inspect(|_| self.count())
+    }
+
+    pub(super) fn count(&self) {
+        self.asked.add();
     }
 
     pub(super) fn expect(&self, label: &str) -> Result<(), PublishError> {
         let label = legal(label)?;
-        self.change(&label, |labels| {
-            labels.entry(label.clone()).or_default();
+        self.change(&label, |held| match held {
+            Some(entry) => Some(entry.cluster.clone()),
+            None => Some(None),
         });
         Ok(())
     }
@@ -122,18 +172,19 @@ impl Clusters {
         cluster: &InitialCluster,
     ) -> Result<(), PublishError> {
         let label = legal(label)?;
-        let records = records(&self.domain, &label, cluster)?;
-        self.change(&label, |labels| {
-            self.rename_addresses(&label, labels.get(&label), &records);
-            labels.insert(label.clone(), records);
+        let new = records(&self.domain, &label, cluster)?;
+        self.change(&label, |held| {
+            self.rename_addresses(&label, &self.records_of(&label, held), &new);
+            Some(Some(cluster.clone()))
         });
         Ok(())
     }
 
     pub(super) fn unpublish(&self, label: &str) {
         let label = label.to_ascii_lowercase();
-        self.change(&label, |labels| {
-            self.rename_addresses(&label, labels.remove(&label).as_ref(), &[]);
+        self.change(&label, |held| {
+            self.rename_addresses(&label, &self.records_of(&label, held), &[]);
+            None
         });
     }
 
@@ -146,25 +197,55 @@ impl Clusters {
         holders.iter().take(NAMES_PER_ADDRESS).map(pointer).collect()
     }
 
-    /// Changes the labels of one shard and puts the zone that follows from them into service.
-    fn change(&self, label: &str, edit: impl FnOnce(&mut BTreeMap<String, Vec<Record>>)) {
+    /// Replaces the entry of a label by what `edit` makes of it, and the serial by the next one.
+    fn change(
+        &self,
+        label: &str,
+        edit: impl FnOnce(Option<&Entry>) -> Option<Option<InitialCluster>>,
+    ) {
         let shard = self.shard(label.as_bytes());
-        let mut labels = shard.labels.lock().unwrap_or_else(PoisonError::into_inner);
-        edit(&mut labels);
+        let _one_at_a_time = shard.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut labels = (*shard.labels.load_full()).clone();
+        let changed = edit(labels.get(label).map(AsRef::as_ref));
         let mut serial = self.serial.lock().unwrap_or_else(PoisonError::into_inner);
         *serial = serial.wrapping_add(1);
-        let head = head(&self.domain, &self.addresses, *serial);
-        let records = labels.values().flatten().cloned();
-        let zone = Zone::assemble(head.iter().cloned().chain(records).collect());
-        let mut zone = zone.expect("the head has an SOA");
-        for label in labels.keys() {
-            for service in SERVICES {
-                let name = self.below([service, "_tcp", label]);
-                zone.reserve(&name).expect("the name is below the domain");
+        match changed {
+            Some(cluster) => {
+                let zone = self.assemble(label, cluster.as_ref(), *serial);
+                let branch = Key::of(&self.below([label]));
+                let answers = Compiled::below(&zone, &branch);
+                labels.insert(label.into(), Arc::new(Entry { cluster, answers }));
             }
+            None => drop(labels.remove(label)),
         }
-        shard.zone.store(Arc::new(zone));
-        self.head.store(Arc::new(Zone::assemble(head).expect("the head has an SOA")));
+        shard.labels.store(Arc::new(labels));
+        let head = Head::new(&self.domain, &self.addresses, *serial);
+        self.head.store(Arc::new(head.expect("the head has an SOA")));
+    }
+
+    /// The head of the domain and what belongs to one label.
+    fn assemble(&self, label: &str, cluster: Option<&InitialCluster>, serial: u32) -> Zone {
+        let mut all = head(&self.domain, &self.addresses, serial);
+        all.extend(cluster.into_iter().flat_map(|cluster| {
+            records(&self.domain, label, cluster).expect("it was published with these members")
+        }));
+        let mut zone = Zone::assemble(all).expect("the head has an SOA");
+        for service in SERVICES {
+            let name = self.below([service, "_tcp", label]);
+            zone.reserve(&name).expect("the name is below the domain");
+        }
+        zone
+    }
+
+    fn records_of(&self, label: &str, held: Option<&Entry>) -> Vec<Record> {
+        let cluster = held.and_then(|entry| entry.cluster.as_ref());
+        cluster.and_then(|cluster| records(&self.domain, label, cluster).ok()).unwrap_or_default()
+    }
+
+    fn entry(&self, label: &[u8]) -> Option<Arc<Entry>> {
+        // Keys have their letters in lower case, and so has the list.
+        let text = std::str::from_utf8(label).ok()?;
+        self.shard(label).labels.load().get(text).cloned()
     }
 
     fn below<const N: usize>(&self, labels: [&str; N]) -> Name {
@@ -180,10 +261,10 @@ impl Clusters {
     }
 
     /// Takes the names that a cluster gave to its addresses away, and gives new ones.
-    fn rename_addresses(&self, label: &str, old: Option<&Vec<Record>>, new: &[Record]) {
+    fn rename_addresses(&self, label: &str, old: &[Record], new: &[Record]) {
         let key = |record: &Record| Some(Key::of(&Name::from(record.data.ip_addr()?)));
         let mut reverse = self.reverse.write().unwrap_or_else(PoisonError::into_inner);
-        for gone in old.into_iter().flatten().filter_map(key) {
+        for gone in old.iter().filter_map(key) {
             if let Some(holders) = reverse.get_mut(&gone) {
                 holders.retain(|(held, _)| held != label);
                 if holders.is_empty() {
@@ -196,6 +277,13 @@ impl Clusters {
                 reverse.entry(key).or_default().push((label.to_owned(), record.name.clone()));
             }
         }
+    }
+}
+
+impl Head {
+    fn new(domain: &Name, addresses: &[IpAddr], serial: u32) -> Option<Self> {
+        let zone = Zone::assemble(head(domain, addresses, serial))?;
+        Some(Self { serial, compiled: Compiled::of(&zone), zone: Arc::new(zone) })
     }
 }
 

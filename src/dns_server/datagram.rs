@@ -1,11 +1,11 @@
 use std::future::Future;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::ops::Range;
 use std::os::fd::AsRawFd;
-use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc::{in_pktinfo, in6_pktinfo};
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use super::handler::{Asker, Handler, Transport};
+use super::handler::{Asker, Handler, Scratch, Transport};
 use super::reply::Reply;
 
 /// Datagrams taken and sent with one call of the kernel; more than 32 gain nothing.
@@ -77,7 +77,9 @@ impl Worker {
         let _context = self.runtime.enter();
         let mut input = vec![0; BATCH * LONGEST];
         let mut arrived: Vec<Arrived> = Vec::with_capacity(BATCH);
-        let mut replies: Vec<(usize, Vec<u8>)> = Vec::with_capacity(BATCH);
+        let mut output: Vec<u8> = Vec::with_capacity(BATCH * LONGEST);
+        let mut replies: Vec<(usize, Range<usize>)> = Vec::with_capacity(BATCH);
+        let mut scratch = Scratch::new();
         let mut headers = self.headers();
         while !self.stop.is_cancelled() {
             if self.wildcard {
@@ -96,13 +98,20 @@ impl Worker {
                     continue;
                 }
             }
+            let start = Instant::now();
             for (index, (one, packet)) in arrived.iter().zip(input.chunks(LONGEST)).enumerate() {
-                if let Some(reply) = self.answer(one, &packet[..one.length]) {
-                    replies.push((index, reply));
+                let before = output.len();
+                self.answer(one, &packet[..one.length], &mut scratch, &mut output);
+                if output.len() > before {
+                    replies.push((index, before..output.len()));
                 }
             }
-            self.send(&arrived, &replies);
+            self.send(&arrived, &output, &replies);
+            if !replies.is_empty() {
+                self.handler.counters.took(start.elapsed(), replies.len());
+            }
             replies.clear();
+            output.clear();
         }
         Ok(())
     }
@@ -140,39 +149,46 @@ impl Worker {
         Ok(())
     }
 
-    /// The answer, if it can be given at once; otherwise it is sent later.
-    fn answer(&self, one: &Arrived, packet: &[u8]) -> Option<Vec<u8>> {
-        let asker = Asker { address: address(&one.client)?, transport: Transport::Udp };
+    /// Appends the answer to `output`, if it can be given at once; otherwise it is sent later.
+    fn answer(&self, one: &Arrived, packet: &[u8], scratch: &mut Scratch, output: &mut Vec<u8>) {
+        let Some(address) = address(&one.client) else { return };
+        let asker = Asker { address, transport: Transport::Udp };
+        if self.handler.answer_at_once(packet, asker, scratch, output) {
+            return;
+        }
+        let start = Instant::now();
         let (handler, packet) = (Arc::clone(&self.handler), packet.to_vec());
         let mut reply = Box::pin(async move { handler.reply(&packet, asker).await });
         // Most answers wait for nothing, and those need no task.
-        match pin!(reply.as_mut()).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Reply::One(bytes)) => Some(bytes),
-            Poll::Ready(Reply::Silence | Reply::Many(_)) => None,
-            Poll::Pending if self.waiting.len() >= WAITING => None,
+        match reply.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Reply::One(bytes)) => output.extend_from_slice(&bytes),
+            Poll::Ready(Reply::Silence | Reply::Many(_)) => {}
+            Poll::Pending if self.waiting.len() >= WAITING => {}
             Poll::Pending => {
-                let (socket, one) = (Arc::clone(&self.socket), *one);
+                let (socket, handler, one) =
+                    (Arc::clone(&self.socket), Arc::clone(&self.handler), *one);
                 let later = async move {
                     if let Reply::One(bytes) = reply.await {
                         send_one(&socket, &one, &bytes);
+                        handler.counters.took(start.elapsed(), 1);
                     }
                 };
                 self.waiting.spawn_on(later, &self.runtime);
-                None
             }
         }
     }
 
-    fn send(&self, arrived: &[Arrived], replies: &[(usize, Vec<u8>)]) {
+    fn send(&self, arrived: &[Arrived], output: &[u8], replies: &[(usize, Range<usize>)]) {
         if self.wildcard {
             for (index, reply) in replies {
-                send_one(&self.socket, &arrived[*index], reply);
+                send_one(&self.socket, &arrived[*index], &output[reply.clone()]);
             }
             return;
         }
         let mut rest = replies;
         while !rest.is_empty() {
-            let slices: Vec<_> = rest.iter().map(|(_, reply)| [IoSlice::new(reply)]).collect();
+            let slices: Vec<_> =
+                rest.iter().map(|(_, reply)| [IoSlice::new(&output[reply.clone()])]).collect();
             let clients: Vec<_> =
                 rest.iter().map(|(index, _)| Some(arrived[*index].client)).collect();
             let mut headers = MultiHeaders::preallocate(rest.len(), None);

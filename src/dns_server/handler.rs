@@ -1,26 +1,44 @@
 use std::borrow::Cow;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::TSIG;
 use hickory_proto::rr::rdata::tsig::TsigError;
-use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
+use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 
 use super::catalog::Catalog;
 use super::forward::Forwarder;
-use super::metrics::Counters;
-use super::reply::{Frame, Reply, ReplyEdns};
+use super::limit::{Limiter, Verdict};
+use super::metrics::{Counters, Outcome};
+use super::options::{self, Wanted};
+use super::reply::{Frame, Reply, ReplyEdns, TRUNCATED};
+use super::settings::Settings;
 use super::{DATAGRAM_LIMIT, PLAIN_LIMIT};
 use crate::local::{Found, Names};
-use crate::zone::Answer;
+use crate::zone::{Answer, Dice, Question, Said, Style, shuffle};
 
 /// Answers messages from the catalog, whatever they came over.
 #[derive(Debug)]
 pub(super) struct Handler {
     pub(super) catalog: Arc<Catalog>,
-    pub(super) counters: Arc<Counters>,
+    pub(super) counters: Counters,
+    pub(super) settings: Settings,
+    pub(super) limiter: Limiter,
+}
+
+/// What one thread or connection keeps from question to question.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    question: Question,
+    dice: Dice,
+}
+
+impl Scratch {
+    pub(super) fn new() -> Self {
+        Self { question: Question::new(), dice: Dice::new(rand::random()) }
+    }
 }
 
 /// Who asks, and over what.
@@ -46,36 +64,87 @@ impl Transport {
 }
 
 impl Handler {
+    /// Appends the answer to `out`, if it is one of those that are written beforehand. Otherwise
+    /// nothing is appended and [`reply`](Self::reply) has to be asked.
+    pub(super) fn answer_at_once(
+        &self,
+        packet: &[u8],
+        asker: Asker,
+        scratch: &mut Scratch,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let Scratch { question, dice } = scratch;
+        if !question.read(packet) {
+            return false;
+        }
+        let client = asker.address.ip();
+        let (usual, most) = match asker.transport {
+            Transport::Udp => (PLAIN_LIMIT, DATAGRAM_LIMIT),
+            Transport::Tcp => (u16::MAX, u16::MAX),
+        };
+        let style = Style {
+            recursion_available: self.forwarder(client).is_some(),
+            usual,
+            most,
+            offered: DATAGRAM_LIMIT,
+        };
+        let start = out.len();
+        let Some(said) = self.catalog.answer(packet, question, style, dice, out) else {
+            return false;
+        };
+        if asker.transport == Transport::Udp {
+            match self.limiter.judge(client, packet.len(), out.len() - start) {
+                Verdict::Send => {}
+                verdict => {
+                    self.counters.limited();
+                    let slip = verdict == Verdict::Slip;
+                    cut(&mut out[start..], question.end());
+                    out.truncate(if slip { start + question.end() } else { start });
+                }
+            }
+        }
+        let code = match said {
+            Said::NoError => ResponseCode::NoError,
+            Said::NxDomain => ResponseCode::NXDomain,
+        };
+        let kind = Some(RecordType::from(question.kind()));
+        self.counters.answered(asker.transport, Outcome { kind, code, truncated: false });
+        self.note(asker, &out[start..]);
+        true
+    }
+
     /// What is sent back for the message `packet`. It waits only if others have to be asked.
     pub(super) async fn reply(&self, packet: &[u8], asker: Asker) -> Reply {
         let request = match read(packet) {
             Read::Request(request) => request,
             Read::Refused(bytes) => {
-                self.counters.asked(asker.transport, None);
-                self.counters.answered(ResponseCode::FormErr, false);
-                return Reply::One(bytes);
+                let outcome = Outcome { kind: None, code: ResponseCode::FormErr, truncated: false };
+                self.counters.answered(asker.transport, outcome);
+                return self.send(asker, packet.len(), false, bytes, None);
             }
             Read::NoQuestion => return Reply::Silence,
         };
         let client = asker.address.ip();
-        let forwarder = self.catalog.forwarder().filter(|forwarder| forwarder.allows(client));
-        let frame = frame(&request, asker.transport, forwarder.is_some());
+        let forwarder = self.forwarder(client);
+        let wanted = options::read(&request, asker, &self.settings.cookies);
+        let mut frame = frame(&request, asker.transport, forwarder.is_some());
         // Who asks not to be led elsewhere is not.
-        let forwarder = forwarder.filter(|_| request.metadata.recursion_desired);
-        let question = judge(&request);
-        self.counters.asked(asker.transport, question.as_ref().ok().map(|(_, kind)| *kind));
-        let zone = match &question {
-            Ok((name, _)) => self.catalog.find(name),
-            Err(_) => None,
+        let asked_elsewhere = forwarder.filter(|_| request.metadata.recursion_desired);
+        let judged = match wanted.malformed {
+            true => Err(ResponseCode::FormErr),
+            false => judge(&request),
         };
+        let kind = judged.as_ref().ok().map(|(_, kind)| *kind);
+        let zone = judged.as_ref().ok().and_then(|(name, _)| self.catalog.find(name));
         let local = self.catalog.local();
-        let mut answer = match (question, &zone) {
+        let mut answer = match (judged, &zone) {
             (Err(code), _) => Answer::bare(code),
             (Ok((name, kind)), zone) => {
                 let answer = zone.as_ref().map(|zone| zone.lookup(name, kind));
+                zone.iter().for_each(|zone| self.catalog.count(zone));
                 match self.with_reverse(name, kind, answer) {
                     Some(answer) => answer,
-                    None => say(&local, forwarder, name, kind).await,
+                    None => say(&local, asked_elsewhere, name, kind).await,
                 }
             }
         };
@@ -83,9 +152,73 @@ impl Handler {
         if let Some(question) = question {
             mirror(question, &mut answer);
         }
+        vary(&mut answer);
+        self.add_options(&mut frame, wanted, &request, &answer, forwarder.is_some(), client);
         let encoded = frame.encode(question, &answer);
-        self.counters.answered(answer.code, encoded.truncated);
-        Reply::One(encoded.bytes)
+        let outcome = Outcome { kind, code: answer.code, truncated: encoded.truncated };
+        self.counters.answered(asker.transport, outcome);
+        let slip = || frame.encode_slip(question, answer.code);
+        self.send(asker, packet.len(), wanted.known, encoded.bytes, Some(&slip))
+    }
+
+    fn forwarder(&self, client: IpAddr) -> Option<&Forwarder> {
+        self.catalog.forwarder().filter(|forwarder| forwarder.allows(client))
+    }
+
+    /// Sends an answer, or what its client may have of it.
+    fn send(
+        &self,
+        asker: Asker,
+        asked: usize,
+        known: bool,
+        bytes: Vec<u8>,
+        slip: Option<&dyn Fn() -> Vec<u8>>,
+    ) -> Reply {
+        let verdict = match asker.transport {
+            Transport::Udp if !known => self.limiter.judge(asker.address.ip(), asked, bytes.len()),
+            _ => Verdict::Send,
+        };
+        let reply = match (verdict, slip) {
+            (Verdict::Send, _) => Reply::One(bytes),
+            (Verdict::Slip, Some(slip)) => Reply::One(slip()),
+            _ => Reply::Silence,
+        };
+        if verdict != Verdict::Send {
+            self.counters.limited();
+        }
+        match &reply {
+            Reply::One(bytes) => self.note(asker, bytes),
+            _ => self.note(asker, &[]),
+        }
+        reply
+    }
+
+    fn note(&self, asker: Asker, answer: &[u8]) {
+        if let Some(log) = &self.settings.query_log {
+            log.note(asker, answer);
+        }
+    }
+
+    fn add_options(
+        &self,
+        frame: &mut Frame,
+        wanted: Wanted<'_>,
+        request: &Message,
+        answer: &Answer<'_>,
+        may_recurse: bool,
+        client: IpAddr,
+    ) {
+        let Some(edns) = &mut frame.edns else { return };
+        if let Some(cookie) = wanted.cookie {
+            edns.options.push((options::COOKIE, self.settings.cookies.give(cookie, client)));
+        }
+        if let (true, Some(nsid)) = (wanted.nsid, &self.settings.nsid) {
+            edns.options.push((options::NSID, nsid.as_bytes().to_vec()));
+        }
+        if wanted.keepalive {
+            edns.options.push((options::KEEPALIVE, options::keepalive()));
+        }
+        edns.options.extend(options::explain(request, answer.code, may_recurse));
     }
 
     /// Adds what published clusters know about an address, if no zone file has it. None if neither
@@ -233,6 +366,26 @@ fn mirror(question: &Query, answer: &mut Answer<'_>) {
             record.to_mut().name = asked.clone();
         }
     }
+}
+
+/// Puts servers into an order that spreads clients over them (RFC 2782).
+fn vary(answer: &mut Answer<'_>) {
+    let rank = |record: &Cow<'_, Record>| match &record.data {
+        RData::SRV(srv) => (srv.priority, srv.weight),
+        _ => (0, 0),
+    };
+    // A chain of aliases comes before them.
+    let first = answer.answers.iter().position(|record| record.record_type() == RecordType::SRV);
+    if let Some(first) = first.filter(|first| answer.answers.len() - first > 1) {
+        shuffle(&mut answer.answers[first..], rank, &mut Dice::new(rand::random()));
+    }
+}
+
+/// Makes an answer one that has only its header and question and asks for TCP.
+fn cut(answer: &mut [u8], question_end: usize) {
+    debug_assert!(answer.len() >= question_end);
+    answer[2] |= TRUNCATED;
+    answer[6..12].fill(0);
 }
 
 /// The signature record that says we have no such key (RFC 8945 §5.2.1); itself unsigned.

@@ -17,7 +17,8 @@ use super::catalog::Catalog;
 use super::connections::{Connections, accept};
 use super::datagram::{Worker, tell_asked};
 use super::handler::Handler;
-use super::metrics::Counters;
+use super::limit::Limiter;
+use super::settings::Settings;
 
 /// Two looks must agree before a file is read, so a change is served within a second.
 const LOOK_EVERY: Duration = Duration::from_millis(150);
@@ -119,11 +120,16 @@ fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Soc
 pub async fn serve(
     bound: Vec<Bound>,
     catalog: Arc<Catalog>,
-    counters: Arc<Counters>,
+    settings: Settings,
     stop: CancellationToken,
 ) -> io::Result<()> {
     let stop = stop.child_token();
-    let handler = Arc::new(Handler { catalog: Arc::clone(&catalog), counters });
+    let handler = Arc::new(Handler {
+        counters: catalog.counters().clone(),
+        limiter: Limiter::new(settings.unlimited.clone(), settings.rate_limit),
+        catalog: Arc::clone(&catalog),
+        settings,
+    });
     let connections = Arc::new(Connections::default());
     let waiting = TaskTracker::new();
     let mut tasks: JoinSet<io::Result<()>> = JoinSet::new();
@@ -148,7 +154,7 @@ pub async fn serve(
         tasks.spawn(accepting);
         info!(dns.address = %address, "answering DNS over UDP and TCP");
     }
-    tasks.spawn(follow(catalog, stop.clone()));
+    tasks.spawn(follow(Arc::clone(&handler), stop.clone()));
     let mut outcome = Ok(());
     while let Some(ended) = tasks.join_next().await {
         // Whichever is first, told to or not: the others end with it.
@@ -171,7 +177,7 @@ fn on_thread(worker: Worker) -> io::Result<impl Future<Output = io::Result<()>>>
 }
 
 /// Looks for changed zone files until `stop`.
-async fn follow(catalog: Arc<Catalog>, stop: CancellationToken) -> io::Result<()> {
+async fn follow(handler: Arc<Handler>, stop: CancellationToken) -> io::Result<()> {
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -179,8 +185,11 @@ async fn follow(catalog: Arc<Catalog>, stop: CancellationToken) -> io::Result<()
             _ = ticks.tick() => {}
             () = stop.cancelled() => return Ok(()),
         }
-        let catalog = Arc::clone(&catalog);
-        let look = tokio::task::spawn_blocking(move || catalog.refresh());
+        let handler = Arc::clone(&handler);
+        let look = tokio::task::spawn_blocking(move || {
+            handler.catalog.refresh();
+            handler.settings.cookies.refresh();
+        });
         if let Err(panic) = look.await {
             error!(error = %panic, "looking for changed zone files failed");
             return Err(io::Error::other(panic));

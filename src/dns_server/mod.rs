@@ -19,33 +19,46 @@
 //! 3. A bad file never takes a good zone out of service.
 //! 4. All records of a published cluster appear at once.
 //! 5. A datagram has at most 1232 bytes and never more than its client offered.
+//! 6. Strangers who prove no address with a cookie get at most three bytes for one (`limit`).
+//!
+//! Questions of the usual shape are answered from [`crate::zone::Compiled`] with bytes that were
+//! written when the zone was loaded; `handler` has the way for all others.
 //!
 //! Deliberately absent: recursion by itself (others are asked to), zone transfer, dynamic update,
 //! DNSSEC.
 
+mod answers;
 mod catalog;
 mod clusters;
 mod connections;
+mod cookies;
 mod datagram;
 mod dnsmasq;
 mod files;
 mod forward;
 mod handler;
+mod limit;
 mod listen;
 mod local;
 mod metrics;
+mod options;
+mod query_log;
 mod reply;
+mod settings;
 mod stream;
 
 pub use crate::transport::{Network, NoNetwork};
 pub use catalog::{Catalog, DomainError};
 pub use clusters::PublishError;
+pub use cookies::Cookies;
 pub use dnsmasq::{Dnsmasq, DnsmasqError, Unsupported};
 pub use files::{FileError, FileFault, Warning};
 pub use forward::{LoopError, Upstreams};
 pub use listen::{BindError, Bound, serve};
 pub use local::{HOSTS_TTL, LocalSources};
 pub use metrics::Counters;
+pub use query_log::QueryLog;
+pub use settings::{DEFAULT_RATE_LIMIT, Settings};
 
 /// The largest datagram that is sent, and that we say we take: it passes every usual link
 /// without being cut into fragments (RFC 9715).

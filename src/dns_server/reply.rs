@@ -48,8 +48,17 @@ pub(super) struct Encoded {
 }
 
 const HEADER: usize = 12;
+/// TC, in the third byte of a header.
+pub(super) const TRUNCATED: u8 = 0x02;
 
 impl Frame {
+    /// Only header, question and OPT record, with the request to come over TCP.
+    pub(super) fn encode_slip(&self, question: Option<&Query>, code: ResponseCode) -> Vec<u8> {
+        let mut bytes = self.encode(question, &Answer::bare(code)).bytes;
+        bytes[2] |= TRUNCATED;
+        bytes
+    }
+
     /// Writes the message and keeps it within the limit.
     ///
     /// First sets go from the end of the additional section, whole ones and without a sign, unless

@@ -12,10 +12,12 @@ use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use super::{Bound, Catalog, Counters, serve};
+use super::{Bound, Catalog, Settings, serve};
 
 mod forward;
+mod fuzz;
 mod hosts;
+mod protocol;
 mod published;
 mod reload;
 mod wire;
@@ -26,7 +28,6 @@ const RFC_ZONE: &str = include_str!("../zone/testdata/rfc.test.zone");
 /// A server of its own on a port of its own, stopped and waited for when dropped.
 struct Service {
     catalog: Arc<Catalog>,
-    counters: Arc<Counters>,
     address: SocketAddr,
     stop: CancellationToken,
     task: Option<tokio::task::JoinHandle<std::io::Result<()>>>,
@@ -36,22 +37,26 @@ struct Service {
 
 impl Service {
     fn start(files: &[(&str, &str)]) -> Self {
+        Self::start_with(files, Settings::default())
+    }
+
+    fn start_with(files: &[(&str, &str)], settings: Settings) -> Self {
         let zones = TempDir::new().unwrap();
         for (file, text) in files {
             std::fs::write(zones.path().join(file), text).unwrap();
         }
         let (catalog, warnings) = Catalog::load(zones.path()).unwrap();
         assert!(warnings.is_empty(), "{warnings:?}");
-        let (catalog, counters) = (Arc::new(catalog), Arc::new(Counters::new()));
+        let catalog = Arc::new(catalog);
         let bound = Bound::bind(([127, 0, 0, 1], 0).into()).unwrap();
         let address = bound.local_addr();
         let stop = CancellationToken::new();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.unwrap();
-        let serving = serve(vec![bound], Arc::clone(&catalog), Arc::clone(&counters), stop.clone());
+        let serving = serve(vec![bound], Arc::clone(&catalog), settings, stop.clone());
         let task = Some(runtime.spawn(serving));
-        Self { catalog, counters, address, stop, task, runtime: Some(runtime), zones }
+        Self { catalog, address, stop, task, runtime: Some(runtime), zones }
     }
 
     fn path(&self, file: &str) -> std::path::PathBuf {
@@ -102,7 +107,10 @@ impl Service {
     /// The data of the answers, one after the other.
     fn data(&self, name: &str, kind: RecordType) -> Vec<String> {
         let answer = self.ask(name, kind);
-        answer.answers.iter().map(|record| record.data.to_string()).collect()
+        let mut data: Vec<String> =
+            answer.answers.iter().map(|record| record.data.to_string()).collect();
+        data.sort();
+        data
     }
 }
 
@@ -251,8 +259,13 @@ fn show(reply: &[u8]) -> Result<String, Box<dyn Error>> {
         ("authority", &message.authorities),
         ("additional", &message.additionals),
     ] {
-        for record in records.iter().take(SHOWN) {
-            writeln!(out, "{section}: {}", record_text(record))?;
+        let mut texts: Vec<String> = records.iter().map(record_text).collect();
+        // Servers come in random order.
+        if records.iter().all(|record| record.record_type() == RecordType::SRV) {
+            texts.sort();
+        }
+        for text in texts.iter().take(SHOWN) {
+            writeln!(out, "{section}: {text}")?;
         }
         if records.len() > SHOWN {
             writeln!(out, "{section}: and {} more", records.len() - SHOWN)?;

@@ -6,6 +6,7 @@
 //! ```text
 //! master file --parse--> Entry* --check--> findings
 //!                               \-assemble--> Zone --lookup(name, type)--> Answer
+//!                                             \-compile--> Compiled --answer(packet)--> bytes
 //! ```
 //!
 //! A [`Zone`] never changes: a changed file becomes a new zone that takes the place of the old one.
@@ -16,12 +17,13 @@
 //!    is one look into the tree (RFC 4592 §2.2.2).
 //! 3. A set has one TTL and no record twice (RFC 2181 §5).
 //!
-//! Messages, wire format, truncation and EDNS are not known here, nor is DNSSEC: an answer is three
-//! lists of records and a response code.
+//! Truncation and options are not known here, nor is DNSSEC: an answer is three lists of records and a
+//! response code. [`Compiled`] has the same answers as bytes, for messages of the usual shape.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod check;
+mod compiled;
 mod encode;
 mod fields;
 mod lexer;
@@ -31,6 +33,7 @@ mod rdata;
 mod tree;
 
 pub use check::{Finding, Findings, Flaw, check};
+pub use compiled::{Apexes, Compiled, Dice, Question, Said, Style, shuffle};
 pub use encode::Encoder;
 pub use lexer::{Fault, SyntaxError};
 pub use lookup::Answer;

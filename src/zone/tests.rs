@@ -6,6 +6,7 @@ use hickory_proto::rr::{Name, Record, RecordType};
 
 use super::{Answer, Zone, load, parse, rdata};
 
+mod compiled;
 mod model;
 
 /// Runs scripts whose lines `> |text` make up a master file that the next command reads.

@@ -74,6 +74,19 @@ pub struct Flags {
     #[arg(long, value_name = "CIDR")]
     pub recursion_allow: Vec<String>,
 
+    /// Name that this DNS server gives itself when asked for its NSID
+    #[arg(long, value_name = "TEXT")]
+    pub dns_nsid: Option<String>,
+
+    /// DNS answers per second for a network of strangers, `off` for no limit; clients of
+    /// --recursion-allow have none [default: 200]
+    #[arg(long, value_name = "N")]
+    pub dns_rate_limit: Option<String>,
+
+    /// File that gets a line for each DNS answer
+    #[arg(long, value_name = "FILE")]
+    pub dns_query_log: Option<String>,
+
     /// Zone in which complete clusters are published
     #[arg(long, value_name = "NAME")]
     pub cluster_domain: Option<String>,
@@ -167,6 +180,9 @@ impl Flags {
             "upstream" => self.upstream.clone(),
             "resolv-conf" => one(&self.resolv_conf),
             "recursion-allow" => self.recursion_allow.clone(),
+            "dns-nsid" => one(&self.dns_nsid),
+            "dns-rate-limit" => one(&self.dns_rate_limit),
+            "dns-query-log" => one(&self.dns_query_log),
             "cluster-domain" => one(&self.cluster_domain),
             "max-size" => one(&self.max_size),
             "token-ttl" => one(&self.token_ttl),

@@ -23,7 +23,7 @@ pub use store::{StoreAccess, StoreUrl};
 pub use values::PublicUrl;
 
 use crate::admission::Ttl;
-use crate::dns_server::Network;
+use crate::dns_server::{DEFAULT_RATE_LIMIT, Network};
 use crate::telemetry::Format;
 use crate::transport::Http;
 use crate::transport::tls::Pair;
@@ -55,6 +55,12 @@ pub struct Config {
     pub resolv_conf: Option<PathBuf>,
     /// Clients for whom other servers are asked.
     pub recursion_allow: Vec<Network>,
+    /// What this DNS server calls itself.
+    pub dns_nsid: Option<String>,
+    /// Answers per second and network of clients; none is no limit.
+    pub dns_rate_limit: Option<u32>,
+    /// The file that gets a line for each DNS answer.
+    pub dns_query_log: Option<PathBuf>,
     /// The zone in which clusters are published, without a dot at the end.
     pub cluster_domain: Option<String>,
     pub max_size: u32,
@@ -75,7 +81,7 @@ pub struct Config {
 }
 
 /// Every setting: the flag without its dashes, the key in the file.
-const SETTINGS: [&str; 33] = [
+const SETTINGS: [&str; 36] = [
     "data-dir",
     "store",
     "store-user",
@@ -91,6 +97,9 @@ const SETTINGS: [&str; 33] = [
     "upstream",
     "resolv-conf",
     "recursion-allow",
+    "dns-nsid",
+    "dns-rate-limit",
+    "dns-query-log",
     "cluster-domain",
     "max-size",
     "token-ttl",
@@ -169,6 +178,13 @@ impl Config {
             upstream: check.list("upstream", &[], values::upstream),
             resolv_conf: check.optional("resolv-conf", |text| Ok(PathBuf::from(text))),
             recursion_allow: check.list("recursion-allow", &Network::PRIVATE, values::network),
+            dns_nsid: check.optional("dns-nsid", values::nsid),
+            dns_rate_limit: check.or(
+                "dns-rate-limit",
+                Some(DEFAULT_RATE_LIMIT),
+                values::rate_limit,
+            ),
+            dns_query_log: check.optional("dns-query-log", |text| Ok(PathBuf::from(text))),
             public_url: check.optional("public-url", PublicUrl::parse),
             cluster_domain: check.optional("cluster-domain", values::domain),
             max_size: check.or("max-size", DEFAULT_MAX_SIZE, values::max_size),

@@ -30,6 +30,7 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!(config.http_addresses, ["127.0.0.1:8087".parse().unwrap()]);
     assert_eq!(config.dns_addresses, ["127.0.0.1:8053".parse().unwrap()]);
     assert_eq!(config.max_size, 9);
+    assert_eq!((config.dns_nsid, config.dns_rate_limit), (None, Some(200)));
     assert_eq!(config.token_ttl.get().as_secs(), 86_400);
     assert_eq!(config.sealed_ttl.get().as_secs(), 7 * 86_400);
     assert_eq!((config.public_url, config.cluster_domain), (None, None));
@@ -185,5 +186,19 @@ fn tls_and_the_limits_of_the_port_are_checked() {
     for (arguments, part) in cases {
         let text = load(arguments, &[]).unwrap_err().to_string();
         assert!(text.contains(part), "{part} is missing in\n{text}");
+    }
+}
+
+#[test]
+fn dns_answers_can_be_named_limited_and_logged() {
+    let flags = ["--dns-nsid", "ns1.test", "--dns-rate-limit", "off", "--dns-query-log", "q.log"];
+    let config = load(&flags, &[]).unwrap();
+    assert_eq!(config.dns_nsid.as_deref(), Some("ns1.test"));
+    assert_eq!(config.dns_rate_limit, None);
+    assert_eq!(config.dns_query_log, Some(PathBuf::from("q.log")));
+    for (flag, wrong) in [("--dns-rate-limit", "0"), ("--dns-rate-limit", "x"), ("--dns-nsid", "")]
+    {
+        let text = load(&[flag, wrong], &[]).unwrap_err().to_string();
+        assert!(text.contains(&format!("{flag} `{wrong}`")), "{text}");
     }
 }

@@ -165,6 +165,22 @@ pub(super) fn span(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// What fits into an option and onto a line.
+pub(super) fn nsid(text: &str) -> Result<String, String> {
+    match text.len() {
+        1..=128 => Ok(text.to_owned()),
+        _ => Err("1 to 128 bytes are expected, such as the name of this host".to_owned()),
+    }
+}
+
+pub(super) fn rate_limit(text: &str) -> Result<Option<u32>, String> {
+    match text.parse::<u32>() {
+        Ok(rate @ 1..) => Ok(Some(rate)),
+        _ if text == "off" => Ok(None),
+        _ => Err("a number of answers per second, or `off`, is expected".to_owned()),
+    }
+}
+
 /// Sizes above this are no clusters that anybody can run.
 const LARGEST_MAX_SIZE: u32 = 64;
 

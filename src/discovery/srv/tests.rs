@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::discovery::Way;
-use crate::dns_server::{Bound, Catalog, Counters, serve};
+use crate::dns_server::{Bound, Catalog, Settings, serve};
 use crate::membership::PeerUrl;
 
 fn urls(text: &str) -> Vec<PeerUrl> {
@@ -135,7 +135,7 @@ async fn a_zone_leads_to_the_ids_of_etcd() {
     let bound = Bound::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let resolver: SocketAddr = bound.local_addr();
     let stop = CancellationToken::new();
-    let server = tokio::spawn(serve(vec![bound], catalog, Arc::new(Counters::new()), stop.clone()));
+    let server = tokio::spawn(serve(vec![bound], catalog, Settings::default(), stop.clone()));
     let look = async |advertised: &str, suffix: &str, domain: &str| {
         let way = SrvRequest {
             domain: domain.to_owned(),

@@ -31,7 +31,11 @@ fn a_cluster_appears_in_one_step() {
     let members = "a=http://10.9.0.1:2380,b=http://10.9.0.2:2380,c=http://[fd00::3]:2380";
     publish(&service, "prod", members).unwrap();
     let answer = service.ask(srv, RecordType::SRV);
-    let texts = |records: &[Record]| records.iter().map(record_text).collect::<Vec<_>>();
+    let texts = |records: &[Record]| {
+        let mut texts = records.iter().map(record_text).collect::<Vec<_>>();
+        texts.sort();
+        texts
+    };
     assert_eq!(
         texts(&answer.answers),
         [

@@ -166,12 +166,20 @@ fn updates_are_refused() {
 fn requests_are_counted() {
     let service = service();
     let registry = prometheus::Registry::new();
-    service.counters.register(&registry).unwrap();
+    service.catalog.counters().register(&registry).unwrap();
     service.ask("n0.rfc.test.", RecordType::A);
     service.ask("nope.rfc.test.", RecordType::A);
     service.ask("_big._tcp.rfc.test.", RecordType::SRV);
     let mut sums: Vec<String> = Vec::new();
-    for family in registry.gather() {
+    let timed = "quorate_dns_duration_seconds";
+    // An answer is timed when it has been sent.
+    eventually("three times", || {
+        let families = registry.gather();
+        let times = families.iter().find(|it| it.name() == timed).unwrap();
+        times.get_metric()[0].get_histogram().get_sample_count() == 3
+    });
+    let families = registry.gather();
+    for family in families.iter().filter(|it| it.name() != timed) {
         for metric in family.get_metric() {
             let labels: Vec<&str> = metric.get_label().iter().map(|pair| pair.value()).collect();
             sums.push(format!("{} {labels:?} {}", family.name(), metric.get_counter().get_value()));
@@ -185,6 +193,7 @@ fn requests_are_counted() {
             r#"quorate_dns_responses_total ["NOERROR"] 2"#,
             r#"quorate_dns_responses_total ["NXDOMAIN"] 1"#,
             "quorate_dns_truncated_total [] 1",
+            r#"quorate_dns_zone_requests_total ["rfc.test."] 3"#,
         ]
     );
 }

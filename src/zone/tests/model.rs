@@ -58,7 +58,7 @@ fn said(answer: &Answer<'_>) -> Said {
     }
 }
 
-fn random_name(random: &mut SmallRng) -> Name {
+pub(super) fn random_name(random: &mut SmallRng) -> Name {
     let labels = ["a", "b", "c", "*"];
     let depth = random.random_range(0..4);
     let labels = (0..depth).map(|_| labels[random.random_range(0..labels.len())]);
@@ -69,7 +69,7 @@ fn apex() -> Name {
     origin("z")
 }
 
-fn random_zone(random: &mut SmallRng) -> Vec<Record> {
+pub(super) fn random_zone(random: &mut SmallRng) -> Vec<Record> {
     let soa = "$TTL 60\n@ 90 SOA a b 1 2 3 4 30\n@ NS a\n";
     let mut records: Vec<Record> = crate::zone::parse(soa.as_bytes(), &apex())
         .unwrap()
