@@ -59,6 +59,11 @@ fn auth_permissions() {
 }
 
 #[test]
+fn maintenance() {
+    check("maintenance");
+}
+
+#[test]
 fn concurrency() {
     check("concurrency");
 }

@@ -85,6 +85,7 @@ impl pb::kv_server::Kv for Kv {
         admit(&self.0, request.metadata(), On::Voters)?;
         let claim = Claim::of(&self.0, &request);
         let request = request.into_inner();
+        self.0.reserve(check::put_cost(&request)).await?;
         check::put(&request)?;
         let caller = claim.caller(&self.0).await?;
         let apply::Response::Put(mut response) = self.0.propose(caller, Op::Put(request)).await?
@@ -120,6 +121,7 @@ impl pb::kv_server::Kv for Kv {
         admit(&self.0, request.metadata(), On::Voters)?;
         let claim = Claim::of(&self.0, &request);
         let request = request.into_inner();
+        self.0.reserve(check::txn_cost(&request)).await?;
         check::txn(&request, self.0.limits().max_txn_ops)?;
         let mut response = if check::is_read_only(&request) {
             if !check::is_serializable(&request) {

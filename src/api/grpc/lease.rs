@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::caller::Claim;
 use super::{On, admit, header};
-use crate::apply;
+use crate::apply::{self, check};
 use crate::auth::Caller;
 use crate::lease::LeaseId;
 use crate::node::{Error, Handle};
@@ -70,6 +70,7 @@ impl pb::lease_server::Lease for Lease {
         admit(&self.0, request.metadata(), On::Voters)?;
         let caller = Claim::of(&self.0, &request).caller(&self.0).await?;
         let mut request = request.into_inner();
+        self.0.reserve(check::LEASE_COST).await?;
         if request.id == 0 {
             request.id = random_id();
         }

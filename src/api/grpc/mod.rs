@@ -7,6 +7,7 @@ mod auth;
 mod caller;
 mod cluster;
 mod counted;
+mod downgrade;
 mod election;
 mod error;
 mod kv;
@@ -15,6 +16,7 @@ mod lock;
 mod maintenance;
 mod range_stream;
 mod reflection;
+mod snapshot;
 mod watch;
 mod within;
 
@@ -81,7 +83,8 @@ const AUTH: [&str; 17] = [
     "RoleGrantPermission",
     "RoleRevokePermission",
 ];
-const MAINTENANCE: [&str; 4] = ["Alarm", "Status", "HashKV", "MoveLeader"];
+const MAINTENANCE: [&str; 8] =
+    ["Alarm", "Status", "Defragment", "Hash", "HashKV", "Snapshot", "MoveLeader", "Downgrade"];
 
 const LOCK: [&str; 2] = ["Lock", "Unlock"];
 const ELECTION: [&str; 5] = ["Campaign", "Proclaim", "Leader", "Observe", "Resign"];
@@ -191,11 +194,6 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 
 fn missing(service: &str, method: &str) -> String {
     format!("unknown method {method} for service {service}")
-}
-
-/// The refusal by a method that the generated code asks for and that has no route.
-fn no_such_method(service: &str, method: &str) -> Status {
-    Status::unimplemented(missing(service, method))
 }
 
 /// Puts the refusals of the gRPC library into the words that clients know from grpc-go.

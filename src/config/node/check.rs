@@ -8,7 +8,7 @@ use super::value::parse_duration;
 use super::values::Values;
 use crate::discovery::{Request, SrvRequest, TokenRequest, Way};
 use crate::membership::{InitialCluster, PeerUrl};
-use crate::node::{TokenOptions, parse_options};
+use crate::node::{AutoCompaction, TokenOptions, parse_options};
 use crate::transport::chain;
 
 /// An election must outlast this many heartbeats.
@@ -102,15 +102,41 @@ pub(super) fn words(values: &Values, problems: &mut Vec<Problem>) {
     if !matches!(logger.as_str(), "zap" | "capnslog") {
         problems.push(Problem::setting(format!("unknown logger option \"{logger}\"")));
     }
+    if let Err(problem) = auto_compaction(values) {
+        problems.push(Problem::setting(problem));
+    }
+}
+
+/// What `--auto-compaction-mode` and `--auto-compaction-retention` ask for, as etcd reads them: a plain
+/// number is hours or revisions, anything else a duration, which as a number of revisions counts
+/// its nanoseconds (etcd `server/embed/etcd.go`, `parseCompactionRetention`).
+pub(super) fn auto_compaction(values: &Values) -> Result<AutoCompaction, String> {
+    const HOUR: u64 = 3600;
     let mode = values.text("auto-compaction-mode");
     if !matches!(mode.as_str(), "" | "periodic" | "revision") {
-        problems.push(Problem::setting(format!("unknown auto-compaction-mode \"{mode}\"")));
+        return Err(format!("unknown auto-compaction-mode \"{mode}\""));
     }
     let retention = values.text("auto-compaction-retention");
-    if retention.parse::<u64>().is_err() && parse_duration(&retention).is_none() {
-        problems.push(Problem::setting(format!(
+    let number = retention.parse::<u64>().ok();
+    let duration = parse_duration(&retention);
+    match (mode.as_str(), number, duration) {
+        (_, Some(0), _) => Ok(AutoCompaction::Off),
+        (_, None, Some(none)) if none.is_zero() => Ok(AutoCompaction::Off),
+        ("", ..) => Err("--auto-compaction-mode is undefined".to_owned()),
+        ("revision", Some(revisions), _) => {
+            Ok(AutoCompaction::Revision(i64::try_from(revisions).unwrap_or(i64::MAX)))
+        }
+        ("revision", None, Some(duration)) => {
+            let revisions = i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
+            Ok(AutoCompaction::Revision(revisions))
+        }
+        (_, Some(hours), _) => {
+            Ok(AutoCompaction::Periodic(Duration::from_secs(hours.saturating_mul(HOUR))))
+        }
+        (_, None, Some(duration)) => Ok(AutoCompaction::Periodic(duration)),
+        (_, None, None) => Err(format!(
             "error parsing CompactionRetention: time: invalid duration \"{retention}\""
-        )));
+        )),
     }
 }
 
