@@ -21,6 +21,7 @@ pub mod replica;
 pub mod zone;
 
 // 2 storage: files and SQLite, no sockets.
+pub mod backup;
 pub mod registry;
 pub mod snap;
 pub mod store;

@@ -6,6 +6,7 @@ use super::overlap::Overlap;
 use crate::lease::MAX_TTL_SECONDS;
 use crate::proto::etcdserverpb as pb;
 use pb::range_request::{SortOrder, SortTarget};
+use crate::proto::quorate::replica::request::Op as Proposal;
 use pb::request_op::Request as Op;
 
 /// Checks a range.
@@ -101,19 +102,10 @@ fn all_ranges(request: &pb::TxnRequest, rule: fn(&pb::RangeRequest) -> bool) -> 
     ops.all(|op| matches!(&op.request, Some(Op::RequestRange(range)) if rule(range)))
 }
 
-/// Whether a transaction puts something in either branch, at any depth: such a one needs space.
-pub fn has_put(request: &pb::TxnRequest) -> bool {
-    request.success.iter().chain(&request.failure).any(|op| match &op.request {
-        Some(Op::RequestPut(_)) => true,
-        Some(Op::RequestTxn(nested)) => has_put(nested),
-        _ => false,
-    })
-}
-
 /// What a put adds to the store, by etcd's estimate.
 pub fn put_cost(request: &pb::PutRequest) -> i64 {
     const OVERHEAD: usize = 256;
-    cost(request.key.len() + request.value.len() + OVERHEAD)
+    i64::try_from(request.key.len() + request.value.len() + OVERHEAD).unwrap_or(i64::MAX)
 }
 
 /// What a transaction adds to the store: its dearer branch.
@@ -132,6 +124,12 @@ pub fn txn_cost(request: &pb::TxnRequest) -> i64 {
 /// What a lease adds to the store.
 pub const LEASE_COST: i64 = 64;
 
-fn cost(bytes: usize) -> i64 {
-    i64::try_from(bytes).unwrap_or(i64::MAX)
+/// What a request adds to the store, by etcd's estimate; 0 for one that a full store still takes.
+pub fn cost(op: &Proposal) -> i64 {
+    match op {
+        Proposal::Put(request) => put_cost(request),
+        Proposal::Txn(request) => txn_cost(request),
+        Proposal::LeaseGrant(_) => LEASE_COST,
+        _ => 0,
+    }
 }

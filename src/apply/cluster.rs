@@ -7,8 +7,10 @@ use crate::membership::{Member, MemberId, PeerUrl, Roster, RosterEntry};
 use crate::mvcc::{Storage, StorageError};
 use crate::proto::quorate::replica;
 
-const ROSTER: &[u8] = b"roster";
-const ATTRIBUTES: &[u8] = b"attributes/";
+/// Where the storage keeps the members consensus knows.
+pub const ROSTER: &[u8] = b"roster";
+/// Before the ids of members in the keys of what they published.
+pub const ATTRIBUTES: &[u8] = b"attributes/";
 
 /// Who is in the cluster, and what the members say about themselves.
 ///
@@ -95,7 +97,8 @@ fn attributes_key(id: MemberId) -> Vec<u8> {
     [ATTRIBUTES, &id.0.to_be_bytes()].concat()
 }
 
-fn encode_roster(roster: &Roster) -> Bytes {
+/// The value at [`ROSTER`].
+pub fn encode_roster(roster: &Roster) -> Bytes {
     let member = |(id, entry): (&MemberId, &RosterEntry)| replica::roster::Member {
         id: id.0,
         peer_urls: entry.peer_urls.iter().map(|url| url.as_str().to_owned()).collect(),
@@ -108,7 +111,8 @@ fn encode_roster(roster: &Roster) -> Bytes {
     message.encode_to_vec().into()
 }
 
-fn decode_roster(bytes: Bytes) -> Option<Roster> {
+/// The reverse of [`encode_roster`].
+pub fn decode_roster(bytes: Bytes) -> Option<Roster> {
     let message = replica::Roster::decode(bytes).ok()?;
     let mut roster = Roster::default();
     for member in message.members {

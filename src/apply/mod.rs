@@ -11,8 +11,9 @@
 //! seen in the request alone, and here against the state.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod alarm;
 pub mod check;
-mod cluster;
+pub mod cluster;
 mod compare;
 mod convert;
 mod error;
@@ -22,9 +23,10 @@ mod state;
 mod txn;
 mod write;
 
+pub use alarm::Alarms;
 pub use error::{Error, Fatal};
 pub use range::RangeScan;
-pub use state::{LeaseChange, Outcome, Response, State};
+pub use state::{LeaseChange, Outcome, Response, State, decode_lease, encode_lease, lease_key};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 use bytes::Bytes;
 use prost::Message;
 
+use super::alarm::Alarms;
 use super::cluster::Cluster;
 use super::convert::header;
 use super::write::Changes;
@@ -8,14 +9,15 @@ use super::{Error, Fatal, RangeScan, check, range, txn};
 use crate::lease::{LeaseId, Leases};
 use crate::membership::{Member, Roster};
 use crate::mvcc::{
-    Applied, DumpError, Event, EventRef, KeyRange, KeyValue, Keyspace, Memory, Revisions, Storage,
-    StorageError,
+    Applied, DumpError, Event, EventRef, HashScan, KeyRange, KeyValue, Keyspace, Memory, Revisions,
+    Storage, StorageError,
 };
 use crate::proto::etcdserverpb as pb;
 use crate::proto::quorate::replica::{Request, request::Op};
 use crate::raft::{Index, Term};
 
 const LEASES: &[u8] = b"lease/";
+const DOWNGRADE: &[u8] = b"downgrade";
 
 /// Everything that is replicated, over a storage for the values.
 #[derive(Debug)]
@@ -23,6 +25,10 @@ pub struct State<S> {
     keys: Keyspace<S>,
     leases: Leases,
     cluster: Cluster,
+    alarms: Alarms,
+    downgrade: pb::DowngradeInfo,
+    /// Bytes the store may take before this member answers that it is full; `None`: no limit.
+    quota_bytes: Option<i64>,
 }
 
 /// What applying one request came to.
@@ -40,10 +46,12 @@ pub struct Outcome {
 }
 
 /// A lease that came or went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeaseChange {
     Granted { id: LeaseId, ttl_seconds: i64 },
     Revoked(LeaseId),
+    /// All their time is left again.
+    Refilled(Vec<LeaseId>),
 }
 
 /// What a client that waits for a request gets. Headers carry the revision only; the API fills in the rest.
@@ -55,6 +63,9 @@ pub enum Response {
     Compaction(pb::CompactionResponse),
     LeaseGrant(pb::LeaseGrantResponse),
     LeaseRevoke(pb::LeaseRevokeResponse),
+    LeaseCheckpoint,
+    Alarm(pb::AlarmResponse),
+    Downgrade,
     Published,
 }
 
@@ -65,17 +76,22 @@ impl<S: Storage> State<S> {
         let mut leases = Leases::default();
         for (key, value) in storage.scan_meta(LEASES)? {
             let lease = decode_lease(&key, &value);
-            let (id, ttl_seconds) = lease.ok_or_else(|| StorageError::Corrupt {
-                file: storage.name(),
-                what: "a lease makes no sense".to_owned(),
-            })?;
+            let (id, ttl_seconds, remaining_seconds) =
+                lease.ok_or_else(|| StorageError::Corrupt {
+                    file: storage.name(),
+                    what: "a lease makes no sense".to_owned(),
+                })?;
             leases.grant(id, ttl_seconds);
+            leases.checkpoint(id, remaining_seconds);
         }
+        let alarms = Alarms::open(&storage)?;
+        let downgrade = storage.meta(DOWNGRADE)?.and_then(|bytes| Message::decode(bytes).ok());
+        let downgrade = downgrade.unwrap_or_default();
         // Records come in order, so what is attached in the end is what is attached now.
         let keys = Keyspace::open(storage, &mut |record: EventRef<'_>| {
             leases.attach(record.key, record.lease);
         })?;
-        Ok(Self { keys, leases, cluster })
+        Ok(Self { keys, leases, cluster, alarms, downgrade, quota_bytes: None })
     }
 
     /// Applies one committed request, an encoded `quorate.replica.Request`.
@@ -122,14 +138,23 @@ impl<S: Storage> State<S> {
                 Some(LeaseChange::Granted { id: LeaseId(grant.id), ttl_seconds: grant.ttl })
             }
             Op::LeaseRevoke(revoke) => Some(LeaseChange::Revoked(LeaseId(revoke.id))),
+            Op::LeaseCheckpoint(request) => refilled(request),
             _ => None,
         };
-        let (response, events) = self.operation(op);
-        let response = match response {
+        let full = self.exceeds_quota(check::cost(&op));
+        let (response, events) = match self.alarms.refusal(&op) {
+            Some(refusal) => (Err(refusal), Vec::new()),
+            None => self.operation(op),
+        };
+        let mut response = match response {
             Err(Error::Storage(error)) => return Err(Fatal::Storage(error)),
             other => other,
         };
         let lease = lease.filter(|_| response.is_ok());
+        if full && response.is_ok() {
+            // It has its effect, as on members that have room; only the answer differs.
+            response = Err(Error::NoSpace);
+        }
         Ok(Outcome { id: request.id, response, events, revision: self.revision(), lease })
     }
 
@@ -151,6 +176,18 @@ impl<S: Storage> State<S> {
             Op::LeaseRevoke(request) => return self.lease_revoke(LeaseId(request.id)),
             Op::LeaseGrant(request) => self.lease_grant(&request),
             Op::Compaction(request) => self.compact(request.revision),
+            Op::LeaseCheckpoint(request) => Ok(self.lease_checkpoint(&request)),
+            Op::Alarm(request) => {
+                let alarms = self.alarms.apply(&request, self.keys.storage_mut());
+                let header = header(self.revision());
+                Ok(Response::Alarm(pb::AlarmResponse { header, alarms }))
+            }
+            Op::Downgrade(info) => {
+                let kept = info.enabled.then(|| info.encode_to_vec().into());
+                self.keys.storage_mut().set_meta(DOWNGRADE, kept);
+                self.downgrade = info;
+                Ok(Response::Downgrade)
+            }
             Op::Publish(published) => {
                 self.cluster.publish(&published, self.keys.storage_mut());
                 Ok(Response::Published)
@@ -180,14 +217,31 @@ impl<S: Storage> State<S> {
         if !self.leases.grant(id, request.ttl) {
             return Err(Error::LeaseExists);
         }
-        let value = Bytes::copy_from_slice(&request.ttl.to_be_bytes());
-        self.keys.storage_mut().set_meta(&lease_key(id), Some(value));
+        self.keep_lease(id);
         Ok(Response::LeaseGrant(pb::LeaseGrantResponse {
             header: header(self.revision()),
             id: request.id,
             ttl: request.ttl,
             error: String::new(),
         }))
+    }
+
+    /// Notes how long leases still live. Unknown ones have been revoked meanwhile.
+    fn lease_checkpoint(&mut self, request: &pb::LeaseCheckpointRequest) -> Response {
+        for checkpoint in &request.checkpoints {
+            let id = LeaseId(checkpoint.id);
+            if self.leases.checkpoint(id, checkpoint.remaining_ttl) {
+                self.keep_lease(id);
+            }
+        }
+        Response::LeaseCheckpoint
+    }
+
+    /// Stores a lease that exists.
+    fn keep_lease(&mut self, id: LeaseId) {
+        let ttl_seconds = self.leases.ttl(id).unwrap_or_default();
+        let value = encode_lease(ttl_seconds, self.leases.remaining(id));
+        self.keys.storage_mut().set_meta(&lease_key(id), Some(value));
     }
 
     fn lease_revoke(&mut self, id: LeaseId) -> (Result<Response, Error>, Vec<Event>) {
@@ -280,9 +334,42 @@ impl<S: Storage> State<S> {
         &self.leases
     }
 
+    /// The alarms that are on.
+    pub fn alarms(&self) -> &Alarms {
+        &self.alarms
+    }
+
+    /// Which version the cluster is on its way down to.
+    pub fn downgrade(&self) -> &pb::DowngradeInfo {
+        &self.downgrade
+    }
+
+    /// Sets how many bytes the store may take; `None`: as many as it likes.
+    pub fn set_quota(&mut self, bytes: Option<i64>) {
+        self.quota_bytes = bytes;
+    }
+
+    /// Whether a request of this cost finds no room, by the quota of this member alone
+    /// (etcd `server/storage/quota.go`).
+    pub fn exceeds_quota(&self, cost: i64) -> bool {
+        let Some(quota) = self.quota_bytes.filter(|_| cost > 0) else { return false };
+        let taken = self.storage().size_on_disk() + self.storage().size_pending();
+        i64::try_from(taken).unwrap_or(i64::MAX).saturating_add(cost) >= quota
+    }
+
     /// etcd's `HashKV` at a revision, 0 for the newest.
     pub fn hash_kv(&self, revision: i64) -> Result<u32, Error> {
         Ok(self.keys.hash(revision)?)
+    }
+
+    /// Begins to compute the same slice by slice, so that nobody waits long for the state.
+    pub fn hash_scan(&self, revision: i64) -> Result<HashScan, Error> {
+        Ok(HashScan::begin(&self.keys, revision)?)
+    }
+
+    /// Goes on with it; true when it is complete.
+    pub fn hash_step(&self, scan: &mut HashScan, limit: usize) -> Result<bool, Error> {
+        Ok(scan.step(&self.keys, limit)?)
     }
 
     /// Bytes the storage takes: what the quota limits.
@@ -321,11 +408,32 @@ impl State<Memory> {
     }
 }
 
-fn lease_key(id: LeaseId) -> Vec<u8> {
+/// The key of a lease in the storage.
+pub fn lease_key(id: LeaseId) -> Vec<u8> {
     [LEASES, &id.0.to_be_bytes()].concat()
 }
 
-fn decode_lease(key: &[u8], value: &[u8]) -> Option<(LeaseId, i64)> {
+/// The lease that an entry of the storage stands for: its id, the seconds granted, and those left
+/// at the last checkpoint, 0 for all of them. `None` when it is none.
+pub fn decode_lease(key: &[u8], value: &[u8]) -> Option<(LeaseId, i64, i64)> {
     let id = key.strip_prefix(LEASES)?.try_into().ok()?;
-    Some((LeaseId(i64::from_be_bytes(id)), i64::from_be_bytes(value.try_into().ok()?)))
+    let (ttl, rest) = value.split_first_chunk()?;
+    let remaining = if rest.is_empty() { [0; 8] } else { rest.try_into().ok()? };
+    let id = LeaseId(i64::from_be_bytes(id));
+    Some((id, i64::from_be_bytes(*ttl), i64::from_be_bytes(remaining)))
+}
+
+/// The seconds granted, and those left where that is less: eight bytes each.
+pub fn encode_lease(ttl_seconds: i64, remaining_seconds: i64) -> Bytes {
+    let mut value = ttl_seconds.to_be_bytes().to_vec();
+    if remaining_seconds != 0 {
+        value.extend_from_slice(&remaining_seconds.to_be_bytes());
+    }
+    value.into()
+}
+
+fn refilled(request: &pb::LeaseCheckpointRequest) -> Option<LeaseChange> {
+    let full = request.checkpoints.iter().filter(|checkpoint| checkpoint.remaining_ttl == 0);
+    let ids: Vec<LeaseId> = full.map(|checkpoint| LeaseId(checkpoint.id)).collect();
+    (!ids.is_empty()).then_some(LeaseChange::Refilled(ids))
 }

@@ -15,6 +15,8 @@ pub struct Leases {
 #[derive(Debug, Clone, Default)]
 struct Lease {
     ttl_seconds: i64,
+    /// Left at the last checkpoint; 0: all of them.
+    remaining_seconds: i64,
     keys: BTreeSet<Arc<[u8]>>,
 }
 
@@ -24,7 +26,7 @@ impl Leases {
         if self.granted.contains_key(&id) {
             return false;
         }
-        self.granted.insert(id, Lease { ttl_seconds, keys: BTreeSet::new() });
+        self.granted.insert(id, Lease { ttl_seconds, ..Lease::default() });
         true
     }
 
@@ -42,14 +44,28 @@ impl Leases {
         self.granted.get(&id).map(|lease| lease.ttl_seconds)
     }
 
+    /// Notes how many seconds a lease has left, 0 for all of them; false when there is no such lease.
+    pub fn checkpoint(&mut self, id: LeaseId, remaining_seconds: i64) -> bool {
+        let Some(lease) = self.granted.get_mut(&id) else { return false };
+        lease.remaining_seconds = remaining_seconds;
+        true
+    }
+
+    /// The seconds a lease had left at its last checkpoint; 0: all of them.
+    pub fn remaining(&self, id: LeaseId) -> i64 {
+        self.granted.get(&id).map_or(0, |lease| lease.remaining_seconds)
+    }
+
     /// The keys of a lease, ascending.
     pub fn keys(&self, id: LeaseId) -> Option<impl Iterator<Item = &[u8]>> {
         self.granted.get(&id).map(|lease| lease.keys.iter().map(|key| &key[..]))
     }
 
-    /// All leases with the seconds they were granted, ascending by id.
-    pub fn iter(&self) -> impl Iterator<Item = (LeaseId, i64)> {
-        self.granted.iter().map(|(id, lease)| (*id, lease.ttl_seconds))
+    /// All leases with the seconds they were granted and those left at their last checkpoint,
+    /// ascending by id.
+    pub fn iter(&self) -> impl Iterator<Item = (LeaseId, i64, i64)> {
+        let entry = |(id, lease): (&LeaseId, &Lease)| (*id, lease.ttl_seconds, lease.remaining_seconds);
+        self.granted.iter().map(entry)
     }
 
     pub fn len(&self) -> usize {

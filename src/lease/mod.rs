@@ -1,14 +1,19 @@
 //! Leases: what is granted is replicated, who still has time left is known to the leader only.
 //!
 //! [`Leases`] is part of the replicated state: which leases exist, and which keys hang on them.
-//! [`Deadlines`] is the leader's clock over the same leases. It is not replicated: a new leader
-//! starts every lease afresh, which can only lengthen a lease, never shorten it.
+//! [`Deadlines`] is the leader's clock over the same leases. It is not replicated itself; now and
+//! then it says what is left of those that nobody has renewed (a checkpoint), and that is. A new
+//! leader goes on from there, so a change of leader neither renews a lease nor shortens it:
+//!
+//! 1. What a new leader grants is at least what was promised, because a lease that was checkpointed
+//!    is refilled in the log before its renewal is acknowledged.
+//! 2. It exceeds that by no more than the time since the last checkpoint, and an election.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod deadlines;
 mod leases;
 
-pub use deadlines::Deadlines;
+pub use deadlines::{Checkpoint, Deadlines, Renewal};
 pub use leases::Leases;
 
 /// The longest time a lease may be granted, in seconds.

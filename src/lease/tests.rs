@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Deadlines, LeaseId, Leases};
+use super::{Checkpoint, Deadlines, LeaseId, Leases, Renewal};
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -29,7 +29,7 @@ fn a_key_hangs_on_one_lease_at_a_time() {
     assert_eq!(revoked.iter().map(|key| &key[..]).collect::<Vec<_>>(), [b"b"]);
     assert_eq!(leases.owner(b"b"), None);
     assert!(leases.revoke(LeaseId(1)).is_none());
-    assert_eq!(leases.iter().collect::<Vec<_>>(), [(LeaseId(-2), 20)]);
+    assert_eq!(leases.iter().collect::<Vec<_>>(), [(LeaseId(-2), 20, 0)]);
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn only_a_leader_has_deadlines() {
     let mut deadlines = Deadlines::default();
     deadlines.grant(LeaseId(1), 10, seconds(0));
     assert_eq!(deadlines.remaining(LeaseId(1), seconds(0)), None);
-    deadlines.promote([(LeaseId(1), 10)], seconds(100), seconds(1));
+    deadlines.promote([(LeaseId(1), 10, 0)], seconds(100), seconds(1));
     assert_eq!(deadlines.remaining(LeaseId(1), seconds(100)), Some((11, 10)));
     deadlines.demote();
     assert_eq!(deadlines.renew(LeaseId(1), seconds(100)), None);
@@ -54,7 +54,7 @@ fn leases_expire_in_order_and_renewal_postpones() {
     assert_eq!(deadlines.expired(seconds(4), 10), []);
     assert_eq!(deadlines.expired(seconds(5), 10), [LeaseId(2), LeaseId(3)]);
     assert_eq!(deadlines.expired(seconds(30), 1), [LeaseId(2)], "the limit holds");
-    assert_eq!(deadlines.renew(LeaseId(2), seconds(6)), Some(5));
+    assert_eq!(deadlines.renew(LeaseId(2), seconds(6)).unwrap().ttl_seconds, 5);
     assert_eq!(deadlines.expired(seconds(10), 10), [LeaseId(3), LeaseId(1)]);
     deadlines.revoke(LeaseId(3));
     assert_eq!(deadlines.by_expiry().collect::<Vec<_>>(), [1, 2, 4].map(LeaseId));
@@ -65,9 +65,94 @@ fn leases_expire_in_order_and_renewal_postpones() {
 #[test]
 fn the_longest_lease_fits() {
     let mut deadlines = Deadlines::default();
-    deadlines.promote([(LeaseId(1), super::MAX_TTL_SECONDS)], seconds(5), seconds(0));
+    deadlines.promote([(LeaseId(1), super::MAX_TTL_SECONDS, 0)], seconds(5), seconds(0));
     assert_eq!(
         deadlines.remaining(LeaseId(1), seconds(5)),
         Some((super::MAX_TTL_SECONDS, super::MAX_TTL_SECONDS))
     );
+}
+
+#[test]
+fn a_lease_left_alone_is_checkpointed_and_one_kept_alive_is_not() {
+    let mut deadlines = Deadlines::default();
+    deadlines.promote([], seconds(0), seconds(0));
+    deadlines.grant(LeaseId(1), 100, seconds(0));
+    deadlines.grant(LeaseId(2), 100, seconds(0));
+    for third in 1..20 {
+        let now = seconds(33 * third);
+        let renewal = deadlines.renew(LeaseId(2), now).unwrap();
+        assert_eq!(renewal, Renewal { ttl_seconds: 100, refill: false });
+        let taken = deadlines.take_checkpoints(now, 10);
+        assert!(taken.iter().all(|checkpoint| checkpoint.id == LeaseId(1)), "{taken:?}");
+    }
+    deadlines.revoke(LeaseId(2));
+    deadlines.renew(LeaseId(1), seconds(1000)).unwrap();
+    deadlines.refilled(LeaseId(1), seconds(1000));
+    assert_eq!(deadlines.take_checkpoints(seconds(1039), 10), []);
+    let taken = deadlines.take_checkpoints(Duration::from_millis(1_040_500), 10);
+    let wanted = |remaining_seconds| [Checkpoint { id: LeaseId(1), remaining_seconds }];
+    assert_eq!(taken, wanted(60), "rounded up");
+    assert_eq!(deadlines.take_checkpoints(seconds(1050), 10), []);
+    assert_eq!(deadlines.take_checkpoints(seconds(1051), 10), wanted(49));
+    let renewal = deadlines.renew(LeaseId(1), seconds(1060)).unwrap();
+    assert!(renewal.refill, "the others know less of it");
+    assert!(deadlines.renew(LeaseId(1), seconds(1061)).unwrap().refill, "they still do");
+    deadlines.refilled(LeaseId(1), seconds(1062));
+    assert!(!deadlines.renew(LeaseId(1), seconds(1063)).unwrap().refill);
+}
+
+#[test]
+fn a_new_leader_goes_on_from_the_checkpoint() {
+    let mut deadlines = Deadlines::default();
+    deadlines.promote([(LeaseId(1), 100, 30), (LeaseId(2), 100, 0)], seconds(500), seconds(1));
+    assert_eq!(deadlines.remaining(LeaseId(1), seconds(500)), Some((31, 100)));
+    assert_eq!(deadlines.remaining(LeaseId(2), seconds(500)), Some((101, 100)));
+    // What the election added is no reason to take the full time away.
+    let taken = deadlines.take_all_checkpoints(seconds(500));
+    assert_eq!(taken, [Checkpoint { id: LeaseId(1), remaining_seconds: 31 }]);
+    // A renewal that the leader before acknowledged may be applied here later than the election.
+    deadlines.refilled(LeaseId(1), seconds(501));
+    assert_eq!(deadlines.remaining(LeaseId(1), seconds(501)), Some((100, 100)));
+    deadlines.refilled(LeaseId(2), seconds(550));
+    assert_eq!(deadlines.remaining(LeaseId(2), seconds(550)), Some((51, 100)), "it was full");
+}
+
+/// Whatever leaders come and go: at least what was promised, and at most a tenth and the bounds more.
+#[test]
+fn no_sequence_of_leaders_shortens_a_lease() {
+    let mut draw = crate::raft::Draw::new(7);
+    for _ in 0..500 {
+        let ttl = 2 + i64::try_from(draw.below(300)).unwrap();
+        let mut now = seconds(1000);
+        let mut leases = Leases::default();
+        leases.grant(LeaseId(1), ttl);
+        let mut leader = Deadlines::default();
+        leader.promote([], now, seconds(0));
+        leader.grant(LeaseId(1), ttl, now);
+        let mut promised = now + seconds(u64::try_from(ttl).unwrap());
+        for _ in 0..40 {
+            now += Duration::from_millis(draw.below(20_000));
+            if now >= promised {
+                break;
+            }
+            for told in leader.take_checkpoints(now, 9) {
+                leases.checkpoint(told.id, told.remaining_seconds);
+            }
+            match draw.below(4) {
+                0 => {
+                    if leader.renew(LeaseId(1), now).unwrap().refill {
+                        leases.checkpoint(LeaseId(1), 0);
+                        leader.refilled(LeaseId(1), now);
+                    }
+                    promised = now + seconds(u64::try_from(ttl).unwrap());
+                }
+                1 => leader.promote(leases.iter(), now, seconds(1)),
+                _ => {}
+            }
+            assert_eq!(leader.expired(now, 1), [], "ttl {ttl}");
+            let (left, _) = leader.remaining(LeaseId(1), now).unwrap();
+            let owed = i64::try_from((promised - now).as_secs()).unwrap();
+            assert!(left >= owed, "ttl {ttl}: {left} s are left and {owed} s were promised");
+        }
+    }
 }

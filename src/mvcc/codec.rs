@@ -88,6 +88,40 @@ impl<'a> EventRef<'a> {
     }
 }
 
+impl EventRef<'_> {
+    /// Appends etcd's bytes of the record, a marshalled `mvccpb.KeyValue`: a tombstone holds nothing
+    /// but its key.
+    pub fn marshal(&self, to: &mut Vec<u8>) {
+        piece(1, self.key, to);
+        if self.deleted {
+            return;
+        }
+        let numbers = [(2, self.create_revision), (3, self.mod_revision), (4, self.version)];
+        for (tag, number) in numbers {
+            varint(tag, number, to);
+        }
+        piece(5, self.value, to);
+        varint(6, self.lease, to);
+    }
+}
+
+/// Bytes of a protobuf message; none are left out.
+fn piece(tag: u8, bytes: &[u8], to: &mut Vec<u8>) {
+    if !bytes.is_empty() {
+        to.push(tag << 3 | 2);
+        encode_varint(bytes.len() as u64, to);
+        to.extend_from_slice(bytes);
+    }
+}
+
+/// A number of a protobuf message; zero is left out.
+fn varint(tag: u8, number: i64, to: &mut Vec<u8>) {
+    if number != 0 {
+        to.push(tag << 3);
+        encode_varint(number.cast_unsigned(), to);
+    }
+}
+
 impl Event {
     /// The record without its ownership.
     pub fn as_ref(&self) -> EventRef<'_> {

@@ -2,16 +2,16 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use prost::Message;
 
 use super::history::Life;
 use super::index::Index;
 use super::{Event, EventRef, KeyRange, KeyValue, Revision, Revisions, Storage, StorageError};
-use crate::proto::mvccpb;
 
 /// Up to where the history was asked to be dropped, and up to where that is done.
-const COMPACT_SCHEDULED: &[u8] = b"compact/scheduled";
-const COMPACT_FINISHED: &[u8] = b"compact/finished";
+pub const COMPACT_SCHEDULED: &[u8] = b"compact/scheduled";
+pub const COMPACT_FINISHED: &[u8] = b"compact/finished";
+/// A revision that a restored state starts from although no record has it.
+pub const REVISION_FLOOR: &[u8] = b"revision";
 
 /// All keys with all their revisions since the last compaction.
 #[derive(Debug)]
@@ -78,7 +78,8 @@ impl<S: Storage> Keyspace<S> {
             ControlFlow::Continue(())
         })?;
         // The newest records may all have been tombstones that compaction removed.
-        let revision = last.max(compact_revision);
+        let floor = number(REVISION_FLOOR)?.unwrap_or(0);
+        let revision = last.max(compact_revision).max(floor);
         let sweep = Sweep { work: finished < compact_revision, ..Sweep::default() };
         Ok(Self { storage, index, revision, compact_revision, sweep })
     }
@@ -219,44 +220,8 @@ impl<S: Storage> Keyspace<S> {
         self.sweep.work
     }
 
-    /// The checksum etcd's `HashKV` gives for a revision; 0 means the newest.
-    ///
-    /// CRC-32C over `key`, then over every record up to the revision: its revision as 17 bytes (18
-    /// for a tombstone) and the marshalled pair. Records up to the compact revision count only if a
-    /// compaction at `revision` would keep them, so that it does not matter whether they are gone.
-    pub fn hash(&self, revision: i64) -> Result<u32, Error> {
-        let revision = if revision == 0 { self.revision } else { revision };
-        if revision < self.compact_revision {
-            return Err(Error::Compacted);
-        }
-        if revision > self.revision {
-            return Err(Error::Future);
-        }
-        let mut crc = crc32c::crc32c(b"key");
-        let mut pair = Vec::new();
-        self.storage.scan(Revision::default(), &mut |at, record| {
-            if at.main > revision {
-                return ControlFlow::Break(());
-            }
-            if at.main <= self.compact_revision && !self.keeps(record.key, at, revision) {
-                return ControlFlow::Continue(());
-            }
-            crc = crc32c::crc32c_append(crc, &at.main.to_be_bytes());
-            crc = crc32c::crc32c_append(crc, b"_");
-            crc = crc32c::crc32c_append(crc, &i64::from(at.sub).to_be_bytes());
-            if record.deleted {
-                crc = crc32c::crc32c_append(crc, b"t");
-            }
-            pair.clear();
-            marshal(record, &mut pair);
-            crc = crc32c::crc32c_append(crc, &pair);
-            ControlFlow::Continue(())
-        })?;
-        Ok(crc)
-    }
-
     /// Whether a compaction at `revision` would keep this record of the records up to there.
-    fn keeps(&self, key: &[u8], at: Revision, revision: i64) -> bool {
+    pub(super) fn keeps(&self, key: &[u8], at: Revision, revision: i64) -> bool {
         self.index.history(key).and_then(|history| history.kept(revision)) == Some(at)
     }
 
@@ -327,17 +292,4 @@ impl<S: Storage> Write<'_, S> {
 
 fn number_bytes(number: i64) -> Bytes {
     Bytes::copy_from_slice(&number.to_be_bytes())
-}
-
-/// etcd's bytes of a record: a tombstone holds nothing but its key.
-fn marshal(record: EventRef<'_>, to: &mut Vec<u8>) {
-    let mut kv = mvccpb::KeyValue { key: Bytes::copy_from_slice(record.key), ..Default::default() };
-    if !record.deleted {
-        kv.value = Bytes::copy_from_slice(record.value);
-        kv.create_revision = record.create_revision;
-        kv.mod_revision = record.mod_revision;
-        kv.version = record.version;
-        kv.lease = record.lease;
-    }
-    kv.encode_raw(to);
 }

@@ -19,6 +19,7 @@
 mod codec;
 mod dump;
 mod event;
+mod hash;
 mod history;
 mod index;
 mod key_range;
@@ -30,9 +31,12 @@ mod storage;
 pub use codec::EventRef;
 pub use dump::{Dump, DumpError, DumpReader, DumpWriter};
 pub use event::{Event, KeyValue, Revisions};
+pub use hash::HashScan;
 pub use history::Life;
 pub use key_range::KeyRange;
-pub use keyspace::{Error, Keyspace, Write};
+pub use keyspace::{
+    COMPACT_FINISHED, COMPACT_SCHEDULED, Error, Keyspace, REVISION_FLOOR, Write,
+};
 pub use memory::Memory;
 pub use revision::Revision;
 pub use storage::{Applied, Storage, StorageError};

@@ -52,6 +52,11 @@ pub trait Storage: Debug {
     /// Bytes of that which hold records.
     fn size_in_use(&self) -> u64;
 
+    /// Bytes that wait to be added to [`Self::size_on_disk`].
+    fn size_pending(&self) -> u64 {
+        0
+    }
+
     /// Several records, in the order asked for.
     fn get_many(&self, at: &[Revision]) -> Result<Vec<Event>, StorageError> {
         at.iter().map(|at| self.get(*at)).collect()

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedSender;
@@ -86,7 +87,9 @@ impl ApplyLoop {
                 match entry {
                     Committed::Request { index: at, term, data } => {
                         index = at;
+                        let began = Instant::now();
                         let Some(outcome) = state.apply(at, term, &data)? else { continue };
+                        self.warn_if_slow(at, data.len(), began.elapsed());
                         self.follow_leases(&outcome);
                         self.count(&outcome);
                         applied.push(Applied {
@@ -142,6 +145,19 @@ impl ApplyLoop {
         Ok(self.acks.send(Event::Applied { index }).is_ok())
     }
 
+    fn warn_if_slow(&self, index: Index, bytes: usize, took: Duration) {
+        let expected = self.shared.config.upkeep.warning_apply_duration;
+        if took > expected {
+            warn!(
+                took = ?took,
+                expected_duration = ?expected,
+                entry.index = index.0,
+                request.size_bytes = bytes,
+                "apply request took too long"
+            );
+        }
+    }
+
     fn count(&self, outcome: &apply::Outcome) {
         let several = match &outcome.response {
             Ok(apply::Response::Txn(response)) => response.responses.len() > 1,
@@ -149,19 +165,20 @@ impl ApplyLoop {
         };
         let counts = self.shared.metrics.counts();
         counts.changed(&outcome.events, several);
-        match outcome.lease {
+        match &outcome.lease {
             Some(LeaseChange::Granted { .. }) => counts.leases_granted.inc(),
             Some(LeaseChange::Revoked(_)) => counts.leases_revoked.inc(),
-            None => {}
+            Some(LeaseChange::Refilled(_)) | None => {}
         }
     }
 
     fn follow_leases(&self, outcome: &apply::Outcome) {
-        match outcome.lease {
+        match &outcome.lease {
             Some(LeaseChange::Granted { id, ttl_seconds }) => {
-                self.shared.leases.granted(id, ttl_seconds);
+                self.shared.leases.granted(*id, *ttl_seconds);
             }
-            Some(LeaseChange::Revoked(id)) => self.shared.leases.revoked(id),
+            Some(LeaseChange::Revoked(id)) => self.shared.leases.revoked(*id),
+            Some(LeaseChange::Refilled(ids)) => self.shared.leases.refilled(ids),
             None => {}
         }
     }

@@ -37,6 +37,46 @@ pub struct Config {
     pub strict_reconfig_check: bool,
     pub max_learners: usize,
     pub limits: Limits,
+    pub upkeep: Upkeep,
+}
+
+/// What a node does by itself to stay small and sound.
+#[derive(Debug, Clone)]
+pub struct Upkeep {
+    pub auto_compaction: AutoCompaction,
+    /// Revisions that compaction removes before others get their turn.
+    pub compaction_batch: usize,
+    /// How long it pauses then.
+    pub compaction_pause: Duration,
+    /// Compare hashes with the other members before clients are served.
+    pub initial_corrupt_check: bool,
+    /// How often the leader compares hashes with the other members; zero: never.
+    pub corrupt_check_time: Duration,
+    /// Entries that take longer to apply are logged.
+    pub warning_apply_duration: Duration,
+}
+
+/// History that is compacted without anybody asking for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AutoCompaction {
+    Off,
+    /// What is older.
+    Periodic(Duration),
+    /// What is further behind the newest revision.
+    Revision(i64),
+}
+
+impl Default for Upkeep {
+    fn default() -> Self {
+        Self {
+            auto_compaction: AutoCompaction::Off,
+            compaction_batch: 2_000,
+            compaction_pause: Duration::ZERO,
+            initial_corrupt_check: false,
+            corrupt_check_time: Duration::ZERO,
+            warning_apply_duration: Duration::from_millis(100),
+        }
+    }
 }
 
 /// The identity of a node that starts without a log.
@@ -133,6 +173,7 @@ impl Config {
                 max_concurrent_streams: None,
                 watch_progress_interval: Duration::from_millis(200),
             },
+            upkeep: Upkeep::default(),
         }
     }
 }

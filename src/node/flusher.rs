@@ -2,17 +2,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::log_loop::LogWork;
 use super::shared::Shared;
-use crate::mvcc::StorageError;
+use crate::mvcc::{Storage as _, StorageError};
 use crate::raft::{ConfState, Index, SnapshotMeta};
 use crate::replica::Event;
-use crate::store::{Durability, SnapshotReader, Store};
+use crate::store::{Copied, Durability, Frozen, SnapshotReader, Store};
 use crate::transport::SnapshotChunks;
 
 /// How long applied entries wait in memory for the store.
@@ -21,8 +22,6 @@ const FLUSH_EVERY: Duration = Duration::from_millis(100);
 const SYNC_EVERY: Duration = Duration::from_secs(2);
 /// Bytes that wait in memory before the apply thread has to wait too.
 const PENDING_BYTES: usize = 64 << 20;
-/// Old revisions removed between two looks at other work.
-const COMPACTION_STEP: usize = 2_000;
 /// Snapshots kept open for peers that are being sent one.
 const OFFERED: usize = 2;
 
@@ -30,8 +29,8 @@ const OFFERED: usize = 2;
 #[derive(Debug)]
 pub(super) struct Flusher {
     shared: Arc<Shared>,
-    orders: SyncSender<Order>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    orders: Orders,
+    thread: Option<JoinHandle<()>>,
 }
 
 /// Snapshots that consensus offered to peers.
@@ -45,6 +44,34 @@ enum Order {
     Offer(SyncSender<Result<SnapshotMeta, StorageError>>),
     /// Replace the whole state by this file.
     Install(PathBuf, SyncSender<Result<(), StorageError>>),
+    /// Commit, then keep the state as it is to be looked at.
+    Freeze(SyncSender<Result<Frozen, StorageError>>),
+    /// Write the store anew, without its holes; answered when that is done.
+    Defragment(SyncSender<Result<(), StorageError>>),
+    /// Commit everything and end.
+    Stop,
+}
+
+/// The way to the flush thread for those who do not own it. Blocks: for threads that may.
+#[derive(Debug, Clone)]
+pub(super) struct Orders(SyncSender<Order>);
+
+impl Orders {
+    /// The state with everything that was applied before the call; `None` when the thread is gone.
+    pub(super) fn freeze(&self) -> Option<Result<Frozen, StorageError>> {
+        self.ask(Order::Freeze)
+    }
+
+    /// Gives the room of what is no more back to the disk; `None` when the thread is gone.
+    pub(super) fn defragment(&self) -> Option<Result<(), StorageError>> {
+        self.ask(Order::Defragment)
+    }
+
+    fn ask<T>(&self, order: impl FnOnce(SyncSender<T>) -> Order) -> Option<T> {
+        let (reply, answer) = sync_channel(1);
+        self.0.send(order(reply)).ok()?;
+        answer.recv().ok()
+    }
 }
 
 impl Flusher {
@@ -63,9 +90,13 @@ impl Flusher {
             acks,
             log,
             synced: Instant::now(),
+            defragmentation: None,
         };
         let thread =
             std::thread::Builder::new().name("flush".to_owned()).spawn(move || work.run())?;
+        let orders = Orders(orders);
+        // Set once: a node has one flusher.
+        drop(shared.orders.set(orders.clone()));
         Ok(Self { shared, orders, thread: Some(thread) })
     }
 
@@ -73,36 +104,30 @@ impl Flusher {
     pub(super) fn wait_for_room(&self) {
         let pending = self.shared.read().storage().pending_bytes();
         if pending > PENDING_BYTES {
-            self.ask(Order::Flush);
+            self.orders.ask(Order::Flush);
         }
     }
 
     /// Opens the state as it is now for peers; nothing may be applied meanwhile.
     /// `None` when the thread is gone.
     pub(super) fn offer_snapshot(&self) -> Result<Option<SnapshotMeta>, StorageError> {
-        self.ask(Order::Offer).transpose()
+        self.orders.ask(Order::Offer).transpose()
     }
 
     /// Replaces the state by a received file; nothing may be applied meanwhile.
     pub(super) fn install(&self, path: &Path) -> Result<Option<()>, StorageError> {
         let order = |reply| Order::Install(path.to_owned(), reply);
-        self.ask(order).transpose()
+        self.orders.ask(order).transpose()
     }
 
     /// Commits what is left and ends the thread.
     pub(super) fn stop(mut self) {
         let Some(thread) = self.thread.take() else { return };
-        drop(self.orders);
+        // A thread that has ended by itself takes no orders.
+        drop(self.orders.0.send(Order::Stop));
         if thread.join().is_err() {
             self.shared.fail("the flush thread panicked".to_owned());
         }
-    }
-
-    /// `None` when the thread is gone; it has said why.
-    fn ask<T>(&self, order: impl FnOnce(SyncSender<T>) -> Order) -> Option<T> {
-        let (reply, answer) = sync_channel(1);
-        self.orders.send(order(reply)).ok()?;
-        answer.recv().ok()
     }
 }
 
@@ -113,6 +138,16 @@ struct FlushLoop {
     acks: UnboundedSender<Event>,
     log: SyncSender<LogWork>,
     synced: Instant,
+    defragmentation: Option<Defragmentation>,
+}
+
+/// The store is being written anew on another thread.
+struct Defragmentation {
+    copying: JoinHandle<Result<Copied, StorageError>>,
+    /// Who waits for it.
+    replies: Vec<SyncSender<Result<(), StorageError>>>,
+    started: Instant,
+    bytes_before: u64,
 }
 
 impl FlushLoop {
@@ -125,9 +160,12 @@ impl FlushLoop {
 
     fn serve(&mut self) -> Result<(), StorageError> {
         loop {
+            if self.defragmentation.as_ref().is_some_and(|running| running.copying.is_finished()) {
+                self.finish_defragmentation()?;
+            }
             match self.orders.recv_timeout(FLUSH_EVERY) {
+                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Ok(order) => self.obey(order)?,
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Err(RecvTimeoutError::Timeout) => {
                     self.flush(self.synced.elapsed() >= SYNC_EVERY)?;
                     self.compact();
@@ -149,9 +187,99 @@ impl FlushLoop {
                 self.flush(false)?;
                 drop(reply.send(self.offer()));
             }
-            Order::Install(path, reply) => drop(reply.send(self.install(&path))),
+            Order::Install(path, reply) => {
+                self.abandon_defragmentation();
+                drop(reply.send(self.install(&path)));
+            }
+            Order::Freeze(reply) => {
+                self.flush(false)?;
+                let frozen = self.shared.read().storage().frozen();
+                drop(reply.send(frozen));
+            }
+            Order::Defragment(reply) => self.begin_defragmentation(reply)?,
+            Order::Stop => {}
         }
         Ok(())
+    }
+
+    fn begin_defragmentation(
+        &mut self,
+        reply: SyncSender<Result<(), StorageError>>,
+    ) -> Result<(), StorageError> {
+        if let Some(running) = &mut self.defragmentation {
+            running.replies.push(reply);
+            return Ok(());
+        }
+        self.flush(false)?;
+        let (copy, bytes_before) = {
+            let mut state = self.shared.write();
+            let store = state.storage_mut();
+            (store.begin_copy()?, store.size_on_disk())
+        };
+        info!(current_db_size_bytes = bytes_before, "defragmenting");
+        let thread = std::thread::Builder::new().name("defragment".to_owned());
+        match thread.spawn(move || copy.run()) {
+            Ok(copying) => {
+                let (replies, started) = (vec![reply], Instant::now());
+                let running = Defragmentation { copying, replies, started, bytes_before };
+                self.defragmentation = Some(running);
+            }
+            Err(error) => {
+                self.shared.write().storage_mut().abandon_copy();
+                let error = StorageError::io("store".to_owned(), "defragment", &error);
+                drop(reply.send(Err(error)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on with the new file. What fails before it has its name leaves the old one in use.
+    fn finish_defragmentation(&mut self) -> Result<(), StorageError> {
+        let Some(Defragmentation { copying, replies, started, bytes_before }) =
+            self.defragmentation.take()
+        else {
+            return Ok(());
+        };
+        self.flush(true)?;
+        let copied = copying.join().unwrap_or_else(|_panicked| {
+            let (file, what) = ("store".to_owned(), "the copy cannot be made".to_owned());
+            Err(StorageError::Corrupt { file, what })
+        });
+        let adopted = match copied.and_then(Copied::finish) {
+            Ok(adopted) => adopted,
+            Err(error) => {
+                warn!(error = %error, "failed to defragment");
+                self.shared.write().storage_mut().abandon_copy();
+                for reply in replies {
+                    drop(reply.send(Err(error.clone())));
+                }
+                return Ok(());
+            }
+        };
+        let bytes = {
+            let mut state = self.shared.write();
+            state.storage_mut().adopt(adopted)?;
+            state.storage().size_on_disk()
+        };
+        info!(
+            current_db_size_bytes_before = bytes_before,
+            current_db_size_bytes_after = bytes,
+            took = ?started.elapsed(),
+            "finished defragmenting"
+        );
+        for reply in replies {
+            drop(reply.send(Ok(())));
+        }
+        Ok(())
+    }
+
+    /// The store is to be replaced as a whole: waits for the copy, which would come too late.
+    fn abandon_defragmentation(&mut self) {
+        if let Some(running) = self.defragmentation.take() {
+            self.shared.write().storage_mut().abandon_copy();
+            // Its outcome does not matter any more; who waits for it hears that it is gone.
+            drop(running.copying.join());
+        }
     }
 
     fn flush(&mut self, sync: bool) -> Result<(), StorageError> {
@@ -176,9 +304,13 @@ impl FlushLoop {
 
     /// Removes compacted revisions until something else is to be done.
     fn compact(&mut self) {
+        let upkeep = &self.shared.config.upkeep;
         let begun = Instant::now();
         while self.shared.read().compacting() && begun.elapsed() < FLUSH_EVERY {
-            self.shared.write().compaction_step(COMPACTION_STEP);
+            self.shared.write().compaction_step(upkeep.compaction_batch);
+            if !upkeep.compaction_pause.is_zero() {
+                std::thread::sleep(upkeep.compaction_pause.min(FLUSH_EVERY));
+            }
         }
     }
 
@@ -199,7 +331,8 @@ impl FlushLoop {
     fn install(&self, path: &Path) -> Result<(), StorageError> {
         let file = store_file(&self.shared.config.member_dir());
         let store = Store::install(&file, path)?;
-        let state = super::State::open(store)?;
+        let mut state = super::State::open(store)?;
+        state.set_quota(super::quota::of(self.shared.config.limits.quota_bytes));
         info!(revision = state.revision(), "the state was replaced by a snapshot");
         *self.shared.write() = state;
         Ok(())

@@ -180,7 +180,7 @@ impl Handle {
     /// Renews a lease on the leader, wherever that is: granted seconds, `None` when unknown.
     pub async fn lease_renew(&self, id: LeaseId) -> Result<Option<i64>, Error> {
         if self.leads() {
-            let renewed = self.0.leases.renew(id);
+            let renewed = super::lease_clock::renew(self, id).await?;
             if renewed.is_some() {
                 self.counts().leases_renewed.inc();
             }
@@ -203,7 +203,7 @@ impl Handle {
         if self.leads() {
             return self.0.leases.by_expiry();
         }
-        self.state().leases().iter().map(|(id, _)| id).collect()
+        self.state().leases().iter().map(|(id, _, _)| id).collect()
     }
 
     /// The smallest TTL a lease may have, in seconds; it follows from the election timeout.
@@ -225,6 +225,7 @@ impl Handle {
         if to == self.member_id() {
             return Ok(());
         }
+        super::lease_clock::tell_all(self).await;
         let mut status = self.0.status.subscribe();
         self.send(Event::TransferLeadership(to)).await?;
         let arrived = status.wait_for(|status| status.leader == Some(to));
@@ -272,10 +273,6 @@ impl Handle {
 
     pub(super) fn leads(&self) -> bool {
         self.0.status.borrow().role == Role::Leader
-    }
-
-    pub(super) fn expired_leases(&self) -> Vec<LeaseId> {
-        if self.leads() { self.0.leases.expired() } else { Vec::new() }
     }
 
     /// How long a request may take.

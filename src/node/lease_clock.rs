@@ -1,19 +1,22 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::RwLock;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::debug;
 
-use super::Handle;
-use crate::lease::{Deadlines, LeaseId};
-use crate::proto::etcdserverpb::LeaseRevokeRequest;
+use super::{Error, Handle};
+use crate::lease::{Checkpoint, Deadlines, LeaseId, Renewal};
+use crate::proto::etcdserverpb::{LeaseCheckpoint, LeaseCheckpointRequest, LeaseRevokeRequest};
 use crate::proto::quorate::replica::request::Op;
 
 /// How often the leader looks for expired leases.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
-/// Leases revoked per check, so that a flood of them leaves room for clients.
+/// Revocations under way together, so that a flood of them leaves room for clients.
 const REVOKE_AT_ONCE: usize = 500;
+/// Leases in one entry of checkpoints (etcd's `maxLeaseCheckpointBatchSize`).
+const CHECKPOINTS: usize = 1000;
 
 /// The leader's clock over the replicated leases. Only the leader has deadlines: followers' clocks
 /// decide nothing.
@@ -21,18 +24,22 @@ const REVOKE_AT_ONCE: usize = 500;
 pub(super) struct LeaseClock {
     started: Instant,
     deadlines: Mutex<Deadlines>,
+    /// Held for writing while checkpoints are on their way into the log and for reading while
+    /// refills are: a refill that overtook an older checkpoint would be undone by it.
+    order: RwLock<()>,
 }
 
 impl LeaseClock {
     pub(super) fn new() -> Self {
-        Self { started: Instant::now(), deadlines: Mutex::new(Deadlines::default()) }
+        let (started, deadlines) = (Instant::now(), Mutex::default());
+        Self { started, deadlines, order: RwLock::default() }
     }
 
-    /// This member leads now: every lease gets its full time again, and `extend` on top, because
-    /// nobody knows how much of it was left.
+    /// This member leads now: given are the seconds granted and those left at the last checkpoint;
+    /// `extend` comes on top for the time without a leader.
     pub(super) fn promote(
         &self,
-        leases: impl IntoIterator<Item = (LeaseId, i64)>,
+        leases: impl IntoIterator<Item = (LeaseId, i64, i64)>,
         extend: Duration,
     ) {
         let now = self.now();
@@ -55,10 +62,11 @@ impl LeaseClock {
         self.lock().revoke(id);
     }
 
-    /// Gives a lease its full time again: its granted seconds, or `None` when it is unknown here.
-    pub(super) fn renew(&self, id: LeaseId) -> Option<i64> {
+    /// All members know that these leases have their full time again.
+    pub(super) fn refilled(&self, ids: &[LeaseId]) {
         let now = self.now();
-        self.lock().renew(id, now)
+        let mut deadlines = self.lock();
+        ids.iter().for_each(|id| deadlines.refilled(*id, now));
     }
 
     /// The seconds a lease has left, and those it was granted.
@@ -67,15 +75,29 @@ impl LeaseClock {
         self.lock().remaining(id, now)
     }
 
-    /// Leases whose time is up; empty unless this member leads.
-    pub(super) fn expired(&self) -> Vec<LeaseId> {
+    /// All leases, soonest to expire first; empty unless this member leads.
+    pub(super) fn by_expiry(&self) -> Vec<LeaseId> {
+        self.lock().by_expiry().collect()
+    }
+
+    fn renew(&self, id: LeaseId) -> Option<Renewal> {
+        let now = self.now();
+        self.lock().renew(id, now)
+    }
+
+    fn expired(&self) -> Vec<LeaseId> {
         let now = self.now();
         self.lock().expired(now, REVOKE_AT_ONCE)
     }
 
-    /// All leases, soonest to expire first; empty unless this member leads.
-    pub(super) fn by_expiry(&self) -> Vec<LeaseId> {
-        self.lock().by_expiry().collect()
+    fn take_checkpoints(&self) -> Vec<Checkpoint> {
+        let now = self.now();
+        self.lock().take_checkpoints(now, CHECKPOINTS)
+    }
+
+    fn take_all_checkpoints(&self) -> Vec<Checkpoint> {
+        let now = self.now();
+        self.lock().take_all_checkpoints(now)
     }
 
     fn now(&self) -> Duration {
@@ -87,27 +109,88 @@ impl LeaseClock {
     }
 }
 
-/// Revokes leases whose time is up, as long as this member leads.
-pub(super) async fn expire(handle: Handle) {
+/// Renews a lease on this member, which leads: its granted seconds, or `None` when it is unknown.
+pub(super) async fn renew(handle: &Handle, id: LeaseId) -> Result<Option<i64>, Error> {
+    let clock = &handle.0.leases;
+    let Some(renewal) = clock.renew(id) else { return Ok(None) };
+    if renewal.refill {
+        let _order = clock.order.read().await;
+        let full = [Checkpoint { id, remaining_seconds: 0 }];
+        handle.propose(checkpoint(&full)).await?;
+    }
+    Ok(Some(renewal.ttl_seconds))
+}
+
+/// Tells all members what is left of every lease, so that the next leader goes on exactly there.
+pub(super) async fn tell_all(handle: &Handle) {
+    let _order = handle.0.leases.order.write().await;
+    for batch in handle.0.leases.take_all_checkpoints().chunks(CHECKPOINTS) {
+        if let Err(error) = handle.propose(checkpoint(batch)).await {
+            // The next leader then goes on from an older checkpoint.
+            debug!(error = %error, "leases were not checkpointed before the leadership is handed over");
+            return;
+        }
+    }
+}
+
+/// Revokes leases whose time is up and checkpoints those that nobody renews, as long as this
+/// member leads.
+pub(super) async fn run(handle: Handle) {
     let mut tick = interval(CHECK_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let handle = Arc::new(handle);
     loop {
         tick.tick().await;
-        let mut revocations = JoinSet::new();
-        for id in handle.expired_leases() {
-            let handle = Arc::clone(&handle);
-            revocations.spawn(async move {
-                let revoke = Op::LeaseRevoke(LeaseRevokeRequest { id: id.0 });
-                match handle.propose(revoke).await {
-                    Ok(_) => handle.counts().leases_expired.inc(),
-                    // It stays expired: the next check tries again.
-                    Err(error) => {
-                        debug!(lease.id = id.0, error = %error, "lease was not revoked");
-                    }
-                }
-            });
-        }
-        while revocations.join_next().await.is_some() {}
+        while handle.leads() && expire(&handle).await {}
+        while handle.leads() && checkpoint_due(&handle).await {}
     }
+}
+
+/// Whether there may be more.
+async fn expire(handle: &Arc<Handle>) -> bool {
+    let expired = handle.0.leases.expired();
+    let more = expired.len() == REVOKE_AT_ONCE;
+    let mut revocations = JoinSet::new();
+    for id in expired {
+        let handle = Arc::clone(handle);
+        revocations.spawn(async move {
+            let revoke = Op::LeaseRevoke(LeaseRevokeRequest { id: id.0 });
+            let revoked = handle.propose(revoke).await;
+            match &revoked {
+                Ok(_) => handle.counts().leases_expired.inc(),
+                // It stays expired: the next check tries again.
+                Err(error) => {
+                    debug!(lease.id = id.0, error = %error, "lease was not revoked");
+                }
+            }
+            revoked.is_ok()
+        });
+    }
+    let mut all = true;
+    while let Some(revoked) = revocations.join_next().await {
+        all &= revoked.unwrap_or(false);
+    }
+    more && all
+}
+
+/// Whether there may be more.
+async fn checkpoint_due(handle: &Handle) -> bool {
+    let _order = handle.0.leases.order.write().await;
+    let due = handle.0.leases.take_checkpoints();
+    if due.is_empty() {
+        return false;
+    }
+    let told = handle.propose(checkpoint(&due)).await;
+    if let Err(error) = &told {
+        debug!(leases = due.len(), error = %error, "leases were not checkpointed");
+    }
+    told.is_ok() && due.len() == CHECKPOINTS
+}
+
+fn checkpoint(leases: &[Checkpoint]) -> Op {
+    let told = |checkpoint: &Checkpoint| LeaseCheckpoint {
+        id: checkpoint.id.0,
+        remaining_ttl: checkpoint.remaining_seconds,
+    };
+    Op::LeaseCheckpoint(LeaseCheckpointRequest { checkpoints: leases.iter().map(told).collect() })
 }

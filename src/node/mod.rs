@@ -21,7 +21,9 @@
 mod apply_loop;
 mod at_leader;
 pub mod bootstrap;
+mod compactor;
 mod config;
+mod corruption;
 mod counts;
 mod data_dir;
 mod error;
@@ -29,10 +31,12 @@ mod flusher;
 mod handle;
 mod lease_clock;
 mod log_loop;
+mod maintenance;
 mod metrics;
 mod peer_service;
 pub mod proxy;
 mod publish;
+pub mod quota;
 mod reads;
 mod reconfigure;
 mod replica_loop;
@@ -44,10 +48,11 @@ mod waiters;
 pub mod watch;
 
 pub use bootstrap::Start;
-pub use config::{Config, Founding, Limits};
+pub use config::{AutoCompaction, Config, Founding, Limits, Upkeep};
 pub use data_dir::{DataDir, DataDirError};
 pub use error::Error;
 pub use handle::{Handle, Status};
+pub use maintenance::HashKv;
 pub use start::{Running, StartError, start};
 
 use crate::apply;

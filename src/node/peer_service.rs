@@ -2,14 +2,14 @@ use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{info, warn};
 
-use super::{Error, Handle};
+use super::{Error, Handle, HashKv};
 use crate::lease::LeaseId;
 use crate::membership::{ClusterId, MemberId};
 use crate::proto::quorate::peer::peer_server::{Peer, PeerServer};
 use crate::proto::quorate::peer::{
-    Batch, Envelope, LearnerProgressRequest, LearnerProgressResponse, LeaseRemainingRequest,
-    LeaseRemainingResponse, LeaseRenewRequest, LeaseRenewResponse, MessagesClosed, ProbeRequest,
-    ProbeResponse, SnapshotPart, SnapshotTaken, snapshot_part::Part,
+    Batch, Envelope, HashRequest, HashResponse, LearnerProgressRequest, LearnerProgressResponse,
+    LeaseRemainingRequest, LeaseRemainingResponse, LeaseRenewRequest, LeaseRenewResponse,
+    MessagesClosed, ProbeRequest, ProbeResponse, SnapshotPart, SnapshotTaken, snapshot_part::Part,
 };
 use crate::raft::{Index, Mark, Term};
 use crate::replica::Event;
@@ -203,5 +203,18 @@ impl Peer for PeerService {
         self.admit(request.envelope.as_ref())?;
         let in_sync = self.led(self.node.learner_in_sync(MemberId(request.member_id))).await?;
         Ok(Response::new(LearnerProgressResponse { in_sync }))
+    }
+
+    async fn hash(&self, request: Request<HashRequest>) -> Result<Response<HashResponse>, Status> {
+        let request = request.into_inner();
+        self.admit(request.envelope.as_ref())?;
+        let hashed = self.node.hash_kv(request.revision).await;
+        let revision = self.node.state().revision();
+        Ok(Response::new(match hashed {
+            Ok(HashKv { hash, compact_revision, .. }) => {
+                HashResponse { known: true, hash, compact_revision, revision }
+            }
+            Err(_) => HashResponse { revision, ..HashResponse::default() },
+        }))
     }
 }

@@ -10,6 +10,9 @@ const RETRY: Duration = Duration::from_millis(200);
 
 /// Tells the cluster this member's name and client URLs, until it is known; then the node serves.
 pub(super) async fn publish(handle: Handle) {
+    if !super::corruption::check_at_start(&handle).await {
+        return;
+    }
     let attributes = PublishAttributes {
         member_id: handle.member_id().0,
         name: handle.config().name.clone(),

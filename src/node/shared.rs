@@ -1,11 +1,12 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arc_swap::ArcSwap;
 use prost::Message as _;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::flusher::Orders;
 use super::lease_clock::LeaseClock;
 use super::metrics::Metrics;
 use super::reads::Reads;
@@ -48,6 +49,8 @@ pub(super) struct Shared {
     pub(super) watches: super::watch::Hub,
     pub(super) leases: LeaseClock,
     pub(super) metrics: Metrics,
+    /// The way to the flush thread, from when it runs.
+    pub(super) orders: OnceLock<Orders>,
     /// Requests whose answer is waited for.
     pub(super) pending: AtomicI64,
     /// Cancelled once the cluster knows this member's name: from then on the node serves.

@@ -2,7 +2,7 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
@@ -21,7 +21,7 @@ use super::reads::{ReadNews, ReadPorts, Reads};
 use super::replica_loop::ReplicaLoop;
 use super::shared::Shared;
 use super::waiters::Waiters;
-use super::{Config, Handle, State, publish, watch as watches};
+use super::{Config, Handle, State, compactor, corruption, publish, quota, watch as watches};
 use crate::membership::Roster;
 use crate::mvcc::StorageError;
 use crate::proto::quorate::peer::peer_server;
@@ -78,7 +78,8 @@ pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartEr
     for path in [config.data_dir.clone(), config.member_dir(), config.snap_dir()] {
         make_dir(&path)?;
     }
-    let Opened { wal, recovered, state } = open(&config)?;
+    let Opened { wal, recovered, mut state } = open(&config)?;
+    state.set_quota(quota::of(config.limits.quota_bytes));
     let identity =
         Identity { cluster: recovered.metadata.cluster, member: recovered.metadata.member };
     let roster = state.roster().clone();
@@ -126,6 +127,7 @@ pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartEr
         watches: watches::Hub::default(),
         leases: LeaseClock::new(),
         metrics: Metrics::new(identity)?,
+        orders: OnceLock::new(),
         pending: 0.into(),
         published: CancellationToken::new(),
         stop,
@@ -207,8 +209,10 @@ fn spawn_tasks(handle: &Handle, reads: mpsc::UnboundedReceiver<ReadNews>) -> Joi
         removed.peers.removed().await;
         removed.leave();
     });
-    tasks.spawn(lease_clock::expire(handle.clone()));
+    tasks.spawn(lease_clock::run(handle.clone()));
     tasks.spawn(publish::publish(handle.clone()));
+    tasks.spawn(compactor::run(handle.clone()));
+    tasks.spawn(corruption::watch(handle.clone()));
     tasks
 }
 

@@ -9,7 +9,9 @@ use bytes::Bytes;
 
 use super::disk::{Disk, View};
 use super::pending::Pending;
-use crate::mvcc::{Applied, Dump, DumpError, DumpReader, DumpWriter, Revision, StorageError};
+use crate::mvcc::{
+    Applied, Dump, DumpError, DumpReader, DumpWriter, EventRef, Revision, StorageError,
+};
 
 /// Records read for one chunk of a snapshot, at most.
 const CHUNK_RECORDS: usize = 256;
@@ -92,10 +94,14 @@ impl std::fmt::Debug for SnapshotReader {
 /// Builds a store from a received dump beside `path`, and then gives it that name.
 pub(super) fn build(path: &Path, received: &Path) -> Result<(), StorageError> {
     remove_leftover(path)?;
-    let aside = aside(path);
-    load(&aside, received)?;
-    // `load` has synced the file. Only after the directory is synced is the new name sure.
-    std::fs::rename(&aside, path).map_err(|error| io_error(path, "rename", &error))?;
+    load(&aside(path), received)?;
+    take_name(path)
+}
+
+/// Gives a complete and synced file beside `path` that name. Only after the directory is synced is
+/// the name sure.
+pub(super) fn take_name(path: &Path) -> Result<(), StorageError> {
+    std::fs::rename(aside(path), path).map_err(|error| io_error(path, "rename", &error))?;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let directory = directory.unwrap_or_else(|| Path::new("."));
     let synced = File::open(directory).and_then(|directory| directory.sync_all());
@@ -113,7 +119,8 @@ pub(super) fn remove_leftover(path: &Path) -> Result<(), StorageError> {
     }
 }
 
-fn aside(path: &Path) -> PathBuf {
+/// The name of a store in the making.
+pub(super) fn aside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     name.into()
@@ -133,6 +140,54 @@ fn load(aside: &Path, received: &Path) -> Result<(), StorageError> {
     })?;
     loader.commit()?;
     disk.commit(&Pending::new(applied), super::Durability::Immediate)
+}
+
+/// A new store that is filled in order, not by a log.
+#[derive(Debug)]
+pub struct Builder {
+    path: PathBuf,
+    disk: Disk,
+    applied: Applied,
+    batch: Vec<(Revision, Bytes)>,
+    bytes: usize,
+    meta: Pending,
+}
+
+impl Builder {
+    /// Begins a store that will be at `path` and will say that it contains the log up to `applied`.
+    pub fn begin(path: &Path, applied: Applied) -> Result<Self, StorageError> {
+        remove_leftover(path)?;
+        let disk = Disk::open(&aside(path))?;
+        let meta = Pending::new(applied);
+        Ok(Self { path: path.to_owned(), disk, applied, batch: Vec::new(), bytes: 0, meta })
+    }
+
+    pub fn meta(&mut self, key: &[u8], value: Bytes) {
+        self.meta.set_meta(key, Some(value));
+    }
+
+    pub fn record(&mut self, at: Revision, record: EventRef<'_>) -> Result<(), StorageError> {
+        let mut encoded = Vec::new();
+        record.encode(&mut encoded);
+        self.bytes += encoded.len();
+        self.batch.push((at, encoded.into()));
+        if self.bytes >= LOAD_BYTES { self.commit() } else { Ok(()) }
+    }
+
+    /// Brings all of it to disk and gives it its name.
+    pub fn finish(mut self) -> Result<(), StorageError> {
+        self.commit()?;
+        self.disk.commit(&Pending::new(self.applied), super::Durability::Immediate)?;
+        take_name(&self.path)
+    }
+
+    fn commit(&mut self) -> Result<(), StorageError> {
+        let meta = mem::replace(&mut self.meta, Pending::new(self.applied));
+        self.disk.load(&self.batch, &meta)?;
+        self.batch.clear();
+        self.bytes = 0;
+        Ok(())
+    }
 }
 
 struct Loader<'a> {

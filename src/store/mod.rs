@@ -22,8 +22,10 @@
 
 mod cache;
 mod disk;
+mod frozen;
 mod install;
 mod pending;
+mod rewrite;
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -37,7 +39,9 @@ use cache::Cache;
 use disk::{Disk, View};
 use pending::Pending;
 
-pub use install::SnapshotReader;
+pub use frozen::Frozen;
+pub use install::{Builder, SnapshotReader};
+pub use rewrite::{Adopted, Copied, Copy};
 
 /// What lately used records may take in memory.
 const RECORD_CACHE_BYTES: usize = 32 * 1024 * 1024;
@@ -64,6 +68,8 @@ pub struct Store {
     durable: Applied,
     /// Whether commits were made that a crash may lose.
     deferred: bool,
+    /// Who is sent every committed batch, while a copy of the store is made.
+    follower: Option<rewrite::Follower>,
 }
 
 /// An overlay on its way to the disk. Committed by the flusher while others read and apply.
@@ -98,6 +104,7 @@ impl Store {
             applied,
             durable: applied,
             deferred: false,
+            follower: None,
         })
     }
 
@@ -127,6 +134,12 @@ impl Store {
     pub fn end_flush(&mut self) -> Result<(), StorageError> {
         let Some((pending, durability)) = self.flushing.take() else { return Ok(()) };
         self.view = self.disk.view()?;
+        if let Some(follower) = &self.follower
+            && follower.send(Arc::clone(&pending)).is_err()
+        {
+            // The copy has failed or was given up.
+            self.follower = None;
+        }
         self.deferred = durability == Durability::Deferred;
         if !self.deferred {
             self.durable = pending.applied();
@@ -146,6 +159,11 @@ impl Store {
             self.end_flush()?;
         }
         Ok(())
+    }
+
+    /// The whole state as it was when the last flush ended, to be looked at in peace.
+    pub fn frozen(&self) -> Result<Frozen, StorageError> {
+        Frozen::over(self.disk.view()?)
     }
 
     /// The whole state as it was when the last flush ended.
@@ -283,9 +301,12 @@ impl Storage for Store {
         self.disk.size()
     }
 
+    fn size_pending(&self) -> u64 {
+        self.overlays().map(|pending| pending.bytes() as u64).sum()
+    }
+
     fn size_in_use(&self) -> u64 {
-        self.disk.record_bytes()
-            + self.overlays().map(|pending| pending.bytes() as u64).sum::<u64>()
+        self.disk.record_bytes() + self.size_pending()
     }
 }
 

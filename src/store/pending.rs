@@ -44,6 +44,11 @@ impl Pending {
         self.applied
     }
 
+    /// Makes a commit of it write the applied index, even if nothing else.
+    pub(super) fn touch(&mut self) {
+        self.touched = true;
+    }
+
     pub(super) fn set_applied(&mut self, applied: Applied) {
         self.touched = true;
         self.applied = applied;

@@ -73,7 +73,7 @@ fn assert_same<A: Storage, B: Storage>(one: &State<A>, other: &State<B>) {
     assert_eq!(one.hash_kv(0).unwrap(), other.hash_kv(0).unwrap());
     assert_eq!((one.roster(), one.members()), (other.roster(), other.members()));
     let leases = |id| (one.leases().ttl(id), other.leases().ttl(id));
-    for (id, ttl) in one.leases().iter() {
+    for (id, ttl, _) in one.leases().iter() {
         assert_eq!(leases(id), (Some(ttl), Some(ttl)));
         let keys: Vec<_> = one.leases().keys(id).unwrap().collect();
         assert_eq!(keys, other.leases().keys(id).unwrap().collect::<Vec<_>>());
@@ -274,4 +274,84 @@ fn a_stop_commits_what_a_flusher_has_begun() {
     assert_eq!(state.storage().size_in_use(), once, "records committed twice count once");
     assert_eq!(state.storage().durable(), Applied { index: 2000, term: 4 });
     assert_eq!(state.hash_kv(0), hash);
+}
+
+/// Writes go on before, between and after the steps of a rewrite, and nothing is lost or doubled.
+#[test]
+fn a_rewrite_keeps_what_is_written_meanwhile() {
+    for seed in 0..12 {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store");
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut state = State::open(Store::open(&path).unwrap()).unwrap();
+        let mut model = State::open(Memory::default()).unwrap();
+        state.set_roster(&roster());
+        model.set_roster(&roster());
+        let mut index = 0;
+        let mut some = |state: &mut State<Store>, count: usize| {
+            for _ in 0..count {
+                index += 1;
+                let op = some_request(&mut random, model.revision());
+                let request = Bytes::from(Request { id: 0, op: Some(op) }.encode_to_vec());
+                state.apply(Index(index), Term(1), &request).unwrap();
+                model.apply(Index(index), Term(1), &request).unwrap();
+                if random.random_range(0..7) == 0 {
+                    state.compaction_step(5);
+                    flush(state, Durability::Deferred);
+                }
+            }
+        };
+        some(&mut state, 200);
+        flush(&mut state, Durability::Deferred);
+        let copy = state.storage_mut().begin_copy().unwrap();
+        some(&mut state, 50);
+        let copied = copy.run().unwrap();
+        some(&mut state, 50);
+        flush(&mut state, Durability::Immediate);
+        let adopted = copied.finish().unwrap();
+        state.storage_mut().adopt(adopted).unwrap();
+        assert!(!state.storage().has_follower());
+        let (in_use, bytes) = (state.storage().size_in_use(), state.storage().disk.record_bytes());
+        assert!(in_use >= bytes);
+        some(&mut state, 50);
+        state.storage_mut().flush().unwrap();
+        drop(state);
+        let reopened = State::open(Store::open(&path).unwrap()).unwrap();
+        assert_same(&reopened, &model);
+        assert_eq!(dir.path().read_dir().unwrap().count(), 1, "nothing is left beside it");
+    }
+}
+
+#[test]
+fn a_rewrite_gives_room_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut state = State::open(Store::open(&dir.path().join("store")).unwrap()).unwrap();
+    let mut index = 0;
+    let mut apply = |state: &mut State<Store>, op: Op| {
+        index += 1;
+        let request = Bytes::from(Request { id: 0, op: Some(op) }.encode_to_vec());
+        state.apply(Index(index), Term(1), &request).unwrap();
+    };
+    for n in 0..2000 {
+        let (key, value) = (format!("k{n}").into(), Bytes::from(vec![1; 4000]));
+        apply(&mut state, Op::Put(pb::PutRequest { key, value, ..Default::default() }));
+        if n % 200 == 0 {
+            flush(&mut state, Durability::Deferred);
+        }
+    }
+    let everything = pb::DeleteRangeRequest {
+        key: vec![0].into(),
+        range_end: vec![0].into(),
+        ..Default::default()
+    };
+    apply(&mut state, Op::DeleteRange(everything));
+    let revision = state.revision();
+    apply(&mut state, Op::Compaction(pb::CompactionRequest { revision, physical: true }));
+    while state.compaction_step(1000) {}
+    flush(&mut state, Durability::Immediate);
+    let before = state.db_size();
+    let copied = state.storage_mut().begin_copy().unwrap().run().unwrap();
+    let adopted = copied.finish().unwrap();
+    state.storage_mut().adopt(adopted).unwrap();
+    assert!(state.db_size() * 4 < before, "{before} bytes became {}", state.db_size());
 }

@@ -88,7 +88,8 @@ fn membership_words(error: &MembershipError) -> Words {
 
 fn apply_words(error: &apply::Error) -> Words {
     use Code::{
-        FailedPrecondition, InvalidArgument, NotFound, OutOfRange, ResourceExhausted, Unavailable,
+        DataLoss, FailedPrecondition, InvalidArgument, NotFound, OutOfRange, ResourceExhausted,
+        Unavailable,
     };
     use apply::Error as E;
     match error {
@@ -104,6 +105,7 @@ fn apply_words(error: &apply::Error) -> Words {
             (OutOfRange, "etcdserver: mvcc: required revision is a future revision")
         }
         E::NoSpace => (ResourceExhausted, "etcdserver: mvcc: database space exceeded"),
+        E::Corrupt => (DataLoss, "etcdserver: corrupt cluster"),
         E::LeaseNotFound => (NotFound, "etcdserver: requested lease not found"),
         E::LeaseExists => (FailedPrecondition, "etcdserver: lease already exists"),
         E::LeaseTtlTooLarge => (OutOfRange, "etcdserver: too large lease TTL"),
@@ -175,6 +177,7 @@ mod tests {
                 (A::Compacted, 11, "mvcc: required revision has been compacted"),
                 (A::FutureRevision, 11, "mvcc: required revision is a future revision"),
                 (A::NoSpace, 8, "mvcc: database space exceeded"),
+                (A::Corrupt, 15, "corrupt cluster"),
                 (A::LeaseNotFound, 5, "requested lease not found"),
                 (A::LeaseExists, 9, "lease already exists"),
                 (A::LeaseTtlTooLarge, 11, "too large lease TTL"),

@@ -74,6 +74,7 @@ impl pb::kv_server::Kv for Kv {
     ) -> Result<Response<pb::PutResponse>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
         let request = request.into_inner();
+        self.0.reserve(check::put_cost(&request)).await?;
         check::put(&request)?;
         let apply::Response::Put(mut response) = self.0.propose(Op::Put(request)).await? else {
             unreachable!("a request is answered in its own kind")
@@ -104,6 +105,7 @@ impl pb::kv_server::Kv for Kv {
     ) -> Result<Response<pb::TxnResponse>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
         let request = request.into_inner();
+        self.0.reserve(check::txn_cost(&request)).await?;
         check::txn(&request, self.0.limits().max_txn_ops)?;
         let mut response = if check::is_read_only(&request) {
             if !check::is_serializable(&request) {

@@ -6,7 +6,7 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{On, admit, header};
-use crate::apply;
+use crate::apply::{self, check};
 use crate::lease::LeaseId;
 use crate::node::{Error, Handle};
 use crate::proto::etcdserverpb as pb;
@@ -48,6 +48,7 @@ impl pb::lease_server::Lease for Lease {
     ) -> Result<Response<pb::LeaseGrantResponse>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
         let mut request = request.into_inner();
+        self.0.reserve(check::LEASE_COST).await?;
         if request.id == 0 {
             request.id = random_id();
         }

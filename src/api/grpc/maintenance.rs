@@ -1,14 +1,15 @@
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::error::text;
-use super::{On, admit, no_such_method};
+use super::{On, admit, downgrade, header, snapshot};
 use crate::api::version;
+use crate::apply;
 use crate::membership::MemberId;
 use crate::node::{Error, Handle};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::alarm_request::AlarmAction;
-
-const SERVICE: &str = "etcdserverpb.Maintenance";
+use crate::proto::quorate::replica::request::Op;
 
 /// How a member is, and moving the leadership.
 #[derive(Debug)]
@@ -16,21 +17,22 @@ pub(super) struct Maintenance(pub(super) Handle);
 
 #[tonic::async_trait]
 impl pb::maintenance_server::Maintenance for Maintenance {
-    /// No alarm exists yet, so the list is empty and there is none to disarm; none can be raised.
+    /// Listing goes through the log as well: who reads of no alarm may rely on it.
     async fn alarm(
         &self,
         request: Request<pb::AlarmRequest>,
     ) -> Result<Response<pb::AlarmResponse>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
-        match request.get_ref().action() {
-            AlarmAction::Get | AlarmAction::Deactivate => {
-                let header = Some(self.0.header());
-                Ok(Response::new(pb::AlarmResponse { header, alarms: Vec::new() }))
-            }
-            AlarmAction::Activate => {
-                Err(Status::unimplemented("alarms cannot be raised by clients"))
-            }
+        let request = request.into_inner();
+        if AlarmAction::try_from(request.action).is_err() {
+            let text = format!("etcdserver: unknown alarm action {}", request.action);
+            return Err(Status::invalid_argument(text));
         }
+        let apply::Response::Alarm(mut response) = self.0.propose(Op::Alarm(request)).await? else {
+            unreachable!("a request is answered in its own kind")
+        };
+        response.header = header(&self.0, response.header.as_ref());
+        Ok(Response::new(response))
     }
 
     async fn status(
@@ -39,10 +41,18 @@ impl pb::maintenance_server::Maintenance for Maintenance {
     ) -> Result<Response<pb::StatusResponse>, Status> {
         admit(&self.0, request.metadata(), On::Everyone)?;
         let status = self.0.status();
-        let errors = match status.leader {
-            Some(_) => Vec::new(),
-            None => vec![text(&Error::NoLeader).to_owned()],
+        let mut errors = Vec::new();
+        if status.leader.is_none() {
+            errors.push(text(&Error::NoLeader).to_owned());
+        }
+        let (alarms, downgrade) = {
+            let state = self.0.state();
+            (state.alarms().list(pb::AlarmType::None), state.downgrade().clone())
         };
+        // The text form of the message, as clients have always seen it.
+        errors.extend(alarms.iter().map(|alarm| {
+            format!("memberID:{} alarm:{} ", alarm.member_id, alarm.alarm().as_str_name())
+        }));
         Ok(Response::new(pb::StatusResponse {
             header: Some(self.0.header()),
             version: version::SERVER.to_owned(),
@@ -56,7 +66,7 @@ impl pb::maintenance_server::Maintenance for Maintenance {
             is_learner: status.learner,
             storage_version: version::STORAGE.to_owned(),
             db_size_quota: self.0.limits().quota_bytes.max(0),
-            downgrade_info: Some(pb::DowngradeInfo::default()),
+            downgrade_info: Some(downgrade),
         }))
     }
 
@@ -65,19 +75,13 @@ impl pb::maintenance_server::Maintenance for Maintenance {
         request: Request<pb::HashKvRequest>,
     ) -> Result<Response<pb::HashKvResponse>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
-        let asked = request.into_inner().revision;
-        let handle = self.0.clone();
-        // Reads every record there is, so not on a thread that serves others.
-        let hashed = tokio::task::spawn_blocking(move || {
-            let state = handle.state();
-            let hash_revision = if asked == 0 { state.revision() } else { asked };
-            let hash = handle.check(state.hash_kv(hash_revision))?;
-            Ok::<_, Error>((hash, hash_revision, state.compact_revision()))
-        });
-        let (hash, hash_revision, compact_revision) =
-            hashed.await.unwrap_or(Err(Error::Stopped))?;
-        let header = Some(self.0.header());
-        Ok(Response::new(pb::HashKvResponse { header, hash, compact_revision, hash_revision }))
+        let hashed = self.0.hash_kv(request.into_inner().revision).await?;
+        Ok(Response::new(pb::HashKvResponse {
+            header: Some(self.0.header()),
+            hash: hashed.hash,
+            compact_revision: hashed.compact_revision,
+            hash_revision: hashed.revision,
+        }))
     }
 
     async fn move_leader(
@@ -91,31 +95,39 @@ impl pb::maintenance_server::Maintenance for Maintenance {
 
     async fn defragment(
         &self,
-        _: Request<pb::DefragmentRequest>,
+        request: Request<pb::DefragmentRequest>,
     ) -> Result<Response<pb::DefragmentResponse>, Status> {
-        Err(no_such_method(SERVICE, "Defragment"))
+        admit(&self.0, request.metadata(), On::Voters)?;
+        match self.0.defragment().await? {
+            Ok(()) => Ok(Response::new(pb::DefragmentResponse { header: None })),
+            Err(error) => Err(Status::unknown(error.to_string())),
+        }
     }
 
     async fn hash(
         &self,
-        _: Request<pb::HashRequest>,
+        request: Request<pb::HashRequest>,
     ) -> Result<Response<pb::HashResponse>, Status> {
-        Err(no_such_method(SERVICE, "Hash"))
+        admit(&self.0, request.metadata(), On::Voters)?;
+        let hash = self.0.hash().await?;
+        Ok(Response::new(pb::HashResponse { header: Some(self.0.header()), hash }))
     }
 
-    type SnapshotStream = tokio_stream::Empty<Result<pb::SnapshotResponse, Status>>;
+    type SnapshotStream = ReceiverStream<Result<pb::SnapshotResponse, Status>>;
 
     async fn snapshot(
         &self,
-        _: Request<pb::SnapshotRequest>,
+        request: Request<pb::SnapshotRequest>,
     ) -> Result<Response<Self::SnapshotStream>, Status> {
-        Err(no_such_method(SERVICE, "Snapshot"))
+        admit(&self.0, request.metadata(), On::Everyone)?;
+        snapshot::stream(&self.0).await.map(Response::new)
     }
 
     async fn downgrade(
         &self,
-        _: Request<pb::DowngradeRequest>,
+        request: Request<pb::DowngradeRequest>,
     ) -> Result<Response<pb::DowngradeResponse>, Status> {
-        Err(no_such_method(SERVICE, "Downgrade"))
+        admit(&self.0, request.metadata(), On::Voters)?;
+        downgrade::answer(&self.0, request.get_ref()).await.map(Response::new)
     }
 }

@@ -5,6 +5,7 @@
 
 mod cluster;
 mod counted;
+mod downgrade;
 mod election;
 mod error;
 mod kv;
@@ -13,6 +14,7 @@ mod lock;
 mod maintenance;
 mod range_stream;
 mod reflection;
+mod snapshot;
 mod watch;
 mod within;
 
@@ -59,7 +61,8 @@ const LEASE: [&str; 5] =
 const CLUSTER: [&str; 5] =
     ["MemberAdd", "MemberRemove", "MemberUpdate", "MemberList", "MemberPromote"];
 const HEALTH: [&str; 2] = ["Check", "Watch"];
-const MAINTENANCE: [&str; 4] = ["Alarm", "Status", "HashKV", "MoveLeader"];
+const MAINTENANCE: [&str; 8] =
+    ["Alarm", "Status", "Defragment", "Hash", "HashKV", "Snapshot", "MoveLeader", "Downgrade"];
 
 const LOCK: [&str; 2] = ["Lock", "Unlock"];
 const ELECTION: [&str; 5] = ["Campaign", "Proclaim", "Leader", "Observe", "Resign"];

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 use super::{NOSNIFF, TEXT, failure, not_found, only_get};
 use crate::api::grpc;
 use crate::node::Handle;
+use crate::proto::etcdserverpb::AlarmType;
 
 /// One thing that can be right or wrong with a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +37,10 @@ impl Check {
     /// Why the check fails, if it does.
     async fn run(self, handle: &Handle) -> Result<(), String> {
         match self {
-            // A member that finds its data corrupt stops, so one that answers has not, and reads
-            // of its own state cannot fail either.
+            Self::DataCorruption if handle.state().alarms().is_raised(AlarmType::Corrupt) => {
+                Err("alarm activated: CORRUPT".into())
+            }
+            // A member that cannot read its own state stops, so one that answers can.
             Self::DataCorruption | Self::SerializableRead => Ok(()),
             Self::LinearizableRead => {
                 handle.linearize().await.map_err(|error| grpc::text(&error).to_owned())

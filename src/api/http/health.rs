@@ -1,33 +1,40 @@
-use axum::extract::{Query, State};
+use axum::extract::{RawQuery, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use serde::Deserialize;
 
 use super::{TEXT, failure, only_get};
 use crate::api::grpc;
 use crate::node::Handle;
+use crate::proto::etcdserverpb::AlarmType;
 
-/// What `/health` may be asked. `exclude` names alarms and may be given; there are none to leave out.
-#[derive(Debug, Deserialize)]
-pub(super) struct Options {
-    serializable: Option<String>,
-}
-
-/// `/health`: whether this member can serve reads, linearizable ones unless `?serializable=true`.
+/// `/health`: whether this member can serve reads, linearizable ones unless `?serializable=true`,
+/// and no alarm is on but those that are left out by `?exclude=NOSPACE`.
 pub(super) async fn answer(
     State(handle): State<Handle>,
     method: Method,
-    Query(options): Query<Options>,
+    RawQuery(query): RawQuery,
 ) -> Response {
     if let Some(refused) = only_get(&method) {
         return refused;
     }
-    let serializable = options.serializable.as_deref() == Some("true");
+    let query = query.unwrap_or_default();
+    let asked = |name: &str, value: &str| {
+        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.any(|pair| pair == (name, value))
+    };
+    let serializable = asked("serializable", "true");
     let unhealthy = |reason: &str| {
         handle.counts().unhealthy.inc();
         let body = format!("{{\"health\":\"false\",\"reason\":\"{reason}\"}}\n");
         failure(StatusCode::SERVICE_UNAVAILABLE, body)
     };
+    let alarms = handle.state().alarms().list(AlarmType::None);
+    for alarm in alarms {
+        let name = alarm.alarm().as_str_name();
+        if !asked("exclude", name) {
+            return unhealthy(&format!("ALARM {name}"));
+        }
+    }
     if !serializable {
         if handle.leader().is_none() {
             return unhealthy("RAFT NO LEADER");

@@ -10,6 +10,7 @@ mod listeners;
 mod member;
 mod notify;
 mod run;
+mod snapshot;
 mod tls;
 
 use std::ffi::OsString;
@@ -27,6 +28,10 @@ const EXIT_FAILED: u8 = 1;
 
 /// Runs the node with these arguments (without the program's name) and this process's environment.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let mut args = args.peekable();
+    if args.next_if(|first| first == "snapshot").is_some() {
+        return snapshot::main(args);
+    }
     match load(args, std::env::vars_os()) {
         Ok(Command::Help) => print(&help()),
         Ok(Command::Version) => print(&version()),

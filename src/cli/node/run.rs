@@ -113,6 +113,7 @@ fn describe(settings: &Settings, listeners: &Listeners) {
         discovery_srv,
         "starting an etcd server"
     );
+    crate::node::quota::describe(node.limits.quota_bytes, settings.default_quota);
     if node.unsafe_no_fsync {
         warn!("unsafe-no-fsync is on: a crash of the machine loses what was acknowledged");
     }

@@ -1,10 +1,12 @@
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use super::Problem;
 use super::discovery_v3::{self, is_v3};
 use super::values::Values;
 use crate::discovery::{Request, SrvRequest, TokenRequest, Way};
 use crate::membership::{InitialCluster, PeerUrl};
+use crate::node::AutoCompaction;
 
 /// An election must outlast this many heartbeats.
 const HEARTBEATS_PER_ELECTION: u64 = 5;
@@ -95,15 +97,8 @@ pub(super) fn words(values: &Values, problems: &mut Vec<Problem>) {
     if !matches!(logger.as_str(), "zap" | "capnslog") {
         problems.push(Problem::setting(format!("unknown logger option \"{logger}\"")));
     }
-    let mode = values.text("auto-compaction-mode");
-    if !matches!(mode.as_str(), "" | "periodic" | "revision") {
-        problems.push(Problem::setting(format!("unknown auto-compaction-mode \"{mode}\"")));
-    }
-    let retention = values.text("auto-compaction-retention");
-    if retention.parse::<u64>().is_err() && super::value::parse_duration(&retention).is_none() {
-        problems.push(Problem::setting(format!(
-            "error parsing CompactionRetention: time: invalid duration \"{retention}\""
-        )));
+    if let Err(problem) = auto_compaction(values) {
+        problems.push(Problem::setting(problem));
     }
     let token = values.text("auth-token");
     match token.split(',').next().unwrap_or_default() {
@@ -111,6 +106,39 @@ pub(super) fn words(values: &Values, problems: &mut Vec<Problem>) {
         "jwt" => problems
             .push(Problem::setting("--auth-token: `jwt` comes with a later release; use `simple`")),
         _ => problems.push(Problem::setting("auth: invalid auth options")),
+    }
+}
+
+/// What `--auto-compaction-mode` and `--auto-compaction-retention` ask for, as etcd reads them: a plain
+/// number is hours or revisions, anything else a duration, which as a number of revisions counts
+/// its nanoseconds (etcd `server/embed/etcd.go`, `parseCompactionRetention`).
+pub(super) fn auto_compaction(values: &Values) -> Result<AutoCompaction, String> {
+    const HOUR: u64 = 3600;
+    let mode = values.text("auto-compaction-mode");
+    if !matches!(mode.as_str(), "" | "periodic" | "revision") {
+        return Err(format!("unknown auto-compaction-mode \"{mode}\""));
+    }
+    let retention = values.text("auto-compaction-retention");
+    let number = retention.parse::<u64>().ok();
+    let duration = super::value::parse_duration(&retention);
+    match (mode.as_str(), number, duration) {
+        (_, Some(0), _) => Ok(AutoCompaction::Off),
+        (_, None, Some(none)) if none.is_zero() => Ok(AutoCompaction::Off),
+        ("", ..) => Err("--auto-compaction-mode is undefined".to_owned()),
+        ("revision", Some(revisions), _) => {
+            Ok(AutoCompaction::Revision(i64::try_from(revisions).unwrap_or(i64::MAX)))
+        }
+        ("revision", None, Some(duration)) => {
+            let revisions = i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
+            Ok(AutoCompaction::Revision(revisions))
+        }
+        (_, Some(hours), _) => {
+            Ok(AutoCompaction::Periodic(Duration::from_secs(hours.saturating_mul(HOUR))))
+        }
+        (_, None, Some(duration)) => Ok(AutoCompaction::Periodic(duration)),
+        (_, None, None) => Err(format!(
+            "error parsing CompactionRetention: time: invalid duration \"{retention}\""
+        )),
     }
 }
 

@@ -8,7 +8,7 @@ use super::{Note, Problem, Tls, check, tls};
 use crate::api::Cors;
 use crate::discovery::Request;
 use crate::membership::PeerUrl;
-use crate::node::{self, proxy::ProxyOptions};
+use crate::node::{self, AutoCompaction, proxy::ProxyOptions};
 use crate::telemetry;
 
 /// The store may grow to this size when nothing else is said.
@@ -34,6 +34,8 @@ pub struct Settings {
     /// Includes the listeners for clients that speak HTTP only.
     pub listen_client_urls: Vec<PeerUrl>,
     pub listen_metrics_urls: Vec<PeerUrl>,
+    /// Nothing was said about the quota.
+    pub default_quota: bool,
     pub cors: Cors,
     /// Whether the calls can be made as JSON too.
     pub grpc_gateway: bool,
@@ -76,6 +78,7 @@ pub(super) fn settle(
         listen_peer_urls: values.urls("listen-peer-urls"),
         listen_client_urls,
         listen_metrics_urls: values.urls("listen-metrics-urls"),
+        default_quota: values.int("quota-backend-bytes") == 0,
         cors: cors(&values.text("cors")),
         grpc_gateway: values.bool("enable-grpc-gateway"),
         extensive_metrics: values.text("metrics") == "extensive",
@@ -134,7 +137,32 @@ fn node_config(values: &Values) -> node::Config {
                 interval => interval,
             },
         },
+        upkeep: upkeep(values),
     }
+}
+
+fn upkeep(values: &Values) -> node::Upkeep {
+    let fallback = node::Upkeep::default();
+    let gate = |name: &str| feature_gate(&values.text("feature-gates"), name);
+    node::Upkeep {
+        // A wrong one has been reported by the checks.
+        auto_compaction: check::auto_compaction(values).unwrap_or(AutoCompaction::Off),
+        compaction_batch: match values.int("compaction-batch-limit") {
+            batch if batch > 0 => usize::try_from(batch).unwrap_or(usize::MAX),
+            _ => fallback.compaction_batch,
+        },
+        compaction_pause: values.duration("compaction-sleep-interval"),
+        initial_corrupt_check: values.bool("experimental-initial-corrupt-check")
+            || gate("InitialCorruptCheck"),
+        corrupt_check_time: values.duration("corrupt-check-time"),
+        warning_apply_duration: values.duration("warning-apply-duration"),
+    }
+}
+
+/// Whether a feature is turned on in `Name=true,...`.
+fn feature_gate(gates: &str, name: &str) -> bool {
+    let pairs = gates.split(',').filter_map(|pair| pair.trim().split_once('='));
+    pairs.filter(|(gate, _)| *gate == name).any(|(_, value)| value == "true")
 }
 
 /// Which browser origins may read answers; `*` anywhere in the list means all.

@@ -11,8 +11,8 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("advertise-client-urls", ClientUrls, "http://localhost:2379", Honoured, "Comma-separated URLs under which clients reach this member."),
     flag("strict-reconfig-check", Bool, "true", Honoured, "Refuse membership changes that would lose the quorum."),
     flag("pre-vote", Bool, "true", Honoured, "Ask before an election, so that a returning member does not disturb."),
-    flag("auto-compaction-retention", Text, "0", Warn("history is not compacted by itself in this release; use `etcdctl compact`"), "Versions or hours of history to keep; 0 keeps all."),
-    flag("auto-compaction-mode", Text, "periodic", Silent, "'periodic' or 'revision'."),
+    flag("auto-compaction-retention", Text, "0", Honoured, "History to keep: hours or a duration, or a number of revisions in mode 'revision'; 0 keeps all."),
+    flag("auto-compaction-mode", Text, "periodic", Honoured, "'periodic' or 'revision'."),
     flag("enable-v2", Bool, "false", Warn("the v2 keys API is not served in this release"), "Serve the v2 keys API."),
     flag("v2-deprecation", Word(&["not-yet", "write-only", "write-only-skip-check", "write-only-drop-data", "gone"]), "write-only", Silent, "Phase of the v2 store; this node has none."),
 ];

@@ -2,31 +2,30 @@ use super::{Flag, flag};
 use crate::config::node::flag::Kind::{Bool, Duration, Int, Text, Uint};
 use crate::config::node::flag::Treatment::{Alias, Honoured, Refuse, Silent, Warn};
 
-const CORRUPTION: &str = "log and store are checked against their own checksums; comparing hashes with other members comes with a later release";
-const CHECKPOINT: &str =
-    "the remaining TTL of leases is not replicated; a new leader grants it in full";
+const CORRUPTION: &str = "a compaction is not compared by itself; --corrupt-check-time compares hashes at any time";
+const GATES: &str = "of the feature gates only InitialCorruptCheck has a meaning here; leases are always checkpointed and their checkpoints kept";
 
 #[rustfmt::skip] // a table reads by its lines
 pub(super) const FLAGS: &[Flag] = &[
-    flag("feature-gates", Text, "", Warn("this node has no feature gates"), "Features to turn on or off, as Name=true,..."),
-    flag("corrupt-check-time", Duration, "0s", Warn(CORRUPTION), "Interval of the comparison of hashes between members."),
+    flag("feature-gates", Text, "", Warn(GATES), "Features to turn on or off, as Name=true,...; of them InitialCorruptCheck is known."),
+    flag("corrupt-check-time", Duration, "0s", Honoured, "Interval at which the leader compares hashes with the other members; 0 never."),
     flag("compact-hash-check-time", Duration, "1m", Silent, "Interval of the comparison of compaction hashes."),
-    flag("compaction-batch-limit", Int, "0", Silent, "Revisions that compaction takes at a time."),
-    flag("compaction-sleep-interval", Duration, "0s", Silent, "Pause of compaction between two batches."),
+    flag("compaction-batch-limit", Int, "0", Honoured, "Revisions that compaction takes at a time; 0 means 2000."),
+    flag("compaction-sleep-interval", Duration, "0s", Honoured, "Pause of compaction between two batches."),
     flag("watch-progress-notify-interval", Duration, "0s", Honoured, "Interval of progress notifications; 0 means 10 minutes."),
-    flag("warning-apply-duration", Duration, "100ms", Silent, "Entries that take longer to apply are logged."),
+    flag("warning-apply-duration", Duration, "100ms", Honoured, "Entries that take longer to apply are logged."),
     flag("bootstrap-defrag-threshold-megabytes", Uint, "0", Silent, "Tunes a storage engine this node does not have."),
     flag("downgrade-check-time", Duration, "5s", Silent, "Interval of the downgrade monitor."),
 ];
 
 #[rustfmt::skip] // a table reads by its lines
 pub(super) const EXPERIMENTAL: &[Flag] = &[
-    flag("experimental-initial-corrupt-check", Bool, "false", Warn(CORRUPTION), "Compare hashes with other members before serving."),
+    flag("experimental-initial-corrupt-check", Bool, "false", Honoured, "Compare hashes with other members before serving."),
     flag("experimental-corrupt-check-time", Duration, "0s", Alias("corrupt-check-time"), ""),
     flag("experimental-compact-hash-check-enabled", Bool, "false", Warn(CORRUPTION), "Compare compaction hashes."),
     flag("experimental-compact-hash-check-time", Duration, "1m", Alias("compact-hash-check-time"), ""),
-    flag("experimental-enable-lease-checkpoint", Bool, "false", Warn(CHECKPOINT), "Replicate the remaining TTL of leases."),
-    flag("experimental-enable-lease-checkpoint-persist", Bool, "false", Warn(CHECKPOINT), "Keep it on disk."),
+    flag("experimental-enable-lease-checkpoint", Bool, "false", Silent, "Replicate the remaining TTL of leases; always done."),
+    flag("experimental-enable-lease-checkpoint-persist", Bool, "false", Silent, "Keep it on disk; always done."),
     flag("experimental-compaction-batch-limit", Int, "0", Alias("compaction-batch-limit"), ""),
     flag("experimental-compaction-sleep-interval", Duration, "0s", Alias("compaction-sleep-interval"), ""),
     flag("experimental-watch-progress-notify-interval", Duration, "0s", Alias("watch-progress-notify-interval"), ""),

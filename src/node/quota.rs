@@ -1,0 +1,64 @@
+//! The bound on what the store may take (`--quota-backend-bytes`).
+
+use tracing::{info, warn};
+
+use super::{Error, Handle};
+use crate::apply;
+use crate::proto::etcdserverpb::alarm_request::AlarmAction;
+use crate::proto::etcdserverpb::{AlarmRequest, AlarmType};
+use crate::proto::quorate::replica::request::Op;
+
+/// What etcd warns above: starts and transfers take long with so much.
+const MAX_SUGGESTED_BYTES: i64 = 8 << 30;
+
+/// The limit that a setting stands for; `None` for zero and less.
+pub(super) fn of(quota_bytes: i64) -> Option<i64> {
+    (quota_bytes > 0).then_some(quota_bytes)
+}
+
+/// Says at the start what holds, in etcd's words (`server/storage/quota.go`). `default` tells whether
+/// nothing else was asked for.
+pub fn describe(quota_bytes: i64, default: bool) {
+    match of(quota_bytes) {
+        None => info!(
+            quota_name = "v3-applier",
+            quota_size_bytes = quota_bytes,
+            "disabled backend quota"
+        ),
+        Some(bytes) if default => info!(
+            quota_name = "v3-applier",
+            quota_size_bytes = bytes,
+            "enabled backend quota with default value"
+        ),
+        Some(bytes) => {
+            if bytes > MAX_SUGGESTED_BYTES {
+                warn!(
+                    quota_name = "v3-applier",
+                    quota_size_bytes = bytes,
+                    quota_maximum_size_bytes = MAX_SUGGESTED_BYTES,
+                    "quota exceeds the maximum value"
+                );
+            }
+            info!(quota_name = "v3-applier", quota_size_bytes = bytes, "enabled backend quota");
+        }
+    }
+}
+
+impl Handle {
+    /// Refuses a request of this cost when this member has no room for it, and raises the alarm
+    /// that makes all members refuse.
+    pub async fn reserve(&self, cost: i64) -> Result<(), Error> {
+        if !self.state().exceeds_quota(cost) {
+            return Ok(());
+        }
+        let raise = Op::Alarm(AlarmRequest {
+            action: AlarmAction::Activate.into(),
+            member_id: self.member_id().0,
+            alarm: AlarmType::Nospace.into(),
+        });
+        if let Err(error) = self.propose(raise).await {
+            warn!(error = %error, "the alarm NOSPACE could not be raised");
+        }
+        Err(apply::Error::NoSpace.into())
+    }
+}
