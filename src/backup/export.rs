@@ -91,9 +91,14 @@ fn entries<E: From<StorageError>>(state: &Frozen, visit: Visit<'_, E>) -> Result
         let alarm = alarm::decode(&key).ok_or_else(|| senseless("an alarm"))?;
         visit(Entry::Pair(&alarm.encode_to_vec(), &[]))?;
     }
-    for bucket in [AUTH, AUTH_ROLES, AUTH_USERS, CLUSTER] {
+    for bucket in [AUTH, AUTH_ROLES, AUTH_USERS] {
         visit(Entry::Bucket(bucket))?;
+        let prefix = [bucket, b"/"].concat();
+        for (key, value) in state.scan_meta(&prefix)? {
+            visit(Entry::Pair(&key[prefix.len()..], &value))?;
+        }
     }
+    visit(Entry::Bucket(CLUSTER))?;
     keys(state, visit)?;
     visit(Entry::Bucket(LEASE))?;
     leases(state, visit)?;

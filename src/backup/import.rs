@@ -5,7 +5,7 @@ use prost::Message as _;
 
 use super::bolt::{self, Reader};
 use super::file::{self, FileError};
-use super::schema::{ALARM, KEY, LEASE, Lease, META};
+use super::schema::{ALARM, AUTH, AUTH_ROLES, AUTH_USERS, KEY, LEASE, Lease, META};
 use crate::apply::{alarm, cluster, encode_lease, lease_key};
 use crate::lease::LeaseId;
 use crate::membership::{ClusterId, MemberId, Roster};
@@ -70,6 +70,7 @@ pub fn restore(snapshot: &Path, skip_hash_check: bool, target: &Target) -> Resul
     let last = import.keys()?;
     import.leases()?;
     import.alarms()?;
+    import.users()?;
     let compacted = import.compactions()?;
     import.number_revisions(last.max(compacted), target)?;
     import.store.meta(cluster::ROSTER, cluster::encode_roster(&target.roster));
@@ -142,6 +143,19 @@ impl Import<'_> {
             }
             Ok::<(), ImportError>(())
         })?;
+        Ok(())
+    }
+
+    /// Users and roles, which are kept in etcd's own form.
+    fn users(&mut self) -> Result<(), ImportError> {
+        let Self { reader, store, .. } = self;
+        for bucket in [AUTH, AUTH_ROLES, AUTH_USERS] {
+            reader.walk(bucket, &mut |key, value| {
+                let place = [bucket, b"/", key].concat();
+                store.meta(&place, Bytes::copy_from_slice(value));
+                Ok::<(), ImportError>(())
+            })?;
+        }
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 pub(super) const ALARM: &[u8] = b"alarm";
+// These three lie in our own store below their names and a slash.
 pub(super) const AUTH: &[u8] = b"auth";
 pub(super) const AUTH_ROLES: &[u8] = b"authRoles";
 pub(super) const AUTH_USERS: &[u8] = b"authUsers";
