@@ -172,11 +172,6 @@ fn missing(service: &str, method: &str) -> String {
     format!("unknown method {method} for service {service}")
 }
 
-/// The refusal by a method that the generated code asks for and that has no route.
-fn no_such_method(service: &str, method: &str) -> Status {
-    Status::unimplemented(missing(service, method))
-}
-
 /// Puts the refusals of the gRPC library into the words that clients know from grpc-go.
 fn library_words(response: GrpcResponse) -> GrpcResponse {
     match response.extensions().get::<Status>().and_then(in_library_words) {
