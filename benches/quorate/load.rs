@@ -33,6 +33,12 @@ impl Sample {
         sorted.get(at.min(sorted.len().saturating_sub(1))).map_or(0.0, |d| d.as_secs_f64() * 1e3)
     }
 
+    /// Adds what came after it.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.seconds += other.seconds;
+        self.add(other);
+    }
+
     pub(crate) fn add(&mut self, other: Self) {
         self.requests += other.requests;
         self.failures += other.failures;
@@ -78,6 +84,28 @@ where
     }
     total.seconds = started.elapsed().as_secs_f64();
     total
+}
+
+/// The same until `disturbing` has ended and `span` has passed after that; also gives its answer.
+pub(crate) async fn run_while<T, F, Fut>(
+    in_flight: usize,
+    span: Duration,
+    disturbing: tokio::task::JoinHandle<T>,
+    request: F,
+) -> (Sample, T)
+where
+    F: Fn(usize, usize) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = bool> + Send,
+{
+    let mut total = Sample::default();
+    let mut disturbing = disturbing;
+    loop {
+        let ended = disturbing.is_finished();
+        total.append(run(in_flight, span, request.clone()).await);
+        if ended {
+            return (total, (&mut disturbing).await.unwrap());
+        }
+    }
 }
 
 pub(crate) fn http_client() -> reqwest::Client {

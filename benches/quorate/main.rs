@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo bench --bench quorate                         everything, a few minutes
-//! cargo bench --bench quorate -- put range            some questions: put range memory registry herd
+//! cargo bench --bench quorate -- put range            some questions: put range memory stall registry herd
 //! cargo bench --bench quorate -- --seconds 1 put      shorter measurements
 //! cargo bench --bench quorate -- --keys 1000000 memory
 //! ```
@@ -16,6 +16,7 @@ mod load;
 mod machine;
 mod memory;
 mod registry;
+mod stall;
 mod subject;
 
 use std::time::Duration;
@@ -69,6 +70,9 @@ fn main() {
         }
         if plan.asks("memory") {
             memory::measure(&plan).await;
+        }
+        if plan.asks("stall") {
+            stall::measure(&plan).await;
         }
         if plan.asks("registry") {
             registry::rates(&plan).await;

@@ -30,7 +30,8 @@ pub(crate) async fn measure(plan: &Plan) {
     }
 }
 
-async fn fill(cluster: &Cluster, keys: u64) {
+/// Puts that many keys.
+pub(crate) async fn fill(cluster: &Cluster, keys: u64) {
     let endpoint = Endpoint::from_shared(cluster.endpoints[0].clone()).unwrap();
     let channel = endpoint.connect_lazy();
     let mut writers = JoinSet::new();

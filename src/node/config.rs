@@ -28,7 +28,7 @@ pub struct Config {
     pub pre_vote: bool,
     /// Let a lone or well-connected node campaign sooner at start.
     pub initial_election_tick_advance: bool,
-    /// Applied entries between two durable commits of the store that allow the log to be cut.
+    /// Applied entries after which the log is cut again.
     pub snapshot_count: u64,
     /// Entries kept behind for slow followers.
     pub catchup_entries: u64,

@@ -90,6 +90,7 @@ impl Flusher {
             acks,
             log,
             synced: Instant::now(),
+            cut: Index(0),
             defragmentation: None,
         };
         let thread =
@@ -138,6 +139,8 @@ struct FlushLoop {
     acks: UnboundedSender<Event>,
     log: SyncSender<LogWork>,
     synced: Instant,
+    /// Where the log was last cut.
+    cut: Index,
     defragmentation: Option<Defragmentation>,
 }
 
@@ -296,8 +299,12 @@ impl FlushLoop {
             let index = Index(self.shared.read().storage().durable().index);
             // Both queues end with the node, and then nothing is cut.
             drop(self.acks.send(Event::Compact { index }));
-            let keep = self.shared.config.catchup_entries;
-            drop(self.log.send(LogWork::Compact(Index(index.0.saturating_sub(keep)))));
+            let config = &self.shared.config;
+            if index.0 >= self.cut.0 + config.snapshot_count {
+                self.cut = index;
+                let keep = config.catchup_entries;
+                drop(self.log.send(LogWork::Compact(Index(index.0.saturating_sub(keep)))));
+            }
         }
         Ok(())
     }

@@ -49,6 +49,11 @@ fn compaction() {
 }
 
 #[test]
+fn maintenance() {
+    check("maintenance");
+}
+
+#[test]
 fn concurrency() {
     check("concurrency");
 }
