@@ -120,7 +120,10 @@ fn what_was_saved_is_restored() {
             keys.map(<[u8]>::to_vec).collect::<Vec<_>>()
         };
         assert_eq!(keys(&copy), keys(&state));
-        assert_eq!(copy.alarms().list(pb::AlarmType::None), state.alarms().list(pb::AlarmType::None));
+        assert_eq!(
+            copy.alarms().list(pb::AlarmType::None),
+            state.alarms().list(pb::AlarmType::None)
+        );
     }
 }
 
