@@ -54,7 +54,10 @@ pub struct Outcome {
 /// A lease that came or went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeaseChange {
-    Granted { id: LeaseId, ttl_seconds: i64 },
+    Granted {
+        id: LeaseId,
+        ttl_seconds: i64,
+    },
     Revoked(LeaseId),
     /// All their time is left again.
     Refilled(Vec<LeaseId>),
