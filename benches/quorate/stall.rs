@@ -44,7 +44,10 @@ pub(crate) async fn measure(plan: &Plan) {
         super::memory::fill(&cluster, plan.keys).await;
         clusters.push(cluster);
     }
-    println!("{:<18}{:<10}{:>12}{:>12}{:>12}{:>12}", "", "", "max ms", "p99 ms", "puts/s", "took ms");
+    println!(
+        "{:<18}{:<10}{:>12}{:>12}{:>12}{:>12}",
+        "", "", "max ms", "p99 ms", "puts/s", "took ms"
+    );
     for disturbance in ALL {
         for cluster in &clusters {
             let (sample, took) = one(cluster, disturbance, plan.span).await;
@@ -61,11 +64,7 @@ pub(crate) async fn measure(plan: &Plan) {
     }
 }
 
-async fn one(
-    cluster: &Cluster,
-    disturbance: Disturbance,
-    span: Duration,
-) -> (Sample, Duration) {
+async fn one(cluster: &Cluster, disturbance: Disturbance, span: Duration) -> (Sample, Duration) {
     let endpoint = Endpoint::from_shared(cluster.endpoints[0].clone()).unwrap();
     let clients: Vec<KvClient<Channel>> =
         (0..CONNECTIONS).map(|_| KvClient::new(endpoint.connect_lazy())).collect();

@@ -187,8 +187,10 @@ fn meta<E: From<StorageError>>(
     let applied = state.applied();
     visit(Entry::Pair(b"confState", &json(&conf_state)))?;
     visit(Entry::Pair(b"consistent_index", &applied.index.to_be_bytes()))?;
-    let compactions =
-        [(&b"finishedCompactRev"[..], COMPACT_FINISHED), (b"scheduledCompactRev", COMPACT_SCHEDULED)];
+    let compactions = [
+        (&b"finishedCompactRev"[..], COMPACT_FINISHED),
+        (b"scheduledCompactRev", COMPACT_SCHEDULED),
+    ];
     for (name, key) in compactions {
         if let Some(revision) = number(state, key)? {
             visit(Entry::Pair(name, &Revision::start_of(revision).to_etcd(false)))?;

@@ -25,7 +25,8 @@ pub struct Status {
 pub fn status(path: &Path) -> Result<Status, Error> {
     let mut reader = Reader::open(path)?;
     let total_size = reader.file_bytes();
-    let mut status = Status { hash: 0, revision: 0, total_key: 0, total_size, version: String::new() };
+    let mut status =
+        Status { hash: 0, revision: 0, total_key: 0, total_size, version: String::new() };
     for bucket in reader.buckets()? {
         status.hash = crc32c::crc32c_append(status.hash, &bucket);
         reader.walk(&bucket, &mut |key, value| {

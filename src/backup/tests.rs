@@ -32,7 +32,7 @@ fn state(dir: &Path, puts: u64) -> State<Store> {
     let mut index = 10;
     let mut apply = |op: Op| {
         index += 1;
-        let request = Request { id: 0, op: Some(op) }.encode_to_vec();
+        let request = Request { id: 0, op: Some(op), caller: None }.encode_to_vec();
         state.apply(Index(index), Term(3), &request.into()).unwrap().unwrap().response.unwrap();
     };
     let put = |key: String, lease: i64| {
@@ -60,7 +60,7 @@ fn state(dir: &Path, puts: u64) -> State<Store> {
     }));
     let revision = state.revision() / 2;
     let compact = Op::Compaction(pb::CompactionRequest { revision, physical: false });
-    let request = Request { id: 0, op: Some(compact) }.encode_to_vec();
+    let request = Request { id: 0, op: Some(compact), caller: None }.encode_to_vec();
     state.apply(Index(index + 1), Term(3), &request.into()).unwrap();
     while state.compaction_step(100) {}
     state.storage_mut().flush().unwrap();
@@ -120,7 +120,10 @@ fn what_was_saved_is_restored() {
             keys.map(<[u8]>::to_vec).collect::<Vec<_>>()
         };
         assert_eq!(keys(&copy), keys(&state));
-        assert_eq!(copy.alarms().list(pb::AlarmType::None), state.alarms().list(pb::AlarmType::None));
+        assert_eq!(
+            copy.alarms().list(pb::AlarmType::None),
+            state.alarms().list(pb::AlarmType::None)
+        );
     }
 }
 

@@ -64,7 +64,8 @@ impl Leases {
     /// All leases with the seconds they were granted and those left at their last checkpoint,
     /// ascending by id.
     pub fn iter(&self) -> impl Iterator<Item = (LeaseId, i64, i64)> {
-        let entry = |(id, lease): (&LeaseId, &Lease)| (*id, lease.ttl_seconds, lease.remaining_seconds);
+        let entry =
+            |(id, lease): (&LeaseId, &Lease)| (*id, lease.ttl_seconds, lease.remaining_seconds);
         self.granted.iter().map(entry)
     }
 

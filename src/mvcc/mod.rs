@@ -34,9 +34,7 @@ pub use event::{Event, KeyValue, Revisions};
 pub use hash::HashScan;
 pub use history::Life;
 pub use key_range::KeyRange;
-pub use keyspace::{
-    COMPACT_FINISHED, COMPACT_SCHEDULED, Error, Keyspace, REVISION_FLOOR, Write,
-};
+pub use keyspace::{COMPACT_FINISHED, COMPACT_SCHEDULED, Error, Keyspace, REVISION_FLOOR, Write};
 pub use memory::Memory;
 pub use revision::Revision;
 pub use storage::{Applied, Storage, StorageError};

@@ -109,7 +109,10 @@ fn ticks(every: Duration) -> tokio::time::Interval {
 }
 
 async fn compact(handle: &Handle, revision: i64) -> Result<(), Error> {
-    match handle.propose(Caller::Cluster, Op::Compaction(CompactionRequest { revision, physical: false })).await {
+    match handle
+        .propose(Caller::Cluster, Op::Compaction(CompactionRequest { revision, physical: false }))
+        .await
+    {
         // Somebody else was faster.
         Ok(_) | Err(Error::Apply(apply::Error::Compacted)) => Ok(()),
         Err(error) => Err(error),

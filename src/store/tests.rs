@@ -292,7 +292,7 @@ fn a_rewrite_keeps_what_is_written_meanwhile() {
             for _ in 0..count {
                 index += 1;
                 let op = some_request(&mut random, model.revision());
-                let request = Bytes::from(Request { id: 0, op: Some(op) }.encode_to_vec());
+                let request = Bytes::from(Request { id: 0, op: Some(op), caller: None }.encode_to_vec());
                 state.apply(Index(index), Term(1), &request).unwrap();
                 model.apply(Index(index), Term(1), &request).unwrap();
                 if random.random_range(0..7) == 0 {
@@ -329,7 +329,7 @@ fn a_rewrite_gives_room_back() {
     let mut index = 0;
     let mut apply = |state: &mut State<Store>, op: Op| {
         index += 1;
-        let request = Bytes::from(Request { id: 0, op: Some(op) }.encode_to_vec());
+        let request = Bytes::from(Request { id: 0, op: Some(op), caller: None }.encode_to_vec());
         state.apply(Index(index), Term(1), &request).unwrap();
     };
     for n in 0..2000 {

@@ -111,8 +111,12 @@ fn our_program() -> PathBuf {
 fn restorer(flavor: Flavor) -> Option<(PathBuf, Vec<&'static str>)> {
     Some(match flavor {
         Flavor::Ours => (our_program(), vec!["snapshot", "restore"]),
-        Flavor::Etcd34 => (flavor.program()?.with_file_name("etcdctl"), vec!["snapshot", "restore"]),
-        Flavor::Etcd35 => (flavor.program()?.with_file_name("etcdutl"), vec!["snapshot", "restore"]),
+        Flavor::Etcd34 => {
+            (flavor.program()?.with_file_name("etcdctl"), vec!["snapshot", "restore"])
+        }
+        Flavor::Etcd35 => {
+            (flavor.program()?.with_file_name("etcdutl"), vec!["snapshot", "restore"])
+        }
     })
 }
 
@@ -192,10 +196,7 @@ fn restore_refuses_what_it_cannot_use() {
         assert!(!output.status.success());
         text(&output).replace(&file.display().to_string(), "FILE")
     };
-    assert_eq!(
-        restore(&[]),
-        "quorate-node: snapshot missing hash but --skip-hash-check=false\n"
-    );
+    assert_eq!(restore(&[]), "quorate-node: snapshot missing hash but --skip-hash-check=false\n");
     assert_eq!(
         restore(&["--skip-hash-check"]),
         "quorate-node: `FILE` is no snapshot of etcd: it does not begin like a bbolt file\n"
@@ -247,7 +248,10 @@ fn a_member_that_holds_something_else_is_found() {
     client.put("k", "truth").unwrap();
     let status = client.status().unwrap();
     let leader = status.leader;
-    let victim = nodes.iter().position(|node| node.client().status().unwrap().header.unwrap().member_id != leader).unwrap();
+    let victim = nodes
+        .iter()
+        .position(|node| node.client().status().unwrap().header.unwrap().member_id != leader)
+        .unwrap();
     let victim_id = nodes[victim].client().status().unwrap().header.unwrap().member_id;
     // What was applied must be in its store, not only in its log, before it is changed there.
     let store = nodes[victim].data_dir().join("member/store.redb");
@@ -264,7 +268,11 @@ fn a_member_that_holds_something_else_is_found() {
     let refused = wait("a refusal", || client.put("k", "v").err());
     assert_eq!(refused.message(), "etcdserver: corrupt cluster");
     let ready = http("GET", &format!("{url}/readyz"), None).unwrap();
-    assert!(ready.body.contains("[-]data_corruption failed: alarm activated: CORRUPT"), "{}", ready.body);
+    assert!(
+        ready.body.contains("[-]data_corruption failed: alarm activated: CORRUPT"),
+        "{}",
+        ready.body
+    );
     // With the check at the start it does not even serve.
     nodes[victim].kill();
     nodes[victim].bootstrap.push("--experimental-initial-corrupt-check=true".to_owned());

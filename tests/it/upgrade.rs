@@ -9,7 +9,8 @@ use crate::harness::{Flavor, Node, etcdctl, scratch};
 /// Writes the files of a fixture. Lines are `file NAME SIZE`, then `OFFSET TIMES BYTES` in
 /// hexadecimal: blocks that are not zero, each so many times in a row.
 fn unpack(version: &str, to: &Path) {
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/{version}.txt"));
+    let fixture =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/{version}.txt"));
     let mut open: Option<File> = None;
     for line in fs::read_to_string(fixture).unwrap().lines() {
         let words: Vec<&str> = line.split(' ').collect();
@@ -47,9 +48,14 @@ fn the_files_of_0_1_are_opened() {
         assert_eq!(node.client().get("key1").unwrap().as_deref(), Some("again"));
         assert_eq!(node.client().get("key2").unwrap(), None);
         assert_eq!(node.client().get("leased").unwrap().as_deref(), Some("v"));
-        if let Some(left) = etcdctl(&node.client_url(), &["lease", "timetolive", "--keys", "452c87167e983cef"]) {
+        if let Some(left) =
+            etcdctl(&node.client_url(), &["lease", "timetolive", "--keys", "452c87167e983cef"])
+        {
             let left = String::from_utf8_lossy(&left.stdout).into_owned();
-            assert!(left.contains("granted with TTL(6000s)") && left.contains("[leased]"), "{left}");
+            assert!(
+                left.contains("granted with TTL(6000s)") && left.contains("[leased]"),
+                "{left}"
+            );
         }
         node.client().put("after", "the upgrade").unwrap();
         node.kill();

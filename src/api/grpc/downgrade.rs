@@ -16,7 +16,8 @@ use pb::downgrade_request::DowngradeAction;
 
 const WRONG_FORMAT: Words =
     (Code::InvalidArgument, "etcdserver: wrong downgrade target version format");
-const INVALID_TARGET: Words = (Code::InvalidArgument, "etcdserver: invalid downgrade target version");
+const INVALID_TARGET: Words =
+    (Code::InvalidArgument, "etcdserver: invalid downgrade target version");
 const IN_PROGRESS: Words =
     (Code::FailedPrecondition, "etcdserver: cluster has a downgrade job in progress");
 const UNKNOWN_ACTION: Words = (Code::Unknown, "etcdserver: unknown method");

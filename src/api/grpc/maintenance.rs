@@ -36,7 +36,9 @@ impl pb::maintenance_server::Maintenance for Maintenance {
             let text = format!("etcdserver: unknown alarm action {}", request.action);
             return Err(Status::invalid_argument(text));
         }
-        let apply::Response::Alarm(mut response) = self.0.propose(Caller::Cluster, Op::Alarm(request)).await? else {
+        let apply::Response::Alarm(mut response) =
+            self.0.propose(Caller::Cluster, Op::Alarm(request)).await?
+        else {
             unreachable!("a request is answered in its own kind")
         };
         response.header = header(&self.0, response.header.as_ref());

@@ -27,14 +27,13 @@ pub(super) async fn stream(
     let handle = handle.clone();
     tokio::task::spawn_blocking(move || {
         let sent = handle.own(Export::prepare(frozen)).map_err(Stop::Failed).and_then(|export| {
-            info!(
-                total_bytes = export.file_bytes(),
-                "sending database snapshot to client"
-            );
+            info!(total_bytes = export.file_bytes(), "sending database snapshot to client");
             send(&export, &chunks)
         });
         match sent {
-            Ok(bytes) => info!(total_bytes = bytes, "successfully sent database snapshot to client"),
+            Ok(bytes) => {
+                info!(total_bytes = bytes, "successfully sent database snapshot to client")
+            }
             Err(Stop::Gone) => warn!("the client went away before it had the whole snapshot"),
             Err(Stop::Failed(error)) => {
                 // Nobody to tell when the client is gone as well.

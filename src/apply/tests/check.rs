@@ -170,7 +170,9 @@ fn overlaps_of_a_transaction() {
 #[test]
 fn kinds_and_costs_of_transactions() {
     let read = always([TxnOp::RequestRange(range("a", ""))]);
-    assert!(check::is_read_only(&read) && !check::is_serializable(&read) && check::txn_cost(&read) == 0);
+    assert!(
+        check::is_read_only(&read) && !check::is_serializable(&read) && check::txn_cost(&read) == 0
+    );
     let local = pb::RangeRequest { serializable: true, ..range("a", "") };
     assert!(check::is_serializable(&always([TxnOp::RequestRange(local)])));
     assert!(!check::is_read_only(&always([TxnOp::RequestTxn(read)])), "nested is a write");

@@ -88,7 +88,9 @@ impl Reader {
                 return Err(Walk::Damaged(format!("bucket `{named}` holds a bucket")));
             }
             if last.as_ref().is_some_and(|last| &last[..] >= key) {
-                return Err(Walk::Damaged(format!("the keys of bucket `{named}` are not in order")));
+                return Err(Walk::Damaged(format!(
+                    "the keys of bucket `{named}` are not in order"
+                )));
             }
             last = Some(key.to_vec());
             visit(key, value).map_err(Walk::Visitor)
@@ -141,7 +143,9 @@ impl Reader {
                 }
                 Ok(())
             }
-            flags => Err(Walk::Damaged(format!("page {id} is no part of a tree: flags {flags:#x}"))),
+            flags => {
+                Err(Walk::Damaged(format!("page {id} is no part of a tree: flags {flags:#x}")))
+            }
         }
     }
 
@@ -200,9 +204,7 @@ impl Reader {
     fn told<E: From<Error>>(&self, error: Walk<E>) -> E {
         match error {
             Walk::Visitor(error) => error,
-            Walk::Io(source) => {
-                Error::Io { path: self.path.clone(), op: "read", source }.into()
-            }
+            Walk::Io(source) => Error::Io { path: self.path.clone(), op: "read", source }.into(),
             Walk::Damaged(what) => self.damaged(what).into(),
         }
     }

@@ -63,8 +63,12 @@ fn describe(file: &[u8]) -> String {
             super::page::BRANCH => "branch",
             _ => "overflow",
         };
-        writeln!(text, "{} {kind}, {} elements, overflow {}", header.id, header.count, header.overflow)
-            .unwrap();
+        writeln!(
+            text,
+            "{} {kind}, {} elements, overflow {}",
+            header.id, header.count, header.overflow
+        )
+        .unwrap();
         if kind == "overflow" {
             text.truncate(text.trim_end().rfind('\n').map_or(0, |at| at + 1));
         }
@@ -109,7 +113,9 @@ fn what_was_written_is_read() {
             let mut entries = Entries::new();
             let size = draw.below(13);
             for _ in 0..draw.below(1 << size) {
-                let key = draw.number().to_be_bytes()[..1 + usize::try_from(draw.below(8)).unwrap()].to_vec();
+                let key = draw.number().to_be_bytes()
+                    [..1 + usize::try_from(draw.below(8)).unwrap()]
+                    .to_vec();
                 let size = draw.below(14);
                 let bytes = draw.below(1 << size);
                 entries.insert(key, vec![b'x'; usize::try_from(bytes).unwrap()]);
@@ -180,10 +186,7 @@ fn refusals_name_the_page() {
         file[16] = 0;
         file[page(1) + 16] = 0;
     };
-    assert_eq!(
-        told(&both),
-        "`FILE` is no snapshot of etcd: it does not begin like a bbolt file"
-    );
+    assert_eq!(told(&both), "`FILE` is no snapshot of etcd: it does not begin like a bbolt file");
     let mut file = sound.clone();
     file[16] = 0;
     std::fs::write(&path, &file).unwrap();

@@ -1,5 +1,7 @@
 use super::PAGE_BYTES;
-use super::page::{BRANCH, BUCKET, ELEMENT_BYTES, FREELIST, HEADER_BYTES, Header, LEAF, META, Meta};
+use super::page::{
+    BRANCH, BUCKET, ELEMENT_BYTES, FREELIST, HEADER_BYTES, Header, LEAF, META, Meta,
+};
 
 /// The first page behind the two meta pages and the free list.
 const FIRST: u64 = 3;

@@ -90,7 +90,9 @@ enum Error {
     Urls(String),
     #[error("couldn't find local name \"{0}\" in the initial cluster configuration")]
     Stranger(String),
-    #[error("--initial-cluster must include {name}={urls} given --initial-advertise-peer-urls={urls}")]
+    #[error(
+        "--initial-cluster must include {name}={urls} given --initial-advertise-peer-urls={urls}"
+    )]
     Mismatch { name: String, urls: String },
     #[error(transparent)]
     DataDir(#[from] DataDirError),
@@ -196,7 +198,9 @@ fn show(status: &Status, form: Form) -> String {
     let Status { hash, revision, total_key, total_size, version } = status;
     let size = human(*total_size);
     match form {
-        Form::Simple if version.is_empty() => format!("{hash:x}, {revision}, {total_key}, {size}\n"),
+        Form::Simple if version.is_empty() => {
+            format!("{hash:x}, {revision}, {total_key}, {size}\n")
+        }
         Form::Simple => format!("{hash:x}, {revision}, {total_key}, {size}, {version}\n"),
         Form::Json => {
             serde_json::to_string(status).expect("plain structures have a form in JSON") + "\n"

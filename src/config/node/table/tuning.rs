@@ -2,7 +2,8 @@ use super::{Flag, flag};
 use crate::config::node::flag::Kind::{Bool, Duration, Int, Text, Uint};
 use crate::config::node::flag::Treatment::{Alias, Honoured, Refuse, Silent, Warn};
 
-const CORRUPTION: &str = "a compaction is not compared by itself; --corrupt-check-time compares hashes at any time";
+const CORRUPTION: &str =
+    "a compaction is not compared by itself; --corrupt-check-time compares hashes at any time";
 const GATES: &str = "of the feature gates only InitialCorruptCheck has a meaning here; leases are always checkpointed and their checkpoints kept";
 
 #[rustfmt::skip] // a table reads by its lines
