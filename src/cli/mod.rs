@@ -5,6 +5,8 @@
 //! configuration problems are reported at once.
 
 mod certs;
+mod dns;
+mod doctor;
 pub mod lab;
 mod new;
 pub mod node;
@@ -40,6 +42,10 @@ enum Command {
     Certs(certs::Certs),
     /// Compute member and cluster ids before anything starts
     Predict(predict::Predict),
+    #[command(subcommand)]
+    Dns(dns::Command),
+    #[command(subcommand)]
+    Doctor(doctor::Command),
     /// Try a whole cluster on this machine
     #[command(subcommand)]
     Lab(lab::Command),
@@ -77,6 +83,8 @@ pub fn quorate(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::New(new) => run(async move { new.run().await }),
         Command::Certs(certs) => certs.run(),
         Command::Predict(predict) => predict.run(),
+        Command::Dns(command) => command.run(),
+        Command::Doctor(command) => command.run(),
         Command::Lab(command) => run(async { command.run().await.map_err(lab_failure) }),
         Command::Node { flags } => return node::main(flags.into_iter()),
     };

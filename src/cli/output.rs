@@ -10,3 +10,9 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
         _ => Ok(()),
     }
 }
+
+/// A value as indented JSON with a newline at its end.
+pub(super) fn json(value: &impl serde::Serialize) -> String {
+    let json = serde_json::to_string_pretty(value);
+    json.expect("strings, numbers and lists are always JSON") + "\n"
+}

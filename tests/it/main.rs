@@ -12,6 +12,7 @@ mod clients;
 mod cluster;
 mod differential;
 mod dns;
+mod dns_tools;
 mod dnsmasq;
 mod gateway;
 mod harness;
