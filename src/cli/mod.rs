@@ -8,6 +8,7 @@
 mod backup;
 mod certs;
 mod config_check;
+mod dns;
 mod doctor;
 mod explain;
 pub mod lab;
@@ -55,10 +56,12 @@ enum Command {
     Restore(backup::Restore),
     /// Say what a code means, or what went wrong in the log of a node
     Explain(explain::Explain),
-    /// Replay a bootstrap and say which step fails
-    Doctor(doctor::Doctor),
+    #[command(subcommand)]
+    Dns(dns::Command),
     /// Check a configuration
     Config(config_check::ConfigCommand),
+    #[command(subcommand)]
+    Doctor(doctor::Command),
     /// Try a whole cluster on this machine
     #[command(subcommand)]
     Lab(lab::Command),
@@ -102,8 +105,9 @@ pub fn quorate(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Backup(backup) => run(async move { backup.run().await }),
         Command::Restore(restore) => run(async move { restore.run().await }),
         Command::Explain(explain) => explain.run(),
-        Command::Doctor(doctor) => run(async move { doctor.run().await }),
         Command::Config(config) => config.run(),
+        Command::Dns(command) => command.run(),
+        Command::Doctor(command) => command.run(),
         Command::Lab(command) => run(async { command.run().await.map_err(lab_failure) }),
         Command::Node { flags } => return node::main(flags.into_iter()),
     };

@@ -16,3 +16,9 @@ pub(super) fn progress(line: &str) {
     // Nobody depends on it.
     let _ = std::io::stderr().lock().write_all(line.as_bytes());
 }
+
+/// A value as indented JSON with a newline at its end.
+pub(super) fn json(value: &impl serde::Serialize) -> String {
+    let json = serde_json::to_string_pretty(value);
+    json.expect("strings, numbers and lists are always JSON") + "\n"
+}

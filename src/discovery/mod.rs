@@ -14,7 +14,7 @@ mod memo;
 mod pace;
 mod peers;
 mod roll;
-mod srv;
+pub mod srv;
 mod static_list;
 mod token;
 mod token_v3;

@@ -21,9 +21,11 @@ const SHARDS: usize = 256;
 const NAMES_PER_ADDRESS: usize = 16;
 /// The label of this server itself.
 const NAME_SERVER: &str = "ns";
-/// What etcd asks for when it looks for a cluster.
-const SERVICES: [&str; 4] =
-    ["_etcd-server-ssl", "_etcd-server", "_etcd-client-ssl", "_etcd-client"];
+/// What etcd, its clients and Patroni ask for when they look for a cluster.
+const SERVICES: [&str; 6] =
+    ["_etcd-server-ssl", "_etcd-server", "_etcd-client-ssl", "_etcd-client", "_etcd-ssl", "_etcd"];
+/// Where members answer clients, unless somebody said otherwise.
+const CLIENT_PORT: u16 = 2379;
 
 /// The zone that registered clusters are published in, each below a label of its own.
 ///
@@ -318,7 +320,7 @@ fn head(domain: &Name, addresses: &[IpAddr], serial: u32) -> Vec<Record> {
 
 /// What a cluster looks like in DNS.
 ///
-/// An SRV record for each peer URL. A URL with a host name has that name as its target; one with an
+/// An SRV record for each peer URL, and one for the clients of each host. A URL with a host name has that name as its target; one with an
 /// address gets a name made of the member's, since targets have to be names.
 fn records(
     domain: &Name,
@@ -332,7 +334,10 @@ fn records(
     if urls.any(|url| url.is_https() != first.is_https()) {
         return Err(PublishError::MixedSchemes);
     }
-    let service = if first.is_https() { "_etcd-server-ssl" } else { "_etcd-server" };
+    let (service, for_clients) = match first.is_https() {
+        true => ("_etcd-server-ssl", ["_etcd-client-ssl", "_etcd-ssl"]),
+        false => ("_etcd-server", ["_etcd-client", "_etcd"]),
+    };
     let below = |labels: &[&str]| {
         let name = Name::from_labels(labels.iter().map(|label| label.as_bytes()));
         name.and_then(|name| name.append_domain(domain))
@@ -341,6 +346,7 @@ fn records(
     let owner = below(&[service, "_tcp", label]);
     let mut hosts: Vec<(String, IpAddr)> = Vec::new();
     let mut services = Vec::new();
+    let mut targets: Vec<Name> = Vec::new();
     for (member, urls) in cluster.members() {
         let mut own: Vec<(IpAddr, Name)> = Vec::new();
         for url in urls {
@@ -359,9 +365,19 @@ fn records(
                     }
                 },
             };
+            if !targets.contains(&target) {
+                targets.push(target.clone());
+            }
             let srv = RData::SRV(SRV::new(0, 100, url.port(), target));
             services.push(Record::from_rdata(owner.clone(), TTL, srv));
         }
+    }
+    for service in for_clients {
+        let owner = below(&[service, "_tcp", label]);
+        services.extend(targets.iter().map(|target| {
+            let srv = RData::SRV(SRV::new(0, 100, CLIENT_PORT, target.clone()));
+            Record::from_rdata(owner.clone(), TTL, srv)
+        }));
     }
     let hosts = hosts.iter().map(|(name, address)| host(below(&[name, label]), *address));
     Ok(services.into_iter().chain(hosts).collect())

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use hickory_proto::rr::{Name, RData};
 
 use super::local::{HOSTS_TTL, LocalSources};
-use crate::local::dnsmasq::{self, Setting};
+use crate::local::dnsmasq::{self, Policy, Setting};
 use crate::local::{Fault, Names};
 
 /// Answers are not kept by clients unless `local-ttl` says so, as dnsmasq has it.
@@ -23,6 +23,8 @@ pub struct Dnsmasq {
     pub servers: Vec<SocketAddr>,
     /// Files that name such servers.
     pub resolv_files: Vec<PathBuf>,
+    /// What is said about whole domains, in the order of the lines.
+    pub domains: Vec<(Name, Policy)>,
     /// Lines that do nothing here.
     pub unsupported: Vec<Unsupported>,
 }
@@ -72,8 +74,8 @@ impl Default for Dnsmasq {
             hosts_dirs: Vec::new(),
             expand: None,
         };
-        let (servers, resolv_files) = (Vec::new(), Vec::new());
-        Self { sources, servers, resolv_files, unsupported: Vec::new() }
+        let (servers, resolv_files, domains) = (Vec::new(), Vec::new(), Vec::new());
+        Self { sources, servers, resolv_files, domains, unsupported: Vec::new() }
     }
 }
 
@@ -164,8 +166,12 @@ impl Reading {
             expand: domain.clone().filter(|_| has(&Setting::ExpandHosts)),
         };
         let (mut servers, mut resolv_files) = (Vec::new(), Vec::new());
+        let mut domains = Vec::new();
         for setting in &self.settings {
             match setting {
+                Setting::Domains { names, policy } => {
+                    domains.extend(names.iter().map(|name| (name.clone(), *policy)));
+                }
                 Setting::Server(server) => servers.push(*server),
                 Setting::ResolvFile(path) => resolv_files.push(PathBuf::from(path)),
                 _ => {}
@@ -184,7 +190,7 @@ impl Reading {
         for setting in records.into_iter().chain(others) {
             sources.add(setting, domain.as_ref());
         }
-        Dnsmasq { sources, servers, resolv_files, unsupported: self.unsupported }
+        Dnsmasq { sources, servers, resolv_files, domains, unsupported: self.unsupported }
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use hickory_proto::rr::Name;
 
-use crate::zone::{self, Finding, Key, Zone};
+use crate::zone::{self, Finding, Key, Loaded, Zone};
 
 /// Zones by their apex.
 pub(super) type Zones = BTreeMap<Key, Arc<Zone>>;
@@ -25,11 +25,20 @@ pub(super) struct ZoneFiles {
 
 #[derive(Debug)]
 struct File {
-    seen: Stamp,
+    seen: State,
     /// The state that was last read, whether it made a zone or not.
-    read: Option<Stamp>,
+    read: Option<State>,
+    /// What it included then, or wanted to.
+    includes: Vec<PathBuf>,
     zone: Option<Arc<Zone>>,
     missing: bool,
+}
+
+/// A file and those that it includes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct State {
+    own: Stamp,
+    includes: Vec<Option<Stamp>>,
 }
 
 /// Two equal stamps mean the same contents, as far as the file system tells.
@@ -113,26 +122,35 @@ impl ZoneFiles {
         self.directory_missing = false;
         self.drop_missing(&stamps, settle, &mut changes);
         for (path, stamp) in stamps {
-            let file = self.files.entry(path.clone()).or_insert(File {
-                seen: stamp,
+            let file = self.files.entry(path.clone()).or_insert_with(|| File {
+                seen: State { own: stamp, includes: Vec::new() },
                 read: None,
+                includes: Vec::new(),
                 zone: None,
                 missing: false,
             });
             file.missing = false;
-            let settled = std::mem::replace(&mut file.seen, stamp) == stamp;
-            if file.read == Some(stamp) || (settle && !settled) {
+            let includes = file.includes.iter().map(|path| Stamp::at(path)).collect();
+            let state = State { own: stamp, includes };
+            let settled = std::mem::replace(&mut file.seen, state.clone()) == state;
+            if file.read.as_ref() == Some(&state) || (settle && !settled) {
                 continue;
             }
-            file.read = Some(stamp);
             let previous = file.zone.clone();
-            match self.read(&path, previous.as_deref()) {
-                Ok((zone, warnings)) => {
-                    changes.warnings.extend(warnings);
+            let (result, included) = read_zone(&self.directory, &path, previous.as_deref());
+            let result = result.and_then(|loaded| self.alone(&path, loaded));
+            let Some(file) = self.files.get_mut(&path) else { continue };
+            let (paths, stamps) = included.into_iter().unzip();
+            file.includes = paths;
+            file.seen = State { own: stamp, includes: stamps };
+            file.read = Some(file.seen.clone());
+            match result {
+                Ok(loaded) => {
+                    let warn = |finding| Warning { file: path.clone(), finding };
+                    changes.warnings.extend(loaded.warnings.into_iter().map(warn));
+                    let zone = Arc::new(loaded.zone);
                     changes.loaded.push(Arc::clone(&zone));
-                    if let Some(file) = self.files.get_mut(&path) {
-                        file.zone = Some(zone);
-                    }
+                    file.zone = Some(zone);
                 }
                 Err(fault) => changes.errors.push(FileError { file: path, fault }),
             }
@@ -178,36 +196,85 @@ impl ZoneFiles {
         });
     }
 
-    fn read(
-        &self,
-        path: &Path,
-        previous: Option<&Zone>,
-    ) -> Result<(Arc<Zone>, Vec<Warning>), FileFault> {
-        let origin = path
-            .file_stem()
-            .and_then(|stem| stem.to_str())
-            .and_then(|stem| Name::from_ascii(stem).ok())
-            .map(|mut name| {
-                name.set_fqdn(true);
-                name
-            })
-            .ok_or(FileFault::Name)?;
-        let text = std::fs::read(path).map_err(FileFault::Read)?;
-        let loaded = zone::load(&text, &origin, previous)?;
+    /// Refuses a zone that another file has already.
+    fn alone(&self, path: &Path, loaded: Loaded) -> Result<Loaded, FileFault> {
         let apex = Key::of(loaded.zone.origin());
         let holds = |(other, file): &(&PathBuf, &File)| {
             *other != path && file.zone.as_ref().is_some_and(|zone| Key::of(zone.origin()) == apex)
         };
-        if let Some((other, _)) = self.files.iter().find(holds) {
-            let origin = loaded.zone.origin().clone();
-            return Err(FileFault::Twice { origin, other: other.clone() });
+        match self.files.iter().find(holds) {
+            Some((other, _)) => {
+                let origin = loaded.zone.origin().clone();
+                Err(FileFault::Twice { origin, other: other.clone() })
+            }
+            None => Ok(loaded),
         }
-        let warn = |finding| Warning { file: path.to_owned(), finding };
-        Ok((Arc::new(loaded.zone), loaded.warnings.into_iter().map(warn).collect()))
     }
 }
 
+/// The files that a zone file includes, and how they looked before they were read.
+type Included = Vec<(PathBuf, Option<Stamp>)>;
+
+/// Reads one zone file and what it includes from `directory`.
+fn read_zone(
+    directory: &Path,
+    path: &Path,
+    previous: Option<&Zone>,
+) -> (Result<Loaded, FileFault>, Included) {
+    let mut included = Vec::new();
+    let stem = path.file_stem().and_then(|stem| stem.to_str());
+    let Some(mut origin) = stem.and_then(|stem| Name::from_ascii(stem).ok()) else {
+        return (Err(FileFault::Name), included);
+    };
+    origin.set_fqdn(true);
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) => return (Err(FileFault::Read(error)), included),
+    };
+    let mut include = |name: &str| {
+        let path = directory.join(name);
+        included.push((path.clone(), Stamp::at(&path)));
+        let read = within(directory, &path)?;
+        std::fs::read(read).map_err(|error| error.to_string())
+    };
+    let loaded = zone::load(&text, &origin, previous, &mut include);
+    (loaded.map_err(FileFault::Zone), included)
+}
+
+/// The real path of a file, which has to be in the directory: zone files come from people who may
+/// not read everything that this server may.
+fn within(directory: &Path, path: &Path) -> Result<PathBuf, String> {
+    let real = |path: &Path| path.canonicalize().map_err(|error| error.to_string());
+    let (directory, path) = (real(directory)?, real(path)?);
+    if path.starts_with(&directory) {
+        return Ok(path);
+    }
+    Err(format!("the file is outside of the zones directory `{}`", directory.display()))
+}
+
+/// Judges one zone file as `quorate serve` would, without serving it.
+pub fn check_file(path: &Path) -> Result<Loaded, FileError> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let (result, _) = read_zone(directory.unwrap_or(Path::new(".")), path, None);
+    result.map_err(|fault| FileError { file: path.to_owned(), fault })
+}
+
+/// Judges all zone files of a directory: the zones by file, and what is wrong with the others.
+pub fn check_directory(
+    directory: &Path,
+) -> (Vec<(PathBuf, Arc<Zone>)>, Vec<Warning>, Vec<FileError>) {
+    let mut files = ZoneFiles::new(directory);
+    let changes = files.look(false);
+    let zones = files.files.into_iter().filter_map(|(path, file)| Some((path, file.zone?)));
+    (zones.collect(), changes.warnings, changes.errors)
+}
+
 impl Stamp {
+    /// None if there is no such file.
+    fn at(path: &Path) -> Option<Self> {
+        std::fs::metadata(path).ok().map(|metadata| Self::of(&metadata))
+    }
+
     pub(super) fn of(metadata: &Metadata) -> Self {
         Self {
             length: metadata.len(),
@@ -222,9 +289,8 @@ impl FileFault {
     /// Whether the text begins with a line number.
     fn has_line(&self) -> bool {
         match self {
-            Self::Zone(zone::Error::Syntax(_)) => true,
-            Self::Zone(zone::Error::Flawed(findings)) => {
-                findings.first().is_some_and(|finding| finding.line.is_some())
+            Self::Zone(zone::Error(findings)) => {
+                findings.first().is_some_and(|finding| finding.place.is_some())
             }
             _ => false,
         }
@@ -233,7 +299,7 @@ impl FileFault {
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let separator = if self.finding.line.is_some() { ", " } else { ": " };
+        let separator = if self.finding.place.is_some() { ", " } else { ": " };
         write!(f, "zone file `{}`{separator}{}", self.file.display(), self.finding)
     }
 }

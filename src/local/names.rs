@@ -86,6 +86,11 @@ impl Names {
         }
     }
 
+    /// Every record that a name has itself.
+    pub fn records(&self) -> impl Iterator<Item = &Record> {
+        self.records.values().flatten()
+    }
+
     pub fn lookup(&self, name: &Name, kind: RecordType) -> Found<'_> {
         let mut answers = Vec::new();
         let mut target = Cow::Borrowed(name);

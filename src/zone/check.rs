@@ -1,17 +1,34 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
+use hickory_proto::rr::rdata::SRV;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
+use super::lexer::Fault;
 use super::parse::Entry;
-use super::tree::{Key, Zone};
+use super::tree::{Key, RecordSet, Zone};
 
-/// Something odd or wrong in a zone, and the line it is best mended on.
+/// Below it are the ports that only the administrator may open.
+const LEAST_USUAL_PORT: u16 = 1024;
+
+/// Something odd or wrong in a zone, and the place it is best mended at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// None if the flaw is that something is nowhere.
-    pub line: Option<u32>,
+    pub place: Option<Place>,
     pub flaw: Flaw,
+}
+
+/// A place in a master file or in one that it includes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// As `$INCLUDE` spells it; none for the master file itself.
+    pub file: Option<Arc<str>>,
+    /// Counts from 1.
+    pub line: u32,
+    /// Counts bytes from 1; none for a whole line.
+    pub column: Option<u32>,
 }
 
 /// What [`check`] found, and the zone that was made of the records.
@@ -27,6 +44,8 @@ pub struct Findings {
 /// A way in which well-formed records make a bad zone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Flaw {
+    #[error("{0}")]
+    Syntax(Fault),
     #[error("the zone has no SOA record")]
     NoSoa,
     #[error("a second SOA record; the zone has one, at its apex")]
@@ -45,6 +64,16 @@ pub enum Flaw {
     NoAddress { kind: RecordType, target: Name },
     #[error("{kind} target `{target}` is an alias (CNAME); it has to own its address")]
     AliasTarget { kind: RecordType, target: Name },
+    #[error(
+        "SRV port {port}: the fields are priority, weight, port, target{}",
+        if *.port == 1 { "; 1 is what dnsmasq takes when none is written" } else { "" }
+    )]
+    OddPort { port: u16 },
+    #[error(
+        "SRV has priority {priority}, weight {weight} and port {port}: are they in the order of \
+         dnsmasq? A zone file wants priority, weight, port, target"
+    )]
+    SwappedFields { priority: u16, weight: u16, port: u16 },
     #[error("`{owner}` is spelled with an underscore inside; etcd asks for `{meant}`")]
     Underscore { owner: Name, meant: String },
     #[error("`{owner}` and `{ssl}` name the same host and port; members would form two clusters")]
@@ -56,7 +85,7 @@ pub enum Flaw {
 /// Judges the records of a master file; `previous` is the zone in service under the same name.
 pub fn check(entries: Vec<Entry>, previous: Option<&Zone>) -> Findings {
     let mut findings = Findings::default();
-    let lines = Lines::of(&entries);
+    let places = Places::of(&entries);
     let soa = entries.iter().find(|entry| entry.record.record_type() == RecordType::SOA);
     let Some(apex) = soa.map(|entry| entry.record.name.clone()) else {
         findings.error(None, Flaw::NoSoa);
@@ -70,11 +99,11 @@ pub fn check(entries: Vec<Entry>, previous: Option<&Zone>) -> Findings {
     if zone.node(&apex).is_none_or(|node| node.set(RecordType::NS).is_none()) {
         findings.error(None, Flaw::NoNs { apex });
     }
-    check_exclusive(&zone, &lines, &mut findings);
-    check_targets(&zone, &lines, &mut findings);
-    check_services(&zone, &lines, &mut findings);
+    check_exclusive(&zone, &places, &mut findings);
+    check_targets(&zone, &places, &mut findings);
+    check_services(&zone, &places, &mut findings);
     if let Some(previous) = previous {
-        check_serial(&zone, previous, &lines, &mut findings);
+        check_serial(&zone, previous, &places, &mut findings);
     }
     findings.zone = Some(zone);
     findings
@@ -85,16 +114,16 @@ fn check_records(entries: &[Entry], apex: &Name, findings: &mut Findings) {
     let apex_key = Key::of(apex);
     let mut soas = 0;
     let mut ttls: BTreeMap<(Key, u16), (u32, bool)> = BTreeMap::new();
-    for Entry { line, record } in entries {
+    for Entry { place, record } in entries {
         let owner = record.name.clone();
         let key = Key::of(&owner);
         if record.record_type() == RecordType::SOA {
             soas += 1;
             if soas > 1 {
-                findings.error(Some(*line), Flaw::SecondSoa);
+                findings.error(Some(place.clone()), Flaw::SecondSoa);
             }
         } else if !key.is_within(&apex_key) {
-            findings.warn(Some(*line), Flaw::Outside { owner, apex: apex.clone() });
+            findings.warn(Some(place.clone()), Flaw::Outside { owner, apex: apex.clone() });
             continue;
         }
         let kind = record.record_type();
@@ -102,13 +131,13 @@ fn check_records(entries: &[Entry], apex: &Name, findings: &mut Findings) {
         if *ttl != record.ttl && !*mixed {
             *mixed = true;
             let ttl = record.ttl.min(*ttl);
-            findings.warn(Some(*line), Flaw::MixedTtl { owner, kind, ttl });
+            findings.warn(Some(place.clone()), Flaw::MixedTtl { owner, kind, ttl });
         }
     }
 }
 
 /// CNAME and DNAME want to be alone (RFC 2181 §10.1, RFC 6672 §2.3 and §2.4).
-fn check_exclusive(zone: &Zone, lines: &Lines, findings: &mut Findings) {
+fn check_exclusive(zone: &Zone, places: &Places, findings: &mut Findings) {
     let mut dname: Option<(Key, Name)> = None;
     for (key, node) in &zone.nodes {
         let Some(owner) = node.sets().first().map(|set| set.records()[0].name.clone()) else {
@@ -117,21 +146,21 @@ fn check_exclusive(zone: &Zone, lines: &Lines, findings: &mut Findings) {
         match &dname {
             Some((above, name)) if key.is_within(above) => {
                 let flaw = Flaw::BelowDname { owner: owner.clone(), dname: name.clone() };
-                findings.error(lines.first_of(&owner), flaw);
+                findings.error(places.first_of(&owner), flaw);
             }
             _ => dname = None,
         }
         for kind in [RecordType::CNAME, RecordType::DNAME] {
             let Some(set) = node.set(kind) else { continue };
             let beside = match set.records().len() {
-                1 => node.sets().iter().map(super::RecordSet::kind).find(|other| {
+                1 => node.sets().iter().map(RecordSet::kind).find(|other| {
                     *other != kind && (kind == RecordType::CNAME || *other == RecordType::CNAME)
                 }),
                 _ => Some(kind),
             };
             if let Some(other) = beside {
                 let flaw = Flaw::NotAlone { owner: owner.clone(), kind, other };
-                findings.error(lines.of_kind(&owner, kind), flaw);
+                findings.error(places.of_kind(&owner, kind), flaw);
             }
             if kind == RecordType::DNAME {
                 dname = Some((Key::of(&owner), owner.clone()));
@@ -141,14 +170,14 @@ fn check_exclusive(zone: &Zone, lines: &Lines, findings: &mut Findings) {
 }
 
 /// Targets inside the zone have addresses here and are no aliases (RFC 2782, RFC 2181 §10.3).
-fn check_targets(zone: &Zone, lines: &Lines, findings: &mut Findings) {
+fn check_targets(zone: &Zone, places: &Places, findings: &mut Findings) {
     for record in zone.records() {
         let kind = record.record_type();
         let Some(target) = target_of(record) else { continue };
         if target.is_root() || !Key::of(target).is_within(&zone.apex) {
             continue;
         }
-        let line = lines.of_record(record);
+        let place = places.of_record(record);
         let target = target.clone();
         // Glue is not authoritative, so ask the tree before the lookup.
         let own = zone.node(&target);
@@ -158,14 +187,14 @@ fn check_targets(zone: &Zone, lines: &Lines, findings: &mut Findings) {
         }
         let answer = zone.lookup(&target, RecordType::A);
         if answer.answers.first().is_some_and(|first| first.record_type() == RecordType::CNAME) {
-            findings.warn(line, Flaw::AliasTarget { kind, target });
+            findings.warn(place.clone(), Flaw::AliasTarget { kind, target });
             continue;
         }
         let addressed = !answer.answers.is_empty()
             || !zone.lookup(&target, RecordType::AAAA).answers.is_empty();
         // A target below a delegation without glue is known to the servers there.
         if !addressed && (answer.authoritative || kind == RecordType::NS) {
-            findings.warn(line, Flaw::NoAddress { kind, target });
+            findings.warn(place.clone(), Flaw::NoAddress { kind, target });
         }
     }
 }
@@ -179,17 +208,34 @@ fn target_of(record: &Record) -> Option<&Name> {
     }
 }
 
+/// Fields that are right for the format and for nothing else.
+fn check_fields(set: &RecordSet, places: &Places, findings: &mut Findings) {
+    for record in set.records() {
+        let RData::SRV(SRV { priority, weight, port, target, .. }) = &record.data else { continue };
+        let (priority, weight, port) = (*priority, *weight, *port);
+        // No etcd has a privileged port, and nobody gives its members such a priority or weight.
+        let etcd = record.name.iter().next().is_some_and(|label| label.starts_with(b"_etcd"));
+        if etcd && port < LEAST_USUAL_PORT && priority.max(weight) >= LEAST_USUAL_PORT {
+            let flaw = Flaw::SwappedFields { priority, weight, port };
+            findings.warn(places.of_record(record), flaw);
+        } else if port <= 1 && !target.is_root() {
+            findings.warn(places.of_record(record), Flaw::OddPort { port });
+        }
+    }
+}
+
 /// Service names that etcd will never find, or finds twice.
-fn check_services(zone: &Zone, lines: &Lines, findings: &mut Findings) {
+fn check_services(zone: &Zone, places: &Places, findings: &mut Findings) {
     let services = zone.nodes.values().filter_map(|node| node.set(RecordType::SRV));
     for set in services {
+        check_fields(set, places, findings);
         let owner = &set.records()[0].name;
-        let line = lines.of_kind(owner, RecordType::SRV);
+        let place = places.of_kind(owner, RecordType::SRV);
         let Some(label) = owner.iter().next() else { continue };
         let label = String::from_utf8_lossy(label).to_ascii_lowercase();
         if let Some(rest) = label.strip_prefix("_etcd_") {
             let meant = format!("_etcd-{}", rest.replace('_', "-"));
-            findings.warn(line, Flaw::Underscore { owner: owner.clone(), meant });
+            findings.warn(place.clone(), Flaw::Underscore { owner: owner.clone(), meant });
         }
         // Members of etcd 3.5 merge the two and number them alike, those of 3.4 read only one.
         let suffix = ["_etcd-server", "_etcd-client"].iter().find_map(|service| {
@@ -210,70 +256,104 @@ fn check_services(zone: &Zone, lines: &Lines, findings: &mut Findings) {
             records.iter().filter_map(host).collect()
         };
         if !hosts(set.records()).is_disjoint(&hosts(other.records())) {
-            findings.warn(line, Flaw::BothServices { owner: owner.clone(), ssl });
+            findings.warn(place.clone(), Flaw::BothServices { owner: owner.clone(), ssl });
         }
     }
 }
 
 /// Serials are compared in a circle (RFC 1982 §3.2).
-fn check_serial(zone: &Zone, previous: &Zone, lines: &Lines, findings: &mut Findings) {
+fn check_serial(zone: &Zone, previous: &Zone, places: &Places, findings: &mut Findings) {
     let (old, new) = (previous.serial(), zone.serial());
     let ahead = new.wrapping_sub(old);
     let forward = ahead != 0 && ahead < 1 << 31;
     let same = zone.records().eq(previous.records())
         && zone.records().zip(previous.records()).all(|(a, b)| a.ttl == b.ttl);
     if !forward && !same {
-        let line = lines.of_kind(zone.origin(), RecordType::SOA);
-        findings.warn(line, Flaw::SerialStood { old, new });
+        let place = places.of_kind(zone.origin(), RecordType::SOA);
+        findings.warn(place.clone(), Flaw::SerialStood { old, new });
     }
 }
 
-/// The line each record was written on.
-struct Lines(BTreeMap<Key, Vec<(u32, Record)>>);
+/// The place each record was written at.
+struct Places(BTreeMap<Key, Vec<(Place, Record)>>);
 
-impl Lines {
+impl Places {
     fn of(entries: &[Entry]) -> Self {
-        let mut lines: BTreeMap<Key, Vec<(u32, Record)>> = BTreeMap::new();
+        let mut places: BTreeMap<Key, Vec<(Place, Record)>> = BTreeMap::new();
         for entry in entries {
-            let line = (entry.line, entry.record.clone());
-            lines.entry(Key::of(&entry.record.name)).or_default().push(line);
+            let place = (entry.place.clone(), entry.record.clone());
+            places.entry(Key::of(&entry.record.name)).or_default().push(place);
         }
-        Self(lines)
+        Self(places)
     }
 
-    fn find(&self, owner: &Name, wanted: impl Fn(&Record) -> bool) -> Option<u32> {
-        let lines = self.0.get(&Key::of(owner))?;
-        lines.iter().find(|(_, record)| wanted(record)).map(|(line, _)| *line)
+    fn find(&self, owner: &Name, wanted: impl Fn(&Record) -> bool) -> Option<Place> {
+        let places = self.0.get(&Key::of(owner))?;
+        places.iter().find(|(_, record)| wanted(record)).map(|(place, _)| place.clone())
     }
 
-    fn first_of(&self, owner: &Name) -> Option<u32> {
+    fn first_of(&self, owner: &Name) -> Option<Place> {
         self.find(owner, |_| true)
     }
 
-    fn of_kind(&self, owner: &Name, kind: RecordType) -> Option<u32> {
+    fn of_kind(&self, owner: &Name, kind: RecordType) -> Option<Place> {
         self.find(owner, |record| record.record_type() == kind)
     }
 
-    fn of_record(&self, record: &Record) -> Option<u32> {
+    fn of_record(&self, record: &Record) -> Option<Place> {
         self.find(&record.name, |held| held.data == record.data)
     }
 }
 
+impl Flaw {
+    /// A short name of the kind of flaw; it never changes.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Syntax(Fault::Include { .. }) => "zone-include",
+            Self::Syntax(_) => "zone-syntax",
+            Self::NoSoa => "zone-no-soa",
+            Self::SecondSoa => "zone-second-soa",
+            Self::NoNs { .. } => "zone-no-ns",
+            Self::NotAlone { .. } => "zone-not-alone",
+            Self::BelowDname { .. } => "zone-below-dname",
+            Self::Outside { .. } => "zone-owner-outside",
+            Self::MixedTtl { .. } => "zone-mixed-ttl",
+            Self::NoAddress { .. } => "zone-target-no-address",
+            Self::AliasTarget { .. } => "zone-target-alias",
+            Self::OddPort { .. } => "zone-srv-port",
+            Self::SwappedFields { .. } => "zone-srv-fields",
+            Self::Underscore { .. } => "zone-srv-underscore",
+            Self::BothServices { .. } => "zone-srv-both-services",
+            Self::SerialStood { .. } => "zone-serial-stood",
+        }
+    }
+}
+
 impl Findings {
-    fn error(&mut self, line: Option<u32>, flaw: Flaw) {
-        self.errors.push(Finding { line, flaw });
+    fn error(&mut self, place: Option<Place>, flaw: Flaw) {
+        self.errors.push(Finding { place, flaw });
     }
 
-    fn warn(&mut self, line: Option<u32>, flaw: Flaw) {
-        self.warnings.push(Finding { line, flaw });
+    fn warn(&mut self, place: Option<Place>, flaw: Flaw) {
+        self.warnings.push(Finding { place, flaw });
     }
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            Some(line) => write!(f, "line {line}: {}", self.flaw),
+        match &self.place {
+            Some(place) => write!(f, "{place}: {}", self.flaw),
             None => write!(f, "{}", self.flaw),
         }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            write!(f, "included file `{file}`, ")?;
+        }
+        write!(f, "line {}", self.line)?;
+        self.column.map_or(Ok(()), |column| write!(f, ", column {column}"))
     }
 }

@@ -21,12 +21,22 @@ impl<'l, 't> Fields<'l, 't> {
     }
 
     pub(super) fn next(&mut self, wanted: &'static str) -> Result<Token<'t>, SyntaxError> {
-        let Some((first, rest)) = self.tokens.split_first() else {
+        let first = self.wanted(wanted)?;
+        self.tokens = &self.tokens[1..];
+        Ok(first)
+    }
+
+    /// The next word, which stays.
+    pub(super) fn wanted(&self, wanted: &'static str) -> Result<Token<'t>, SyntaxError> {
+        self.peek().ok_or_else(|| {
             let fault = Fault::Unexpected { wanted, found: "the end of the line".to_owned() };
-            return Err(SyntaxError { at: self.end, fault });
-        };
-        self.tokens = rest;
-        Ok(*first)
+            SyntaxError { at: self.end, fault }
+        })
+    }
+
+    /// The words that are left, and the place behind them.
+    pub(super) fn rest(&self) -> (&'l [Token<'t>], Position) {
+        (self.tokens, self.end)
     }
 
     /// Whatever `T` reads from text: a number within its range, an address.
@@ -56,8 +66,7 @@ impl<'l, 't> Fields<'l, 't> {
     /// A character string of at most 255 bytes (RFC 1035 §3.3).
     pub(super) fn string(&mut self, wanted: &'static str) -> Result<Vec<u8>, SyntaxError> {
         let token = self.next(wanted)?;
-        let mut bytes = Vec::with_capacity(token.text.len());
-        unescape(token, |byte, _| bytes.push(byte))?;
+        let bytes = octets(token)?;
         if bytes.len() > 255 {
             return Err(token.fail(Fault::LongString { length: bytes.len() }));
         }
@@ -140,6 +149,13 @@ pub(super) fn name(token: Token<'_>, origin: &Name) -> Result<Name, SyntaxError>
     let long = || token.fail(Fault::LongName { name: token.shown() });
     let name = Name::from_labels(labels).map_err(|_too_long| long())?;
     if absolute { Ok(name) } else { name.append_domain(origin).map_err(|_too_long| long()) }
+}
+
+/// The bytes that a token stands for, without a bound.
+pub(super) fn octets(token: Token<'_>) -> Result<Vec<u8>, SyntaxError> {
+    let mut bytes = Vec::with_capacity(token.text.len());
+    unescape(token, |byte, _| bytes.push(byte))?;
+    Ok(bytes)
 }
 
 /// Hands out the bytes of a token; the flag says that a backslash stood before the byte.

@@ -1,18 +1,15 @@
-use std::fmt;
-
-/// Where a master file is wrong, and how.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{at}: {fault}")]
-pub struct SyntaxError {
-    pub at: Position,
-    pub fault: Fault,
+/// Where a text is wrong, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SyntaxError {
+    pub(super) at: Position,
+    pub(super) fault: Fault,
 }
 
 /// A place in a text; both numbers count from 1, columns in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Position {
-    pub line: u32,
-    pub column: u32,
+pub(super) struct Position {
+    pub(super) line: u32,
+    pub(super) column: u32,
 }
 
 /// What is wrong at a place of a master file.
@@ -42,8 +39,10 @@ pub enum Fault {
     NoTtl,
     #[error("class {class} is not served, only IN")]
     Class { class: String },
-    #[error("{directive} is not supported: {instead}")]
-    Directive { directive: String, instead: &'static str },
+    #[error("`$INCLUDE` of `{path}`: {reason}")]
+    Include { path: String, reason: String },
+    #[error("the range {range} makes {count} records, the most are {most}")]
+    LongRange { range: String, count: u64, most: u64 },
     #[error("type {kind} has no text form here: write its data as `\\# length hexadecimal`")]
     NoTextForm { kind: String },
     #[error("these bytes are no data of type {kind}")]
@@ -65,6 +64,8 @@ pub(super) struct Line<'t> {
     pub(super) starts_blank: bool,
     pub(super) tokens: Vec<Token<'t>>,
     pub(super) end: Position,
+    /// The first thing that could not be cut into words; what is left of the line says nothing.
+    pub(super) wrong: Option<SyntaxError>,
 }
 
 /// Cuts a master file (RFC 1035 §5.1) into lines of words.
@@ -82,35 +83,38 @@ impl<'t> Lexer<'t> {
         Self { text, offset: 0, line: 1, line_start: 0 }
     }
 
-    /// The next line that has a word on it.
-    pub(super) fn next_line(&mut self) -> Result<Option<Line<'t>>, SyntaxError> {
+    /// The next line that has a word on it, or a mistake.
+    pub(super) fn next_line(&mut self) -> Option<Line<'t>> {
         while self.offset < self.text.len() {
             let starts_blank = matches!(self.peek(), Some(b' ' | b'\t'));
-            let tokens = self.tokens()?;
+            let mut wrong = None;
+            let tokens = self.tokens(&mut wrong);
             let end = self.position();
             self.newline();
-            if !tokens.is_empty() {
-                return Ok(Some(Line { starts_blank, tokens, end }));
+            if !tokens.is_empty() || wrong.is_some() {
+                return Some(Line { starts_blank, tokens, end, wrong });
             }
         }
-        Ok(None)
+        None
     }
 
     /// The words up to the newline that ends the line, which is left unread.
-    fn tokens(&mut self) -> Result<Vec<Token<'t>>, SyntaxError> {
+    fn tokens(&mut self, wrong: &mut Option<SyntaxError>) -> Vec<Token<'t>> {
         let mut tokens = Vec::new();
         let mut open: Vec<Position> = Vec::new();
         loop {
             let at = self.position();
-            let fail = |fault| Err(SyntaxError { at, fault });
+            let mut fail = |at, fault| {
+                wrong.get_or_insert(SyntaxError { at, fault });
+            };
             match self.peek() {
-                None => match open.pop() {
-                    Some(at) => {
-                        return Err(SyntaxError { at, fault: Fault::OpenParenthesis });
+                None => {
+                    if let Some(at) = open.pop() {
+                        fail(at, Fault::OpenParenthesis);
                     }
-                    None => return Ok(tokens),
-                },
-                Some(b'\n') if open.is_empty() => return Ok(tokens),
+                    return tokens;
+                }
+                Some(b'\n') if open.is_empty() => return tokens,
                 Some(b'\n') => self.newline(),
                 Some(b' ' | b'\t' | b'\r') => self.offset += 1,
                 Some(b';') => self.skip_until(|byte| byte == b'\n'),
@@ -120,17 +124,18 @@ impl<'t> Lexer<'t> {
                 }
                 Some(b')') => {
                     if open.pop().is_none() {
-                        return fail(Fault::StrayParenthesis);
+                        fail(at, Fault::StrayParenthesis);
                     }
                     self.offset += 1;
                 }
                 Some(b'"') => {
                     self.offset += 1;
                     let text = self.take_until(|byte| matches!(byte, b'"' | b'\n'));
-                    if self.peek() != Some(b'"') {
-                        return fail(Fault::OpenQuote);
+                    if self.peek() == Some(b'"') {
+                        self.offset += 1;
+                    } else {
+                        fail(at, Fault::OpenQuote);
                     }
-                    self.offset += 1;
                     tokens.push(Token { at, quoted: true, text });
                 }
                 Some(_) => {
@@ -192,11 +197,5 @@ impl Token<'_> {
 
     pub(super) fn unexpected(&self, wanted: &'static str) -> SyntaxError {
         self.fail(Fault::Unexpected { wanted, found: self.shown() })
-    }
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}, column {}", self.line, self.column)
     }
 }

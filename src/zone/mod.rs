@@ -26,18 +26,24 @@ mod check;
 mod compiled;
 mod encode;
 mod fields;
+mod forms;
+mod generate;
 mod lexer;
 mod lookup;
 mod parse;
+mod print;
 mod rdata;
+mod service_binding;
 mod tree;
 
-pub use check::{Finding, Findings, Flaw, check};
+pub use check::{Finding, Findings, Flaw, Place, check};
 pub use compiled::{Apexes, Compiled, Dice, Question, Said, Style, shuffle};
 pub use encode::Encoder;
-pub use lexer::{Fault, SyntaxError};
+pub use forms::base64;
+pub use lexer::Fault;
 pub use lookup::Answer;
-pub use parse::{Entry, parse};
+pub use parse::{Entry, Include, no_include, parse};
+pub use print::print;
 pub use tree::{Key, Node, RecordSet, Zone};
 
 use hickory_proto::rr::Name;
@@ -49,26 +55,36 @@ pub struct Loaded {
     pub warnings: Vec<Finding>,
 }
 
-/// Why a master file is no zone.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error(transparent)]
-    Syntax(#[from] SyntaxError),
-    /// The text is well formed, the zone is not; never empty.
-    #[error("{}", list(.0))]
-    Flawed(Vec<Finding>),
-}
+/// Why a master file is no zone: everything that is wrong with it, never nothing.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", list(.0))]
+pub struct Error(pub Vec<Finding>);
 
 /// Reads, checks and assembles a zone in one go.
 ///
 /// `origin` stands for relative names before the first `$ORIGIN`; `previous` is the zone that this
-/// one is about to replace.
-pub fn load(text: &[u8], origin: &Name, previous: Option<&Zone>) -> Result<Loaded, Error> {
-    let entries = parse(text, origin)?;
+/// one is about to replace; `include` gives the text of the files that `$INCLUDE` names.
+pub fn load(
+    text: &[u8],
+    origin: &Name,
+    previous: Option<&Zone>,
+    include: &mut Include<'_>,
+) -> Result<Loaded, Error> {
+    let entries = match parse(text, origin, include) {
+        Ok(entries) => entries,
+        Err(mut wrong) => {
+            // What can be said all the same: that something is missing may follow from the rest.
+            let Findings { errors, .. } = check(wrong.entries, None);
+            let sure =
+                |finding: &Finding| matches!(finding.flaw, Flaw::SecondSoa | Flaw::NotAlone { .. });
+            wrong.findings.extend(errors.into_iter().filter(sure));
+            return Err(Error(wrong.findings));
+        }
+    };
     let Findings { errors, warnings, zone } = check(entries, previous);
     match zone {
         Some(zone) if errors.is_empty() => Ok(Loaded { zone, warnings }),
-        _ => Err(Error::Flawed(errors)),
+        _ => Err(Error(errors)),
     }
 }
 

@@ -1,15 +1,51 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, NS, PTR, SOA, SRV, TXT};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, NS, NULL, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, RecordType};
-use hickory_proto::serialize::binary::{BinDecoder, Restrict};
+use hickory_proto::serialize::binary::{BinDecoder, BinEncodable, Restrict};
 
 use super::fields::Fields;
+use super::forms;
 use super::lexer::{Fault, SyntaxError, Token};
 
 /// Type names that the message library does not know.
-const MORE_TYPES: [(&str, u16); 4] = [("RP", 17), ("LOC", 29), ("SPF", 99), ("URI", 256)];
-const SPF: RecordType = RecordType::Unknown(99);
+const MORE_TYPES: [(&str, u16); 33] = [
+    ("MD", 3),
+    ("MF", 4),
+    ("MB", 7),
+    ("MG", 8),
+    ("MR", 9),
+    ("MINFO", 14),
+    ("RP", 17),
+    ("AFSDB", 18),
+    ("X25", 19),
+    ("ISDN", 20),
+    ("RT", 21),
+    ("PX", 26),
+    ("GPOS", 27),
+    ("LOC", 29),
+    ("KX", 36),
+    ("APL", 42),
+    ("IPSECKEY", 45),
+    ("DHCID", 49),
+    ("NSEC3PARAM", 51),
+    ("HIP", 55),
+    ("ZONEMD", 63),
+    ("SPF", 99),
+    ("NID", 104),
+    ("L32", 105),
+    ("L64", 106),
+    ("LP", 107),
+    ("EUI48", 108),
+    ("EUI64", 109),
+    ("URI", 256),
+    ("AVC", 258),
+    ("DOA", 259),
+    ("TA", 32768),
+    ("DLV", 32769),
+];
+const LOC: RecordType = RecordType::Unknown(29);
+const APL: RecordType = RecordType::Unknown(42);
 
 /// The type that a word names, in one of its spellings: `SRV`, `TYPE33`.
 pub(super) fn record_type(text: &str) -> Option<RecordType> {
@@ -59,19 +95,12 @@ pub(super) fn read(
             let strings = strings(fields)?;
             RData::TXT(TXT::from_bytes(strings.iter().map(Vec::as_slice).collect()))
         }
-        SPF => decode(kind, at, &prefixed(&strings(fields)?))?,
-        RecordType::HINFO => {
-            let pair = [fields.string("a machine name")?, fields.string("a system name")?];
-            decode(kind, at, &prefixed(&pair))?
-        }
-        RecordType::CAA => {
-            let mut bytes = vec![fields.value::<u8>("flags (0 to 255)")?];
-            bytes.extend(prefixed(&[fields.string("a property tag")?]));
-            bytes.extend(fields.string("a property value")?);
-            decode(kind, at, &bytes)?
-        }
-        RecordType::DNAME => decode(kind, at, &wire(&fields.name(origin, "a target name")?))?,
-        _ => return Err(at.fail(Fault::NoTextForm { kind: at.shown() })),
+        LOC => decode(kind, at, &forms::location(fields)?)?,
+        APL => decode(kind, at, &forms::networks(fields)?)?,
+        _ => match forms::wire(kind, fields, origin)? {
+            Some(wire) => decode(kind, at, &wire)?,
+            None => return Err(at.fail(Fault::NoTextForm { kind: at.shown() })),
+        },
     };
     Ok(data)
 }
@@ -97,18 +126,8 @@ fn strings(fields: &mut Fields<'_, '_>) -> Result<Vec<Vec<u8>>, SyntaxError> {
     Ok(strings)
 }
 
-/// The strings, each behind its length.
-fn prefixed(strings: &[Vec<u8>]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for string in strings {
-        bytes.push(u8::try_from(string.len()).expect("strings have at most 255 bytes"));
-        bytes.extend(string);
-    }
-    bytes
-}
-
 /// A name as it is sent without compression.
-fn wire(name: &Name) -> Vec<u8> {
+pub(super) fn wire_name(name: &Name) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(name.len() + 1);
     for label in name {
         bytes.push(u8::try_from(label.len()).expect("labels have at most 63 bytes"));
@@ -144,12 +163,18 @@ fn generic(kind: RecordType, fields: &mut Fields<'_, '_>) -> Result<RData, Synta
 }
 
 /// The data whose wire form these bytes are.
+///
+/// What the message library would not send back as it came is kept as the bytes it is.
 fn decode(kind: RecordType, at: Token<'_>, bytes: &[u8]) -> Result<RData, SyntaxError> {
     let wrong = || at.fail(Fault::Data { kind: kind.to_string() });
     let length = u16::try_from(bytes.len()).map_err(|_too_long| wrong())?;
     let mut decoder = BinDecoder::new(bytes);
     match RData::read(&mut decoder, kind, Restrict::new(length)) {
-        Ok(data) if decoder.is_empty() => Ok(data),
+        Ok(data) if decoder.is_empty() => {
+            let same = data.to_bytes().is_ok_and(|again| again == bytes);
+            let raw = || RData::Unknown { code: kind, rdata: NULL::with(bytes.to_vec()) };
+            Ok(if same { data } else { raw() })
+        }
         _ => Err(wrong()),
     }
 }

@@ -1,10 +1,15 @@
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use hickory_proto::rr::{Name, Record, RecordType};
+use hickory_proto::serialize::binary::BinEncodable;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
 
-use super::{Answer, Zone, load, parse, rdata};
+use super::{Answer, Entry, Finding, Zone, load, no_include, parse, print, rdata};
 
 mod compiled;
 mod model;
@@ -14,6 +19,8 @@ mod model;
 struct Runner {
     text: String,
     zone: Option<Zone>,
+    /// What `$INCLUDE` finds.
+    files: BTreeMap<String, String>,
 }
 
 impl goldenscript::Runner for Runner {
@@ -36,34 +43,39 @@ impl goldenscript::Runner for Runner {
             "parse" => {
                 let origin = origin(args.next_pos().ok_or("an origin")?);
                 let text = std::mem::take(&mut self.text);
-                match parse(text.as_bytes(), &origin) {
+                let mut include = |name: &str| match self.files.get(name) {
+                    Some(text) => Ok(text.clone().into_bytes()),
+                    None => Err("No such file".to_owned()),
+                };
+                match parse(text.as_bytes(), &origin, &mut include) {
                     Ok(entries) => {
                         for entry in entries {
-                            writeln!(out, "{}: {}", entry.line, show(&entry.record))?;
+                            let file =
+                                entry.place.file.map_or(String::new(), |it| format!("{it} "));
+                            let line = entry.place.line;
+                            writeln!(out, "{file}{line}: {}", show(&entry.record))?;
                         }
                     }
-                    Err(error) => writeln!(out, "{error}")?,
+                    Err(wrong) => list(&mut out, "", &wrong.findings)?,
                 }
+            }
+            // file NAME: makes the text a file that can be included.
+            "file" => {
+                let name = args.next_pos().ok_or("a name")?.to_owned();
+                self.files.insert(name, std::mem::take(&mut self.text));
             }
             // load ORIGIN: makes the text the zone, checked against the one before.
             "load" => {
                 let origin = origin(args.next_pos().ok_or("an origin")?);
                 let text = std::mem::take(&mut self.text);
-                match load(text.as_bytes(), &origin, self.zone.as_ref()) {
+                match load(text.as_bytes(), &origin, self.zone.as_ref(), &mut no_include) {
                     Ok(loaded) => {
-                        for warning in &loaded.warnings {
-                            writeln!(out, "warning: {warning}")?;
-                        }
+                        list(&mut out, "warning: ", &loaded.warnings)?;
                         let (origin, serial) = (loaded.zone.origin(), loaded.zone.serial());
                         writeln!(out, "zone {origin} serial {serial}")?;
                         self.zone = Some(loaded.zone);
                     }
-                    Err(super::Error::Syntax(error)) => writeln!(out, "error: {error}")?,
-                    Err(super::Error::Flawed(findings)) => {
-                        for finding in findings {
-                            writeln!(out, "error: {finding}")?;
-                        }
-                    }
+                    Err(super::Error(findings)) => list(&mut out, "error: ", &findings)?,
                 }
             }
             // forget: the next load replaces nothing.
@@ -72,7 +84,8 @@ impl goldenscript::Runner for Runner {
             "open" => {
                 let file = args.next_pos().ok_or("a file")?;
                 let text = std::fs::read(testdata().join(file))?;
-                let loaded = load(&text, &origin(file.trim_end_matches(".zone")), None)?;
+                let origin = origin(file.trim_end_matches(".zone"));
+                let loaded = load(&text, &origin, None, &mut no_include)?;
                 assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
                 self.zone = Some(loaded.zone);
             }
@@ -88,6 +101,10 @@ impl goldenscript::Runner for Runner {
         args.reject_next()?;
         Ok(out)
     }
+}
+
+fn list(out: &mut String, kind: &str, findings: &[Finding]) -> std::fmt::Result {
+    findings.iter().try_for_each(|finding| writeln!(out, "{kind}{finding}"))
 }
 
 fn testdata() -> &'static Path {
@@ -172,7 +189,8 @@ fn shipped_zones_are_flawless() {
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         let stem = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        let loaded = load(&std::fs::read(&path).unwrap(), &origin(&stem), None).unwrap();
+        let text = std::fs::read(&path).unwrap();
+        let loaded = load(&text, &origin(&stem), None, &mut no_include).unwrap();
         assert!(loaded.warnings.is_empty(), "{stem}: {:?}", loaded.warnings);
         assert_eq!(*loaded.zone.origin(), origin(&stem));
         count += 1;
@@ -183,7 +201,7 @@ fn shipped_zones_are_flawless() {
 #[test]
 fn text_in_any_encoding_with_any_line_ends_is_read() {
     let text = b"\xef\xbb\xbf$TTL 60\r\na TXT \"\xff\xc3\xa4\" ; gr\xfc\xdfe\r\n";
-    let entries = parse(text, &origin("example.test")).unwrap();
+    let entries = parse(text, &origin("example.test"), &mut no_include).unwrap();
     assert_eq!(entries.len(), 1);
     let hickory_proto::rr::RData::TXT(txt) = &entries[0].record.data else { unreachable!() };
     assert_eq!(*txt.txt_data[0], *b"\xff\xc3\xa4");
@@ -196,13 +214,84 @@ fn broken_text_never_panics() {
     let good = &good[..1200.min(good.len())];
     let origin = origin("rfc.test");
     for end in 0..good.len() {
-        drop(load(&good[..end], &origin, None));
+        drop(load(&good[..end], &origin, None, &mut no_include));
     }
     for at in 0..good.len() {
         for byte in [b'\\', b'"', b'(', b')', b'\n', b';', b'.', b'@', 0, 0xff, b'9'] {
             let mut text = good.to_vec();
             text[at] = byte;
-            drop(load(&text, &origin, None));
+            drop(load(&text, &origin, None, &mut no_include));
         }
     }
+}
+
+/// Each text form as the bytes it is sent as; another name server read the same out of the file.
+#[test]
+fn every_type_has_its_wire_form() {
+    let text = std::fs::read(testdata().join("every_type.zone")).unwrap();
+    let entries = parse(&text, &origin("rfc.test"), &mut no_include).unwrap();
+    let line = |Entry { record, .. }: &Entry| {
+        let bytes = record.data.to_bytes().unwrap();
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let kind = u16::from(record.record_type());
+        format!("{} {} IN TYPE{kind} \\# {} {hex}\n", record.name, record.ttl, bytes.len())
+    };
+    let generic: String = entries.iter().map(line).collect();
+    let golden = testdata().join("every_type.generic");
+    if std::env::var("UPDATE_GOLDENFILES").is_ok() {
+        std::fs::write(&golden, &generic).unwrap();
+    }
+    assert_eq!(generic, std::fs::read_to_string(&golden).unwrap());
+    // And back: what is printed is read as the same.
+    let printed: String = entries.iter().map(|entry| print(&entry.record) + "\n").collect();
+    let again = parse(printed.as_bytes(), &origin("rfc.test"), &mut no_include).unwrap();
+    assert_eq!(again.iter().map(line).collect::<String>(), generic);
+}
+
+/// Random edits of a zone with every type, as many as time allows: read or refused, no more.
+#[test]
+fn mutated_zones_never_panic() {
+    let seconds = std::env::var("QUORATE_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok());
+    let until = Instant::now() + Duration::from_secs_f64(seconds.unwrap_or(1.0));
+    let seed = std::env::var("QUORATE_FUZZ_SEED").ok().and_then(|text| text.parse().ok());
+    let good = [
+        std::fs::read(testdata().join("rfc.test.zone")).unwrap(),
+        std::fs::read(testdata().join("every_type.zone")).unwrap(),
+    ];
+    let words: Vec<&[u8]> =
+        good.iter().flat_map(|text| text.split(|byte| b" \n".contains(byte))).collect();
+    let (origin, mut previous) = (origin("rfc.test"), None);
+    let mut round: u64 = seed.unwrap_or(0);
+    while Instant::now() < until {
+        let mut random = SmallRng::seed_from_u64(round);
+        let mut text = good[random.random_range(0..good.len())].clone();
+        for _ in 0..random.random_range(1..8) {
+            mutate(&mut text, &words, &mut random);
+        }
+        let loaded = std::panic::catch_unwind(|| {
+            load(&text, &origin, previous.as_ref(), &mut no_include).map(|loaded| {
+                for record in loaded.zone.records() {
+                    drop(loaded.zone.lookup(&record.name, record.record_type()));
+                    record.to_bytes().unwrap();
+                }
+                loaded.zone
+            })
+        });
+        let loaded = loaded.unwrap_or_else(|_| panic!("QUORATE_FUZZ_SEED={round} ends in a panic"));
+        previous = loaded.ok();
+        round += 1;
+    }
+    assert!(round > seed.unwrap_or(0), "nothing was tried");
+}
+
+fn mutate(text: &mut Vec<u8>, words: &[&[u8]], random: &mut SmallRng) {
+    let at = random.random_range(0..=text.len());
+    let end = text.len().min(at + random.random_range(0..12));
+    let new: Vec<u8> = match random.random_range(0..4) {
+        0 => Vec::new(),
+        1 => (0..random.random_range(1..4)).map(|_| random.random()).collect(),
+        2 => vec![b"\\\"();.@$#\n \t"[random.random_range(0..12)]],
+        _ => words[random.random_range(0..words.len())].to_vec(),
+    };
+    text.splice(at..end, new);
 }

@@ -1,7 +1,14 @@
 //! The way by DNS: SRV records name the members, and a node finds itself among them by address.
 
 mod assemble;
+mod diagnose;
 mod names;
+mod replay;
+mod survey;
+
+pub use diagnose::{Symptom, diagnose};
+pub use replay::{Member, Release, replay};
+pub use survey::{Service as SurveyedService, Survey, resolver_address};
 
 pub(super) use names::Names;
 

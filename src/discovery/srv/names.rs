@@ -31,6 +31,7 @@ pub(super) struct Record {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) priority: u16,
+    pub(super) weight: u16,
 }
 
 impl Names {
@@ -54,6 +55,7 @@ impl Names {
                 host: srv.target.to_utf8().trim_end_matches('.').to_owned(),
                 port: srv.port,
                 priority: srv.priority,
+                weight: srv.weight,
             }),
             _ => None,
         };
@@ -65,6 +67,27 @@ impl Names {
         // Equal priority: by name, so that every node numbers alike.
         records.sort_by(|a, b| (a.priority, &a.host, a.port).cmp(&(b.priority, &b.host, b.port)));
         Ok(records)
+    }
+
+    /// The name that a host is an alias of.
+    pub(super) async fn alias_of(&self, host: &str) -> Option<String> {
+        let lookup = self.resolver.0.lookup(parse(host).ok()?, RecordType::CNAME).await.ok()?;
+        lookup.answers().iter().find_map(|answer| match &answer.data {
+            RData::CNAME(name) => Some(name.to_utf8().trim_end_matches('.').to_owned()),
+            _ => None,
+        })
+    }
+
+    /// The names of an address; none also if nobody answers.
+    pub(super) async fn pointers(&self, address: IpAddr) -> Vec<String> {
+        let Ok(lookup) = self.resolver.0.lookup(Name::from(address), RecordType::PTR).await else {
+            return Vec::new();
+        };
+        let pointer = |data: &RData| match data {
+            RData::PTR(name) => Some(name.to_utf8().trim_end_matches('.').to_owned()),
+            _ => None,
+        };
+        lookup.answers().iter().filter_map(|answer| pointer(&answer.data)).collect()
     }
 
     /// The addresses of a host; an address is its own.

@@ -80,7 +80,7 @@ fn all_bad_files_are_reported_at_the_start() {
 #[test]
 fn warnings_name_file_and_line_and_the_zone_is_served() {
     let zones = TempDir::new().unwrap();
-    std::fs::write(zones.path().join("a.test.zone"), zone(1, "s SRV 0 0 1 nowhere")).unwrap();
+    std::fs::write(zones.path().join("a.test.zone"), zone(1, "s SRV 0 0 80 nowhere")).unwrap();
     let (catalog, warnings) = Catalog::load(zones.path()).unwrap();
     let place = zones.path().display().to_string();
     let texts: Vec<String> =

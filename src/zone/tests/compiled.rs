@@ -95,7 +95,9 @@ fn written_answers_are_those_of_the_zone() {
 #[test]
 fn a_branch_denies_with_the_soa_of_its_apex() {
     let text = "$TTL 60\n@ 90 SOA ns host 1 2 3 4 30\n@ NS ns\nns A 10.0.0.9\na.x A 10.0.0.1\n";
-    let zone = crate::zone::load(text.as_bytes(), &origin("z"), None).unwrap().zone;
+    let zone = crate::zone::load(text.as_bytes(), &origin("z"), None, &mut crate::zone::no_include)
+        .unwrap()
+        .zone;
     let branch = Compiled::below(&zone, &Key::of(&origin("x.z")));
     let head = Compiled::of(&zone);
     let ask = |name: &str| {
@@ -152,7 +154,9 @@ fn the_letter_case_and_the_limit_of_the_question_are_kept() {
         "$TTL 60\n@ SOA ns host 1 2 3 4 30\n@ NS ns\nns A 10.0.0.9\nbig TXT {}\n",
         "\"0123456789012345678901234567890123456789012345678901234567890123456789\" ".repeat(10)
     );
-    let zone = crate::zone::load(text.as_bytes(), &origin("z"), None).unwrap().zone;
+    let zone = crate::zone::load(text.as_bytes(), &origin("z"), None, &mut crate::zone::no_include)
+        .unwrap()
+        .zone;
     let compiled = Compiled::of(&zone);
     let asked = packet(&origin("Ns.Z"), RecordType::A, false);
     let (_, message) = written(&compiled, &asked, STYLE).unwrap();

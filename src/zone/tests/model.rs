@@ -71,11 +71,12 @@ fn apex() -> Name {
 
 pub(super) fn random_zone(random: &mut SmallRng) -> Vec<Record> {
     let soa = "$TTL 60\n@ 90 SOA a b 1 2 3 4 30\n@ NS a\n";
-    let mut records: Vec<Record> = crate::zone::parse(soa.as_bytes(), &apex())
-        .unwrap()
-        .into_iter()
-        .map(|entry| entry.record)
-        .collect();
+    let mut records: Vec<Record> =
+        crate::zone::parse(soa.as_bytes(), &apex(), &mut crate::zone::no_include)
+            .unwrap()
+            .into_iter()
+            .map(|entry| entry.record)
+            .collect();
     for number in 0..random.random_range(0..12_u8) {
         let owner = random_name(random);
         let target = if random.random_bool(0.1) { origin("far") } else { random_name(random) };

@@ -17,7 +17,8 @@ fn missing(what: &str) -> Option<PathBuf> {
 
 fn in_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
+    let more = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+    std::env::split_paths(&path).chain(more).map(|dir| dir.join(name)).find(|file| file.is_file())
 }
 
 fn is_version(program: &Path, prefix: &str) -> bool {
@@ -67,6 +68,11 @@ pub fn dig() -> Option<PathBuf> {
 
 pub fn chromium() -> Option<PathBuf> {
     in_path("chromium").or_else(|| missing("chromium (Debian package chromium)"))
+}
+
+/// The program that people replace by ours.
+pub fn dnsmasq() -> Option<PathBuf> {
+    in_path("dnsmasq").or_else(|| missing("dnsmasq (Debian package dnsmasq-base)"))
 }
 
 /// `ip`, if network namespaces can be made with it.

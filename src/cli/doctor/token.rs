@@ -1,10 +1,10 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use reqwest::{Client, Response, Url, header};
 use serde_json::Value;
 
-use super::{Failure, output, running};
+use crate::cli::{Failure, output, running};
 use crate::membership::{InitialCluster, MemberId};
 
 /// etcd gives up on a service that takes longer.
@@ -12,22 +12,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// A clock that is off by more makes certificates and leases go wrong later.
 const CLOCK: u64 = 60;
 
-/// Replays a bootstrap without starting anything, and says which step fails.
-#[derive(Debug, Args)]
-pub(super) struct Doctor {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// A start with --discovery: give the URL, and the flags of the node to check those too
-    Token(TokenStart),
-}
-
 /// The flags of a node that concern discovery.
 #[derive(Debug, Args)]
-struct TokenStart {
+pub(super) struct TokenStart {
     /// The discovery URL, as the node has it
     #[arg(value_name = "URL", required_unless_present = "discovery")]
     url: Option<String>,
@@ -59,15 +46,8 @@ fn well(step: &'static str, what: &str) -> Result<(), Failure> {
     output::print(&format!("ok    {step}: {what}\n"))
 }
 
-impl Doctor {
-    pub(super) async fn run(&self) -> Result<(), Failure> {
-        let Command::Token(start) = &self.command;
-        start.replay().await
-    }
-}
-
 impl TokenStart {
-    async fn replay(&self) -> Result<(), Failure> {
+    pub(super) async fn replay(&self) -> Result<(), Failure> {
         let typed = self.url.as_ref().or(self.discovery.as_ref()).cloned().unwrap_or_default();
         let url = spelling(&typed)?;
         // Another part of the process may have chosen it already.

@@ -1,0 +1,26 @@
+//! `quorate doctor`: plays the start of a member through on a real configuration and says what fails.
+
+mod srv;
+mod token;
+
+use clap::Subcommand;
+
+use super::Failure;
+
+/// Find out why a cluster does not start
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// A start with --discovery: give the URL, and the flags of the node to check those too
+    Token(token::TokenStart),
+    /// Replay etcd's --discovery-srv: records, targets, own address, scheme, TLS names
+    Srv(srv::Srv),
+}
+
+impl Command {
+    pub(super) fn run(&self) -> Result<(), Failure> {
+        match self {
+            Self::Token(start) => super::run(start.replay()),
+            Self::Srv(srv) => super::run(srv.run()),
+        }
+    }
+}

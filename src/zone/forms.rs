@@ -1,0 +1,495 @@
+//! Text forms of record types as lists of fields; the fields one after the other are the wire form.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use hickory_proto::rr::{Name, RecordType};
+
+use super::fields::{self, Fields};
+use super::lexer::{SyntaxError, Token};
+use super::rdata;
+use super::service_binding;
+
+/// How one field is written, and with it how it is sent.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    U8(&'static str),
+    U16(&'static str),
+    U32(&'static str),
+    /// A TTL.
+    Time(&'static str),
+    /// A moment: seconds since 1970 or YYYYMMDDHHmmSS (RFC 4034 §3.2).
+    Moment(&'static str),
+    /// A number, or a word that stands for one.
+    Named(&'static str, &'static [(&'static str, u16)], Width),
+    Name(&'static str),
+    /// A character string behind its length.
+    Text(&'static str),
+    /// As many of them as there are, at least one.
+    Texts(&'static str),
+    /// One string without a length; it ends with the data.
+    Bare(&'static str),
+    V4,
+    /// Everything that is left, in hexadecimal or base 64.
+    Hex(&'static str),
+    Base64(&'static str),
+    /// Digits in groups, `00-00-5e-00-53-2a` or `14:4fff:ff20:ee64`, of so many bytes.
+    Groups(&'static str, char, usize),
+    /// `-` or hexadecimal, behind its length.
+    Salt,
+    /// Base 32, behind its length.
+    Hash,
+    /// Types, as a bitmap (RFC 4034 §4.1.2).
+    Types,
+    /// The mnemonic of one type.
+    Type,
+    /// The parameters of a service binding (RFC 9460 §2.1).
+    Parameters,
+}
+
+/// The bytes of a number.
+#[derive(Debug, Clone, Copy)]
+enum Width {
+    One,
+    Two,
+}
+
+use Form::{
+    Bare, Base64, Groups, Hash, Hex, Moment, Named, Parameters, Salt, Text, Texts, Time, Type,
+    Types, U8, U16, U32, V4,
+};
+
+const ALGORITHM: Form = Named(
+    "a DNSSEC algorithm",
+    &[
+        ("DELETE", 0),
+        ("RSAMD5", 1),
+        ("DH", 2),
+        ("DSA", 3),
+        ("RSASHA1", 5),
+        ("DSA-NSEC3-SHA1", 6),
+        ("RSASHA1-NSEC3-SHA1", 7),
+        ("RSASHA256", 8),
+        ("RSASHA512", 10),
+        ("ECC-GOST", 12),
+        ("ECDSAP256SHA256", 13),
+        ("ECDSAP384SHA384", 14),
+        ("ED25519", 15),
+        ("ED448", 16),
+        ("INDIRECT", 252),
+        ("PRIVATEDNS", 253),
+        ("PRIVATEOID", 254),
+    ],
+    Width::One,
+);
+
+const CERTIFICATE: Form = Named(
+    "a certificate type",
+    &[
+        ("PKIX", 1),
+        ("SPKI", 2),
+        ("PGP", 3),
+        ("IPKIX", 4),
+        ("ISPKI", 5),
+        ("IPGP", 6),
+        ("ACPKIX", 7),
+        ("IACPKIX", 8),
+        ("URI", 253),
+        ("OID", 254),
+    ],
+    Width::Two,
+);
+
+/// The fields of a type, or none if it has no text form here.
+fn forms(kind: RecordType) -> Option<&'static [Form]> {
+    const NAME: Form = Form::Name("a name");
+    const KEY: &[Form] = &[U16("flags"), U8("a protocol"), ALGORITHM, Base64("a key in base 64")];
+    const DIGEST: &[Form] =
+        &[U16("a key tag"), ALGORITHM, U8("a digest type"), Hex("a digest in hexadecimal")];
+    const SIGNATURE: &[Form] = &[
+        Type,
+        ALGORITHM,
+        U8("a number of labels"),
+        Time("the original TTL"),
+        Moment("the end of the signature"),
+        Moment("the beginning of the signature"),
+        U16("a key tag"),
+        Form::Name("the name of the signer"),
+        Base64("a signature in base 64"),
+    ];
+    const BINDING: &[Form] =
+        &[U16("a priority (0 to 65535)"), Form::Name("the name of a target"), Parameters];
+    Some(match u16::from(kind) {
+        // MD, MF, MB, MG, MR, DNAME, ANAME
+        3 | 4 | 7 | 8 | 9 | 39 | 65305 => &[NAME],
+        13 => &[Text("a machine name"), Text("a system name")],
+        14 | 17 => &[Form::Name("a mailbox as a name"), NAME],
+        // AFSDB, RT, KX, LP
+        18 | 21 | 36 | 107 => &[U16("a preference (0 to 65535)"), NAME],
+        // X25, ISDN, SPF
+        19 => &[Text("an address")],
+        20 | 99 => &[Texts("a string")],
+        24 | 46 => SIGNATURE,
+        25 | 48 | 60 => KEY,
+        26 => &[U16("a preference (0 to 65535)"), NAME, NAME],
+        27 => &[Text("a longitude"), Text("a latitude"), Text("an altitude")],
+        35 => &[
+            U16("an order (0 to 65535)"),
+            U16("a preference (0 to 65535)"),
+            Text("flags"),
+            Text("a service"),
+            Text("an expression"),
+            Form::Name("a replacement"),
+        ],
+        37 => &[CERTIFICATE, U16("a key tag"), ALGORITHM, Base64("a certificate in base 64")],
+        // DS, CDS, TA, DLV
+        43 | 59 | 32768 | 32769 => DIGEST,
+        44 => &[U8("an algorithm"), U8("a fingerprint type"), Hex("a fingerprint in hexadecimal")],
+        47 => &[Form::Name("the next name"), Types],
+        49 => &[Base64("an identifier in base 64")],
+        50 => {
+            &[U8("a hash algorithm"), U8("flags"), U16("a number of iterations"), Salt, Hash, Types]
+        }
+        51 => &[U8("a hash algorithm"), U8("flags"), U16("a number of iterations"), Salt],
+        // TLSA, SMIMEA
+        52 | 53 => &[
+            U8("a usage (0 to 255)"),
+            U8("a selector (0 to 255)"),
+            U8("a matching type (0 to 255)"),
+            Hex("the certificate data in hexadecimal"),
+        ],
+        61 => &[Base64("a key in base 64")],
+        62 => &[U32("a serial number"), U16("flags"), Types],
+        63 => &[
+            U32("a serial number"),
+            U8("a scheme"),
+            U8("a hash algorithm"),
+            Hex("a digest in hexadecimal"),
+        ],
+        64 | 65 => BINDING,
+        // NID, L64
+        104 | 106 => &[U16("a preference (0 to 65535)"), Groups("four groups of digits", ':', 8)],
+        105 => &[U16("a preference (0 to 65535)"), V4],
+        108 => &[Groups("an EUI-48 address", '-', 6)],
+        109 => &[Groups("an EUI-64 address", '-', 8)],
+        256 => &[U16("a priority (0 to 65535)"), U16("a weight (0 to 65535)"), Bare("a URI")],
+        257 => &[U8("flags (0 to 255)"), Text("a property tag"), Bare("a property value")],
+        _ => return None,
+    })
+}
+
+/// The wire form of the data of a type, or none if the type has no text form here.
+pub(super) fn wire(
+    kind: RecordType,
+    fields: &mut Fields<'_, '_>,
+    origin: &Name,
+) -> Result<Option<Vec<u8>>, SyntaxError> {
+    let Some(forms) = forms(kind) else { return Ok(None) };
+    let mut out = Vec::new();
+    for form in forms {
+        form.read(fields, origin, &mut out)?;
+    }
+    Ok(Some(out))
+}
+
+impl Form {
+    fn read(
+        self,
+        fields: &mut Fields<'_, '_>,
+        origin: &Name,
+        out: &mut Vec<u8>,
+    ) -> Result<(), SyntaxError> {
+        match self {
+            U8(wanted) => out.push(fields.value(wanted)?),
+            U16(wanted) => out.extend(fields.value::<u16>(wanted)?.to_be_bytes()),
+            U32(wanted) => out.extend(fields.value::<u32>(wanted)?.to_be_bytes()),
+            Time(wanted) => out.extend(fields.time(wanted)?.to_be_bytes()),
+            Moment(wanted) => {
+                let token = fields.next(wanted)?;
+                let moment = fields::plain(token).and_then(moment);
+                out.extend(moment.ok_or_else(|| token.unexpected(wanted))?.to_be_bytes());
+            }
+            Named(wanted, names, width) => {
+                let token = fields.next(wanted)?;
+                let number = fields::plain(token).and_then(|text| named(text, names));
+                let number = number.ok_or_else(|| token.unexpected(wanted))?;
+                match width {
+                    Width::Two => out.extend(number.to_be_bytes()),
+                    Width::One => {
+                        let byte = u8::try_from(number).map_err(|_reason| token.unexpected(wanted));
+                        out.push(byte?);
+                    }
+                }
+            }
+            Form::Name(wanted) => out.extend(rdata::wire_name(&fields.name(origin, wanted)?)),
+            Text(wanted) => push_string(&fields.string(wanted)?, out),
+            Texts(wanted) => {
+                push_string(&fields.string(wanted)?, out);
+                while !fields.is_empty() {
+                    push_string(&fields.string(wanted)?, out);
+                }
+            }
+            Bare(wanted) => out.extend(fields::octets(fields.next(wanted)?)?),
+            V4 => out.extend(fields.value::<Ipv4Addr>("an IPv4 address")?.octets()),
+            Hex(wanted) => out.extend(joined(fields, wanted, |text| digits(text, HEX))?),
+            Base64(wanted) => out.extend(joined(fields, wanted, |text| digits(text, BASE64))?),
+            Groups(wanted, separator, bytes) => {
+                let token = fields.next(wanted)?;
+                let read = fields::plain(token).and_then(|text| groups(text, separator, bytes));
+                out.extend(read.ok_or_else(|| token.unexpected(wanted))?);
+            }
+            Salt => sized(fields, "a salt in hexadecimal, or `-`", out, |text| match text {
+                b"-" => Some(Vec::new()),
+                text => digits(text, HEX),
+            })?,
+            Hash => sized(fields, "a hash in base 32", out, |text| digits(text, BASE32))?,
+            Type => {
+                let token = fields.next("a record type")?;
+                out.extend(covered(token)?.to_be_bytes());
+            }
+            Types => {
+                let mut types = Vec::new();
+                while !fields.is_empty() {
+                    types.push(covered(fields.next("a record type")?)?);
+                }
+                out.extend(bitmap(types));
+            }
+            Parameters => service_binding::parameters(fields, out)?,
+        }
+        Ok(())
+    }
+}
+
+fn push_string(bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(u8::try_from(bytes.len()).expect("strings have at most 255 bytes"));
+    out.extend(bytes);
+}
+
+fn named(text: &str, names: &[(&str, u16)]) -> Option<u16> {
+    let known = names.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
+    known.map(|(_, number)| *number).or_else(|| text.parse().ok())
+}
+
+fn covered(token: Token<'_>) -> Result<u16, SyntaxError> {
+    let kind = fields::plain(token).and_then(rdata::record_type);
+    kind.map(u16::from).ok_or_else(|| token.unexpected("a record type"))
+}
+
+/// All words that are left as one.
+fn joined(
+    fields: &mut Fields<'_, '_>,
+    wanted: &'static str,
+    read: impl Fn(&[u8]) -> Option<Vec<u8>>,
+) -> Result<Vec<u8>, SyntaxError> {
+    let first = fields.next(wanted)?;
+    let mut text = first.text.to_vec();
+    while !fields.is_empty() {
+        text.extend_from_slice(fields.next(wanted)?.text);
+    }
+    read(&text).ok_or_else(|| first.unexpected(wanted))
+}
+
+/// One word behind the length of what it stands for.
+fn sized(
+    fields: &mut Fields<'_, '_>,
+    wanted: &'static str,
+    out: &mut Vec<u8>,
+    read: impl Fn(&[u8]) -> Option<Vec<u8>>,
+) -> Result<(), SyntaxError> {
+    let token = fields.next(wanted)?;
+    let bytes = read(token.text).filter(|bytes| bytes.len() <= 255);
+    let bytes = bytes.ok_or_else(|| token.unexpected(wanted))?;
+    push_string(&bytes, out);
+    Ok(())
+}
+
+/// The digits of a base in their order, and how many bits one is.
+type Base = (&'static [u8], u32);
+
+const HEX: Base = (b"0123456789abcdef", 4);
+const BASE32: Base = (b"0123456789abcdefghijklmnopqrstuv", 5);
+const BASE64: Base = (b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", 6);
+
+/// The bytes that digits of base 64 stand for (RFC 4648 §4), with or without padding.
+pub fn base64(text: &[u8]) -> Option<Vec<u8>> {
+    digits(text, BASE64)
+}
+
+/// Only base 64 knows letter case and padding.
+fn digits(text: &[u8], (alphabet, bits): Base) -> Option<Vec<u8>> {
+    let exact = bits == BASE64.1;
+    let end = text.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
+    let padding = text.len() - end;
+    if padding > 0 && (!exact || !text.len().is_multiple_of(4) || padding > 2) {
+        return None;
+    }
+    let mut out = Vec::with_capacity(end);
+    let (mut held, mut count) = (0_u32, 0);
+    for byte in &text[..end] {
+        let same =
+            |digit: &u8| if exact { digit == byte } else { digit.eq_ignore_ascii_case(byte) };
+        let value = u32::try_from(alphabet.iter().position(same)?).ok()?;
+        held = held << bits | value;
+        count += bits;
+        if count >= 8 {
+            count -= 8;
+            out.push(u8::try_from(held >> count & 0xff).ok()?);
+            held &= (1 << count) - 1;
+        }
+    }
+    // What is left over is less than a digit, and nothing.
+    (count < bits && held == 0).then_some(out)
+}
+
+fn groups(text: &str, separator: char, bytes: usize) -> Option<Vec<u8>> {
+    let width = if separator == ':' { 4 } else { 2 };
+    let groups: Vec<&str> = text.split(separator).collect();
+    let fits = |group: &&str| !group.is_empty() && group.len() <= width;
+    if groups.len() * width != bytes * 2 || !groups.iter().all(fits) {
+        return None;
+    }
+    let padded: String = groups.iter().map(|group| format!("{group:0>width$}")).collect();
+    digits(padded.as_bytes(), HEX)
+}
+
+/// The types in windows of 256, each a bitmap as long as it has to be.
+fn bitmap(mut types: Vec<u16>) -> Vec<u8> {
+    types.sort_unstable();
+    let mut out = Vec::new();
+    for window in types.chunk_by(|a, b| a >> 8 == b >> 8) {
+        let low = |kind: u16| usize::from(kind & 0xff);
+        let last = window.last().copied().map_or(0, low);
+        let mut bits = vec![0_u8; last / 8 + 1];
+        for kind in window {
+            bits[low(*kind) / 8] |= 0x80 >> (low(*kind) % 8);
+        }
+        out.push(u8::try_from(window[0] >> 8).expect("half of sixteen bits"));
+        push_string(&bits, &mut out);
+    }
+    out
+}
+
+/// Seconds since 1970, modulo 2^32, or a date and a time.
+fn moment(text: &str) -> Option<u32> {
+    if text.len() != 14 {
+        return text.parse().ok();
+    }
+    let part = |from: usize, to: usize| text.get(from..to)?.parse::<i64>().ok();
+    let (year, month, day) = (part(0, 4)?, part(4, 6)?, part(6, 8)?);
+    let (hour, minute, second) = (part(8, 10)?, part(10, 12)?, part(12, 14)?);
+    let legal = (1..=12).contains(&month) && (1..=31).contains(&day);
+    if !legal || hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    // Days since 1970, with years that begin in March so that a leap day is their last.
+    let year = if month <= 2 { year - 1 } else { year };
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + day_of_year - 719_468;
+    u32::try_from((days * 86_400 + hour * 3_600 + minute * 60 + second) & 0xffff_ffff).ok()
+}
+
+/// Latitude and longitude, altitude, size and precision (RFC 1876 §3).
+pub(super) fn location(fields: &mut Fields<'_, '_>) -> Result<Vec<u8>, SyntaxError> {
+    let latitude = angle(fields, 90, ['N', 'S'])?;
+    let longitude = angle(fields, 180, ['E', 'W'])?;
+    let metres = |fields: &mut Fields<'_, '_>, wanted: &'static str| -> Result<i64, SyntaxError> {
+        let token = fields.next(wanted)?;
+        let wrong = || token.unexpected(wanted);
+        let text = fields::plain(token).ok_or_else(wrong)?;
+        let text = text.strip_suffix(['m', 'M']).unwrap_or(text);
+        thousandths(text, 2).ok_or_else(wrong)
+    };
+    let altitude = metres(fields, "an altitude in metres")? + 10_000_000;
+    let at = fields.peek();
+    let altitude = u32::try_from(altitude).map_err(|_reason| match at {
+        Some(token) => token.unexpected("an altitude in metres"),
+        None => fields.wanted("an altitude from -100000 m").err().expect("the line has ended"),
+    })?;
+    let mut out = vec![0];
+    for (default, wanted) in [
+        (100_i64, "a size in metres"),
+        (1_000_000, "a horizontal precision in metres"),
+        (1_000, "a vertical precision in metres"),
+    ] {
+        let centimetres = if fields.is_empty() { default } else { metres(fields, wanted)? };
+        let mut exponent = 0_u8;
+        let mut mantissa = centimetres.max(0);
+        while mantissa > 9 && exponent < 9 {
+            mantissa /= 10;
+            exponent += 1;
+        }
+        out.push(u8::try_from(mantissa.min(9)).expect("one digit") << 4 | exponent);
+    }
+    for number in [latitude, longitude, altitude] {
+        out.extend(number.to_be_bytes());
+    }
+    Ok(out)
+}
+
+/// `degrees [minutes [seconds]] direction` in thousandths of a second from the equator or Greenwich.
+fn angle(
+    fields: &mut Fields<'_, '_>,
+    most: i64,
+    directions: [char; 2],
+) -> Result<u32, SyntaxError> {
+    const WANTED: &str = "degrees, minutes, seconds and a direction (N or S, E or W)";
+    let mut total = 0;
+    for unit in [3_600_000, 60_000, 1_000, 0] {
+        let token = fields.next(WANTED)?;
+        let wrong = || token.unexpected(WANTED);
+        let text = fields::plain(token).ok_or_else(wrong)?;
+        let letter = text.chars().next().map(|first| first.to_ascii_uppercase());
+        if let Some(at) = directions.iter().position(|it| text.len() == 1 && Some(*it) == letter) {
+            let signed = if at == 0 { total } else { -total };
+            let number = u32::try_from(signed + (1 << 31)).ok();
+            return number.filter(|_| total <= most * 3_600_000).ok_or_else(wrong);
+        }
+        total += match unit {
+            1_000 => thousandths(text, 3).filter(|it| (0..60_000).contains(it)),
+            0 => None,
+            unit => text.parse::<u32>().ok().map(|number| i64::from(number) * unit),
+        }
+        .ok_or_else(wrong)?;
+    }
+    Err(fields.next(WANTED).err().expect("the last round ends in one of the two ways"))
+}
+
+/// A decimal number times ten to the power of `places`; more digits behind the point are refused.
+fn thousandths(text: &str, places: usize) -> Option<i64> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    if part.len() > places || !part.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    format!("{whole}{part:0<places$}").parse().ok()
+}
+
+/// Networks, `!1:192.0.2.0/24` (RFC 3123 §5).
+pub(super) fn networks(fields: &mut Fields<'_, '_>) -> Result<Vec<u8>, SyntaxError> {
+    const WANTED: &str = "a network, such as 1:192.0.2.0/24 or !2:2001:db8::/32";
+    let mut out = Vec::new();
+    while !fields.is_empty() {
+        let token = fields.next(WANTED)?;
+        let read = fields::plain(token).and_then(network);
+        out.extend(read.ok_or_else(|| token.unexpected(WANTED))?);
+    }
+    Ok(out)
+}
+
+fn network(text: &str) -> Option<Vec<u8>> {
+    let (negated, text) = match text.strip_prefix('!') {
+        Some(rest) => (0x80_u8, rest),
+        None => (0, text),
+    };
+    let (family, rest) = text.split_once(':')?;
+    let (address, prefix) = rest.split_once('/')?;
+    let bytes = match family {
+        "1" => address.parse::<Ipv4Addr>().ok()?.octets().to_vec(),
+        "2" => address.parse::<Ipv6Addr>().ok()?.octets().to_vec(),
+        _ => return None,
+    };
+    let prefix: u8 = prefix.parse().ok().filter(|it| usize::from(*it) <= bytes.len() * 8)?;
+    let kept = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let mut out = family.parse::<u16>().ok()?.to_be_bytes().to_vec();
+    out.extend([prefix, negated | u8::try_from(kept).ok()?]);
+    out.extend(&bytes[..kept]);
+    Some(out)
+}
