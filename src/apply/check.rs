@@ -6,7 +6,6 @@ use super::overlap::Overlap;
 use crate::lease::MAX_TTL_SECONDS;
 use crate::proto::etcdserverpb as pb;
 use crate::proto::quorate::replica::request::Op as Proposal;
-use crate::proto::quorate::replica::request::Op as Proposal;
 use pb::range_request::{SortOrder, SortTarget};
 use pb::request_op::Request as Op;
 

@@ -292,7 +292,8 @@ fn a_rewrite_keeps_what_is_written_meanwhile() {
             for _ in 0..count {
                 index += 1;
                 let op = some_request(&mut random, model.revision());
-                let request = Bytes::from(Request { id: 0, op: Some(op), caller: None }.encode_to_vec());
+                let request =
+                    Bytes::from(Request { id: 0, op: Some(op), caller: None }.encode_to_vec());
                 state.apply(Index(index), Term(1), &request).unwrap();
                 model.apply(Index(index), Term(1), &request).unwrap();
                 if random.random_range(0..7) == 0 {

@@ -14,7 +14,7 @@ const CLOCK: u64 = 60;
 
 /// The flags of a node that concern discovery.
 #[derive(Debug, Args)]
-pub(super) struct TokenStart {
+pub(in crate::cli) struct TokenStart {
     /// The discovery URL, as the node has it
     #[arg(value_name = "URL", required_unless_present = "discovery")]
     url: Option<String>,

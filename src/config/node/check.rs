@@ -158,39 +158,6 @@ pub(super) fn auth(values: &Values, problems: &mut Vec<Problem>) -> TokenOptions
     })
 }
 
-/// What `--auto-compaction-mode` and `--auto-compaction-retention` ask for, as etcd reads them: a plain
-/// number is hours or revisions, anything else a duration, which as a number of revisions counts
-/// its nanoseconds (etcd `server/embed/etcd.go`, `parseCompactionRetention`).
-pub(super) fn auto_compaction(values: &Values) -> Result<AutoCompaction, String> {
-    const HOUR: u64 = 3600;
-    let mode = values.text("auto-compaction-mode");
-    if !matches!(mode.as_str(), "" | "periodic" | "revision") {
-        return Err(format!("unknown auto-compaction-mode \"{mode}\""));
-    }
-    let retention = values.text("auto-compaction-retention");
-    let number = retention.parse::<u64>().ok();
-    let duration = super::value::parse_duration(&retention);
-    match (mode.as_str(), number, duration) {
-        (_, Some(0), _) => Ok(AutoCompaction::Off),
-        (_, None, Some(none)) if none.is_zero() => Ok(AutoCompaction::Off),
-        ("", ..) => Err("--auto-compaction-mode is undefined".to_owned()),
-        ("revision", Some(revisions), _) => {
-            Ok(AutoCompaction::Revision(i64::try_from(revisions).unwrap_or(i64::MAX)))
-        }
-        ("revision", None, Some(duration)) => {
-            let revisions = i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
-            Ok(AutoCompaction::Revision(revisions))
-        }
-        (_, Some(hours), _) => {
-            Ok(AutoCompaction::Periodic(Duration::from_secs(hours.saturating_mul(HOUR))))
-        }
-        (_, None, Some(duration)) => Ok(AutoCompaction::Periodic(duration)),
-        (_, None, None) => Err(format!(
-            "error parsing CompactionRetention: time: invalid duration \"{retention}\""
-        )),
-    }
-}
-
 /// The bootstrap settings that were given.
 pub(super) fn bootstrap_flags(values: &Values) -> Vec<&'static str> {
     BOOTSTRAP.into_iter().filter(|name| values.is_set(name)).collect()
