@@ -80,13 +80,11 @@ impl Spans {
         self.0 = merged;
     }
 
-    /// Whether one span holds all of `asked`. A range that ends before it begins needs both its ends
-    /// in one span, as in etcd.
+    /// Whether one span holds all of `asked`. Of a range that ends before it begins, and is empty, only
+    /// the beginning counts, as in etcd.
     fn cover(&self, asked: &Span) -> bool {
         let after = self.0.partition_point(|span| span.start <= asked.start);
         let Some(span) = after.checked_sub(1).map(|at| &self.0[at]) else { return false };
-        span.contains(&asked.start)
-            && span.end >= asked.end
-            && End::Before(span.start.clone()) < asked.end
+        span.contains(&asked.start) && span.end >= asked.end
     }
 }
