@@ -11,6 +11,11 @@ use x509_parser::prelude::{FromDer as _, SubjectPublicKeyInfo, X509Certificate};
 use super::Holder;
 use super::ring_keys::{self, SigningKey};
 
+// What kind of key a public one is (RFC 8017 §A.1, RFC 5480 §2.1.1, RFC 8410 §3).
+const ID_RSA: &str = "1.2.840.113549.1.1.1";
+const ID_EC: &str = "1.2.840.10045.2.1";
+const ID_ED25519: &str = "1.3.101.112";
+
 /// Tokens that carry who they are for, signed (etcd `auth/jwt.go`).
 #[derive(Clone)]
 pub struct Jwt {
@@ -73,7 +78,8 @@ impl Jwt {
         };
         let private = private.map(|pem| private_key(algorithm, pem)).transpose();
         let private = private.map_err(bad("priv-key"))?;
-        let public = public.map(public_key).transpose().map_err(bad("pub-key"))?;
+        let public =
+            public.map(|pem| public_key(algorithm, pem)).transpose().map_err(bad("pub-key"))?;
         let of_private = match &private {
             Some(der) => SigningKey::read(algorithm, der)
                 .map_err(|error| bad("priv-key")(error.to_string()))?
@@ -173,15 +179,28 @@ fn private_key(algorithm: Algorithm, pem: &[u8]) -> Result<Vec<u8>, String> {
 }
 
 /// The bare key in a public key or a certificate, as Go reads either.
-fn public_key(pem: &[u8]) -> Result<Vec<u8>, String> {
-    let bare = |spki: &SubjectPublicKeyInfo<'_>| spki.subject_public_key.data.to_vec();
+fn public_key(algorithm: Algorithm, pem: &[u8]) -> Result<Vec<u8>, String> {
+    let bare = |spki: &SubjectPublicKeyInfo<'_>| {
+        let key = &spki.subject_public_key.data;
+        let fits = match (algorithm, spki.algorithm.algorithm.to_id_string().as_str()) {
+            // A point of the curve, not compressed (SEC 1 §2.3.3).
+            (Algorithm::ES256, ID_EC) => key.len() == 65,
+            (Algorithm::ES384, ID_EC) => key.len() == 97,
+            (_, id) => match algorithm.family() {
+                AlgorithmFamily::Rsa => id == ID_RSA,
+                AlgorithmFamily::Ed => id == ID_ED25519,
+                _ => false,
+            },
+        };
+        if fits { Ok(key.to_vec()) } else { Err("it is of another kind".to_owned()) }
+    };
     if let Ok(spki) = SubjectPublicKeyInfoDer::from_pem_slice(pem) {
         let (_, spki) = SubjectPublicKeyInfo::from_der(&spki).map_err(|error| error.to_string())?;
-        return Ok(bare(&spki));
+        return bare(&spki);
     }
     let certificate = CertificateDer::from_pem_slice(pem).map_err(|error| unreadable(&error))?;
     let (_, parsed) = X509Certificate::from_der(&certificate).map_err(|error| error.to_string())?;
-    Ok(bare(parsed.public_key()))
+    bare(parsed.public_key())
 }
 
 fn unreadable(error: &pem::Error) -> String {

@@ -80,8 +80,9 @@ fn keys_that_do_not_fit_are_refused() {
     let missing = Err(JwtError::MissingKey);
     assert_eq!(jwt("RS256", None, None).map(drop), missing);
     assert_eq!(jwt("HS256", Some("rsa.pub"), None).map(drop), missing);
-    let mixed = jwt("ES256", Some("ec384.pub"), Some("ec256-sec1.pem"));
-    assert_eq!(mixed.map(drop), Err(JwtError::KeyMismatch));
+    let other =
+        Jwt::new(Algorithm::RS256, Some(&file("rsa.pub")), Some(&file("rsa-other.pem")), TTL);
+    assert_eq!(other.map(drop), Err(JwtError::KeyMismatch));
     for (method, public, private) in [
         ("RS256", None, Some("ec256-sec1.pem")),
         ("ES256", None, Some("rsa-pkcs1.pem")),
@@ -89,6 +90,10 @@ fn keys_that_do_not_fit_are_refused() {
         ("EdDSA", None, Some("ec256-pkcs8.pem")),
         ("RS256", None, Some("rsa.pub")),
         ("RS256", Some("rsa-pkcs8.pem"), None),
+        ("RS256", Some("ec256.pub"), None),
+        ("ES256", Some("ec384.pub"), None),
+        ("ES384", Some("rsa.pub"), None),
+        ("EdDSA", Some("ec256.pub"), None),
     ] {
         let refused = jwt(method, public, private).map(drop);
         assert!(matches!(refused, Err(JwtError::BadKey { .. })), "{method}: {refused:?}");
