@@ -15,7 +15,6 @@ use crate::api::{Options, client_router};
 use crate::membership::{InitialCluster, PeerUrl};
 use crate::node::{Config, Running, start};
 use crate::proto::etcdserverpb as pb;
-use crate::proto::etcdserverpb::auth_client::AuthClient;
 use crate::proto::etcdserverpb::cluster_client::ClusterClient;
 use crate::proto::etcdserverpb::kv_client::KvClient;
 use crate::proto::etcdserverpb::lease_client::LeaseClient;
@@ -170,9 +169,6 @@ async fn refusals_have_the_words_of_etcd() {
     let refused = kv.put(put(vec![0; 2_500_000])).await.unwrap_err();
     let text = "grpc: received message larger than max (2500008 vs. 2097152)";
     assert_eq!(words(&refused), (Code::ResourceExhausted, text));
-    let request = pb::AuthStatusRequest {};
-    let refused = AuthClient::new(channel.clone()).auth_status(request).await.unwrap_err();
-    assert_eq!(words(&refused), (Code::Unimplemented, "unknown service etcdserverpb.Auth"));
     node.stop().await;
 }
 
