@@ -155,8 +155,9 @@ fn run(restore: &Restore) -> Result<String, Error> {
         mark_compacted: restore.mark_compacted,
     };
     if let Err(error) = backup::restore(&restore.file, restore.skip_hash_check, &target) {
-        // It was empty before; half a member is worse than none.
-        let _ = fs::remove_dir_all(&member_dir);
+        // It was empty or missing before; half a member is worse than none.
+        drop(dir);
+        let _ = fs::remove_dir_all(&data_dir);
         return Err(error.into());
     }
     Ok(format!(
