@@ -39,15 +39,15 @@ impl Default for Options {
 
 /// Everything on the client port: gRPC services, the JSON gateway, `/version`, `/health`, `/livez`,
 /// `/readyz`, `/metrics`, `/debug/vars`. Must be called inside the runtime.
-pub fn client_router(handle: Handle, options: Options) -> Router {
-    let services = grpc::routes(&handle, options.extensive_metrics);
+pub fn client_router(handle: &Handle, options: Options) -> Router {
+    let services = grpc::routes(handle, options.extensive_metrics);
     version::show(handle.registry());
     let mut paths = http::probes(handle.clone()).merge(http::version());
     paths = paths.merge(http::debug(handle.clone()));
     if options.grpc_gateway {
         paths = paths.merge(gateway::router(
             services.clone().fallback(grpc::unknown),
-            grpc::largest_message(&handle),
+            grpc::largest_message(handle),
         ));
     }
     // Browsers never call gRPC, so its routes are spared the headers.

@@ -38,7 +38,7 @@ pub fn check(path: &Path) -> Result<(), FileError> {
         hash.update(&buffer[..part]);
         left -= part as u64;
     }
-    let mut wanted = [0; SUM_BYTES as usize];
+    let mut wanted = [0; 32];
     file.seek(SeekFrom::Start(bytes - SUM_BYTES)).map_err(io("read"))?;
     file.read_exact(&mut wanted).map_err(io("read"))?;
     let found = hash.finalize();

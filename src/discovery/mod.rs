@@ -57,7 +57,7 @@ pub struct Request {
 pub enum Way {
     Static(InitialCluster),
     Token(TokenRequest),
-    TokenV3(TokenV3Request),
+    TokenV3(Box<TokenV3Request>),
     Srv(SrvRequest),
 }
 

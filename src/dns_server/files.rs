@@ -253,20 +253,26 @@ fn within(directory: &Path, path: &Path) -> Result<PathBuf, String> {
 }
 
 /// Judges one zone file as `quorate serve` would, without serving it.
-pub fn check_file(path: &Path) -> Result<Loaded, FileError> {
+pub fn check_file(path: &Path) -> Result<Loaded, Box<FileError>> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let (result, _) = read_zone(directory.unwrap_or(Path::new(".")), path, None);
-    result.map_err(|fault| FileError { file: path.to_owned(), fault })
+    let (result, _) = read_zone(directory.unwrap_or_else(|| Path::new(".")), path, None);
+    result.map_err(|fault| Box::new(FileError { file: path.to_owned(), fault }))
 }
 
 /// Judges all zone files of a directory: the zones by file, and what is wrong with the others.
-pub fn check_directory(
-    directory: &Path,
-) -> (Vec<(PathBuf, Arc<Zone>)>, Vec<Warning>, Vec<FileError>) {
+pub fn check_directory(directory: &Path) -> Judged {
     let mut files = ZoneFiles::new(directory);
     let changes = files.look(false);
     let zones = files.files.into_iter().filter_map(|(path, file)| Some((path, file.zone?)));
-    (zones.collect(), changes.warnings, changes.errors)
+    Judged { zones: zones.collect(), warnings: changes.warnings, errors: changes.errors }
+}
+
+/// What a directory of zone files comes to.
+#[derive(Debug)]
+pub struct Judged {
+    pub zones: Vec<(PathBuf, Arc<Zone>)>,
+    pub warnings: Vec<Warning>,
+    pub errors: Vec<FileError>,
 }
 
 impl Stamp {

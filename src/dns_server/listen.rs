@@ -159,7 +159,8 @@ pub async fn serve(
     while let Some(ended) = tasks.join_next().await {
         // Whichever is first, told to or not: the others end with it.
         stop.cancel();
-        outcome = outcome.and(ended.map_err(io::Error::other).and_then(|ended| ended));
+        let ended = ended.map_err(io::Error::other).and_then(|ended| ended);
+        outcome = outcome.and(ended);
     }
     waiting.close();
     waiting.wait().await;

@@ -53,7 +53,7 @@ pub use catalog::{Catalog, DomainError};
 pub use clusters::PublishError;
 pub use cookies::Cookies;
 pub use dnsmasq::{Dnsmasq, DnsmasqError, Unsupported};
-pub use files::{FileError, FileFault, Warning, check_directory, check_file};
+pub use files::{FileError, FileFault, Judged, Warning, check_directory, check_file};
 pub use forward::{LoopError, Upstreams};
 pub use import::{Imported, import};
 pub use listen::{BindError, Bound, serve};

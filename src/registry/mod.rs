@@ -35,7 +35,7 @@ mod timeline;
 mod writer;
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use prometheus::Histogram;
@@ -88,7 +88,7 @@ pub struct Registry {
 /// Where those read who read past memory.
 #[derive(Debug, Clone)]
 enum Kept {
-    Sqlite(Arc<PathBuf>),
+    Sqlite(Arc<Path>),
     Cluster(Arc<etcd::Reader>),
 }
 
@@ -193,7 +193,7 @@ impl Registry {
             None => {
                 let path = directory.database();
                 let (sqlite, loaded) = Sqlite::open(path.clone()).await?;
-                (Store::Sqlite(sqlite), Kept::Sqlite(Arc::new(path)), loaded)
+                (Store::Sqlite(sqlite), Kept::Sqlite(path.into()), loaded)
             }
             Some(cluster) => {
                 let (cluster, loaded) = Cluster::open(cluster.clone()).await?;

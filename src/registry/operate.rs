@@ -51,7 +51,7 @@ impl Writer {
         if founding.state(turned.now) >= State::Expired {
             return;
         }
-        self.note(group, &founding, |entry| {
+        Self::note(group, &founding, |entry| {
             entry.what = What::Refused;
             entry.at = turned.now.0;
             entry.member = Some(turned.member.clone());
@@ -63,12 +63,7 @@ impl Writer {
     }
 
     /// Adds an entry of the kind that strangers can make any number of.
-    pub(super) fn note(
-        &self,
-        group: &mut Group,
-        founding: &Arc<Founding>,
-        fill: impl FnOnce(&mut Entry),
-    ) {
+    pub(super) fn note(group: &mut Group, founding: &Arc<Founding>, fill: impl FnOnce(&mut Entry)) {
         if founding.noted >= NOTES {
             return;
         }
@@ -91,7 +86,7 @@ impl Writer {
             if let Some(founding) = self.current(group, &founding.path)
                 && founding.state(now) == State::Expired
             {
-                self.expire(group, &founding, now);
+                Self::expire(group, &founding, now);
             }
         }
         let revoked = old.into_iter().filter(|held| held.revoked_at.is_some());
@@ -115,7 +110,7 @@ impl Writer {
     }
 
     /// Writes down that a token expired, once.
-    pub(super) fn expire(&self, group: &mut Group, founding: &Arc<Founding>, now: UnixMillis) {
+    pub(super) fn expire(group: &mut Group, founding: &Arc<Founding>, now: UnixMillis) {
         if founding.expiry_recorded {
             return;
         }

@@ -51,7 +51,7 @@ impl Node {
         tokio::time::timeout(Duration::from_secs(20), running.ready()).await.unwrap();
         let bound = Bound::bind("127.0.0.1:0").await.unwrap();
         let url = PeerUrl::parse(&format!("http://{}", bound.address())).unwrap();
-        let router = client_router(running.handle().clone(), api::Options::default());
+        let router = client_router(running.handle(), api::Options::default());
         let mut serving = JoinSet::new();
         serving.spawn(serve(bound, router, Http::default(), CancellationToken::new()));
         let channel = Dialer::default().connect_lazy(&url).unwrap();

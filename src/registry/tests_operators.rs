@@ -217,7 +217,7 @@ async fn a_copy_is_a_whole_registry_while_writes_go_on() {
     assert!(left.iter().all(|name| !name.to_string_lossy().contains("backup")), "{left:?}");
 }
 
-async fn save(backup: Backup, path: &std::path::Path) {
+async fn save(backup: Backup, path: &Path) {
     let mut bytes = backup.head;
     let mut file = backup.file;
     tokio::io::AsyncReadExt::read_to_end(&mut file, &mut bytes).await.unwrap();

@@ -226,7 +226,7 @@ impl Writer {
                     return Err(Refusal::SizeFixed { size: founding.size.get() }.into());
                 }
                 State::Revoked => return Err(Refusal::Revoked.into()),
-                State::Expired => self.expire(group, &founding, now),
+                State::Expired => Self::expire(group, &founding, now),
             }
             group.batch.removed.push(founding.created_index);
         }
@@ -294,7 +294,7 @@ impl Writer {
         };
         let outcome = match outcome {
             Decision::Resume(registered) => {
-                self.note(group, &founding, |entry| {
+                Self::note(group, &founding, |entry| {
                     entry.what = What::Resumed;
                     entry.member = Some(registered.key.to_string());
                     entry.from = application.from;

@@ -17,7 +17,7 @@ enum Form {
     U32(&'static str),
     /// A TTL.
     Time(&'static str),
-    /// A moment: seconds since 1970 or YYYYMMDDHHmmSS (RFC 4034 §3.2).
+    /// A moment: seconds since 1970 or `YYYYMMDDHHmmSS` (RFC 4034 §3.2).
     Moment(&'static str),
     /// A number, or a word that stands for one.
     Named(&'static str, &'static [(&'static str, u16)], Width),
@@ -220,7 +220,7 @@ impl Form {
                     }
                 }
             }
-            Form::Name(wanted) => out.extend(rdata::wire_name(&fields.name(origin, wanted)?)),
+            Self::Name(wanted) => out.extend(rdata::wire_name(&fields.name(origin, wanted)?)),
             Text(wanted) => push_string(&fields.string(wanted)?, out),
             Texts(wanted) => {
                 push_string(&fields.string(wanted)?, out);
@@ -402,7 +402,7 @@ pub(super) fn location(fields: &mut Fields<'_, '_>) -> Result<Vec<u8>, SyntaxErr
     let at = fields.peek();
     let altitude = u32::try_from(altitude).map_err(|_reason| match at {
         Some(token) => token.unexpected("an altitude in metres"),
-        None => fields.wanted("an altitude from -100000 m").err().expect("the line has ended"),
+        None => fields.wanted("an altitude from -100000 m").expect_err("the line has ended"),
     })?;
     let mut out = vec![0];
     for (default, wanted) in [
@@ -450,7 +450,7 @@ fn angle(
         }
         .ok_or_else(wrong)?;
     }
-    Err(fields.next(WANTED).err().expect("the last round ends in one of the two ways"))
+    Err(fields.next(WANTED).expect_err("the last round ends in one of the two ways"))
 }
 
 /// A decimal number times ten to the power of `places`; more digits behind the point are refused.

@@ -79,18 +79,18 @@ impl Scope {
 }
 
 impl Reader<'_, '_> {
-    fn file(&mut self, text: &[u8], file: Option<Arc<str>>, mut scope: Scope) {
+    fn file(&mut self, text: &[u8], file: Option<&Arc<str>>, mut scope: Scope) {
         let mut lexer = Lexer::new(text);
         while let Some(line) = lexer.next_line() {
             let read = match line.wrong.clone() {
                 Some(wrong) => Err(wrong),
-                None => self.line(&line, file.as_ref(), &mut scope),
+                None => self.line(&line, file, &mut scope),
             };
             if let Err(SyntaxError { at, fault }) = read {
                 if self.findings.len() >= MOST_MISTAKES {
                     return;
                 }
-                let place = place(file.as_ref(), at, Some(at.column));
+                let place = place(file, at, Some(at.column));
                 let finding = Finding { place: Some(place), flaw: Flaw::Syntax(fault) };
                 // A file that is included twice has its mistakes once.
                 if !self.findings.contains(&finding) {
@@ -162,7 +162,7 @@ impl Reader<'_, '_> {
         let text = (self.include)(&path).map_err(fail)?;
         let inner = Scope { origin, ..scope.clone() };
         self.depth += 1;
-        self.file(&text, Some(Arc::from(path.as_str())), inner);
+        self.file(&text, Some(&Arc::from(path.as_str())), inner);
         self.depth -= 1;
         Ok(())
     }

@@ -55,7 +55,7 @@ fn the_page_follows_registrations_in_a_browser() {
     let phone = serde_json::json!({
         "width": 320, "height": 640, "deviceScaleFactor": 1, "mobile": true
     });
-    browser.call("Emulation.setDeviceMetricsOverride", phone);
+    browser.call("Emulation.setDeviceMetricsOverride", &phone);
     assert_eq!(browser.evaluate(wide), false, "a phone must not scroll sideways");
 
     let view = browser.evaluate("document.querySelector('.share code').textContent");
@@ -73,7 +73,7 @@ fn a_form_makes_a_token_without_a_script() {
     let Some(mut browser) = Browser::start(dir.path()) else { return };
     let service = Service::start(dir.path());
     let off = serde_json::json!({ "value": true });
-    browser.call("Emulation.setScriptExecutionDisabled", off);
+    browser.call("Emulation.setScriptExecutionDisabled", &off);
     browser.open(&service.url("/"));
     browser.evaluate(
         "document.getElementById('size').value = '2'; document.getElementById('name').value = \

@@ -163,6 +163,7 @@ mod tests {
     use crate::mvcc::StorageError;
 
     /// What clients see, as measured on etcd: without the prefix that all share.
+    #[allow(clippy::too_many_lines, reason = "a table")]
     fn table() -> Vec<(Error, i32, &'static str)> {
         use MembershipError as M;
         use apply::Error as A;

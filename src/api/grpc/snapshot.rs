@@ -32,7 +32,7 @@ pub(super) async fn stream(
         });
         match sent {
             Ok(bytes) => {
-                info!(total_bytes = bytes, "successfully sent database snapshot to client")
+                info!(total_bytes = bytes, "successfully sent database snapshot to client");
             }
             Err(Stop::Gone) => warn!("the client went away before it had the whole snapshot"),
             Err(Stop::Failed(error)) => {

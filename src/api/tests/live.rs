@@ -47,7 +47,7 @@ impl Node {
         let bound = Bound::bind("127.0.0.1:0").await.unwrap();
         let address = bound.address();
         let stop = CancellationToken::new();
-        let router = client_router(running.handle().clone(), Options::default());
+        let router = client_router(running.handle(), Options::default());
         let serving = tokio::spawn(serve(bound, router.clone(), Http::default(), stop.clone()));
         Self { running, router, address, stop, serving, _dir: dir }
     }

@@ -37,6 +37,11 @@ pub struct Reader {
 /// What is done with each entry; false ends the walk.
 type Visit<'a, E> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), E>;
 
+/// What is done with each element of a tree: its flags, key and value.
+type Each<'a, E> = dyn FnMut(u32, &[u8], &[u8]) -> Result<(), Walk<E>> + 'a;
+/// The name of a bucket, and the bytes that say where it is.
+type Bucket = (Vec<u8>, Vec<u8>);
+
 impl Reader {
     /// Opens a file and looks for the newer of its meta pages that is sound.
     pub fn open(path: &Path) -> Result<Self, Error> {
@@ -97,14 +102,14 @@ impl Reader {
         };
         let walked = match u64_at(&value, 0) {
             // A small bucket lies in its entry, as a page without an address.
-            Some(0) => self.elements(&value[16..], 0, &mut ordered),
+            Some(0) => Self::elements(&value[16..], 0, &mut ordered),
             Some(root) => self.tree(root, 0, &mut ordered),
             None => Err(Walk::Damaged(format!("bucket `{named}` has no root"))),
         };
         walked.map(|()| true).map_err(|error| self.told(error))
     }
 
-    fn roots(&mut self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+    fn roots(&mut self) -> Result<Vec<Bucket>, Error> {
         self.seen = 0;
         let mut roots = Vec::new();
         let walked = self.tree(self.meta.root, 0, &mut |flags, key, value| {
@@ -118,12 +123,7 @@ impl Reader {
         Ok(roots)
     }
 
-    fn tree<E>(
-        &mut self,
-        id: u64,
-        depth: usize,
-        visit: &mut dyn FnMut(u32, &[u8], &[u8]) -> Result<(), Walk<E>>,
-    ) -> Result<(), Walk<E>> {
+    fn tree<E>(&mut self, id: u64, depth: usize, visit: &mut Each<'_, E>) -> Result<(), Walk<E>> {
         if depth > MAX_DEPTH {
             return Err(Walk::Damaged(format!("page {id} lies too deep")));
         }
@@ -134,7 +134,7 @@ impl Reader {
         let page = self.page(id)?;
         let header = Header::decode(&page).ok_or_else(|| cut(id))?;
         match header.flags {
-            LEAF => self.elements(&page, id, visit),
+            LEAF => Self::elements(&page, id, visit),
             BRANCH => {
                 for at in 0..usize::from(header.count) {
                     let element = HEADER_BYTES + at * ELEMENT_BYTES;
@@ -150,12 +150,7 @@ impl Reader {
     }
 
     /// The elements of a leaf.
-    fn elements<E>(
-        &self,
-        page: &[u8],
-        id: u64,
-        visit: &mut dyn FnMut(u32, &[u8], &[u8]) -> Result<(), Walk<E>>,
-    ) -> Result<(), Walk<E>> {
+    fn elements<E>(page: &[u8], id: u64, visit: &mut Each<'_, E>) -> Result<(), Walk<E>> {
         let header = Header::decode(page).ok_or_else(|| cut(id))?;
         if header.flags != LEAF {
             return Err(Walk::Damaged(format!("page {id} is no leaf: flags {:#x}", header.flags)));

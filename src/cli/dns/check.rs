@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Format;
 use crate::cli::{Failure, output, running};
-use crate::dns_server::{FileError, FileFault, Warning, check_directory, check_file};
+use crate::dns_server::{FileError, FileFault, Judged, Warning, check_directory, check_file};
 use crate::zone::{self, Finding, Zone};
 
 /// Which files to judge.
@@ -96,7 +96,7 @@ impl Check {
 
 impl Report {
     fn directory(&mut self, directory: &Path) {
-        let (zones, warnings, errors) = check_directory(directory);
+        let Judged { zones, warnings, errors } = check_directory(directory);
         for (file, zone) in &zones {
             self.good(file, zone);
         }

@@ -67,7 +67,7 @@ pub(super) async fn run(
                 keepalive_timeout: settings.keepalive_timeout,
                 ..Http::default()
             };
-            let router = api::client_router(handle, options);
+            let router = api::client_router(&handle, options);
             let doors = Doors { plain: hosts::guard(router.clone(), &whitelist), secure: router };
             serve_clients(client, &doors, &http, &mut servers, &stop);
             ended(&running, &stop).await

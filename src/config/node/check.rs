@@ -193,7 +193,7 @@ pub(super) fn bootstrap(values: &Values, problems: &mut Vec<Problem>) -> Request
                 "discovery endpoints should not be set when joining existing initial cluster",
             ));
         }
-        Way::TokenV3(discovery_v3::request(values, problems))
+        Way::TokenV3(Box::new(discovery_v3::request(values, problems)))
     } else if values.is_set("discovery-srv") {
         Way::Srv(srv(values))
     } else {

@@ -195,6 +195,7 @@ fn older_names_reach_the_setting() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn problems_have_the_texts_of_etcd() {
     let two_ways = "multiple discovery or bootstrap flags are set. Choose one of \
         \"initial-cluster\", \"discovery\", \"discovery-endpoints\" or \"discovery-srv\"";

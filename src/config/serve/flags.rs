@@ -20,7 +20,7 @@ pub struct Flags {
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
 
-    /// User of the --store cluster, NAME:PASSWORD; safer as QUORATE_STORE_USER or in the file
+    /// User of the --store cluster, NAME:PASSWORD; safer in the environment or in the file
     #[arg(long, value_name = "USER")]
     pub store_user: Option<String>,
 

@@ -49,7 +49,7 @@ impl StoreUrl {
         }
         let member = |host: &str| {
             let url = PeerUrl::parse(&format!("{scheme}://{host}"));
-            url.map_err(|_| format!("`{host}` is no HOST:PORT; {WAY_OUT}"))
+            url.map_err(|_reason| format!("`{host}` is no HOST:PORT; {WAY_OUT}"))
         };
         let members: Result<Vec<_>, _> = hosts.split(',').map(member).collect();
         let prefix = if prefix.is_empty() { DEFAULT_PREFIX } else { prefix }.to_owned();

@@ -239,7 +239,7 @@ impl Node {
         let request = Request {
             name: "n1".to_owned(),
             peer_urls: vec![PeerUrl::parse(&peer(1)).unwrap()],
-            way: Way::TokenV3(way.clone()),
+            way: Way::TokenV3(Box::new(way.clone())),
             cluster_token: "unused".to_owned(),
             existing: false,
             tls: None,

@@ -24,6 +24,12 @@ pub(super) struct Problem {
     pub(super) instance: String,
 }
 
+impl From<Box<Self>> for Problem {
+    fn from(boxed: Box<Self>) -> Self {
+        *boxed
+    }
+}
+
 impl Problem {
     pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         let title = codes::find(code).map_or("", |known| known.title);

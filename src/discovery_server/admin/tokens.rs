@@ -62,17 +62,18 @@ pub(super) struct MoreTime {
 }
 
 /// Reads a page's limit.
-pub(super) fn limit(asked: Option<usize>) -> Result<usize, Problem> {
+pub(super) fn limit(asked: Option<usize>) -> Result<usize, Box<Problem>> {
     match asked.unwrap_or(PAGE) {
         limit @ 1..=MAX_PAGE => Ok(limit),
         limit => {
-            Err(Problem::bad_request(format!("limit `{limit}` is out of range; 1 to {MAX_PAGE}")))
+            let what = format!("limit `{limit}` is out of range; 1 to {MAX_PAGE}");
+            Err(Box::new(Problem::bad_request(what)))
         }
     }
 }
 
-pub(super) fn find(service: &Service, id: &str) -> Result<Arc<Founding>, Problem> {
-    service.registry().find(id).ok_or_else(Problem::unknown)
+pub(super) fn find(service: &Service, id: &str) -> Result<Arc<Founding>, Box<Problem>> {
+    service.registry().find(id).ok_or_else(|| Box::new(Problem::unknown()))
 }
 
 /// List tokens

@@ -58,7 +58,9 @@ impl ClientCertVerifier for Clients {
     ) -> Result<ClientCertVerified, Error> {
         match self.inner.verify_client_cert(shown, chain, now) {
             Err(error) if is_as_trusted(&error, shown, &self.trusted) => in_time(shown, now)?,
-            outcome => drop(outcome?),
+            outcome => {
+                outcome?;
+            }
         }
         self.allowed.check(shown)?;
         Ok(ClientCertVerified::assertion())
@@ -130,7 +132,9 @@ impl ServerCertVerifier for Servers {
                     return Err(CertificateError::NotValidForName.into());
                 }
             }
-            outcome => drop(outcome?),
+            outcome => {
+                outcome?;
+            }
         }
         self.allowed.check(shown)?;
         Ok(ServerCertVerified::assertion())

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{DEADLINE, tools, wait};
 
-/// A headless Chromium with one tab, driven by the DevTools protocol over a pipe.
+/// A headless Chromium with one tab, driven by the `DevTools` protocol over a pipe.
 ///
 /// Messages are JSON, each with a zero byte at its end; the browser reads them from descriptor 3 and
 /// writes them to descriptor 4.
@@ -43,15 +43,15 @@ impl Browser {
         let (sender, from) = mpsc::channel();
         std::thread::spawn(move || read(output, &sender));
         let mut browser = Self { child, to, from, session: None, asked: 0 };
-        let target = browser.call("Target.createTarget", json!({"url": "about:blank"}));
+        let target = browser.call("Target.createTarget", &json!({"url": "about:blank"}));
         let target = json!({"targetId": target["targetId"], "flatten": true});
-        let session = browser.call("Target.attachToTarget", target);
+        let session = browser.call("Target.attachToTarget", &target);
         browser.session = session["sessionId"].as_str().map(str::to_owned);
         Some(browser)
     }
 
     /// Calls a method of the protocol and waits for its result.
-    pub fn call(&mut self, method: &str, parameters: Value) -> Value {
+    pub fn call(&mut self, method: &str, parameters: &Value) -> Value {
         self.asked += 1;
         let mut message = json!({"id": self.asked, "method": method, "params": parameters});
         if let Some(session) = &self.session {
@@ -70,7 +70,7 @@ impl Browser {
     }
 
     pub fn open(&mut self, url: &str) {
-        self.call("Page.navigate", json!({ "url": url }));
+        self.call("Page.navigate", &json!({ "url": url }));
         wait("the page to be loaded", || {
             let state = self.evaluate("document.readyState + ' ' + location.href");
             state.as_str().is_some_and(|state| state == format!("complete {url}")).then_some(())
@@ -80,7 +80,7 @@ impl Browser {
     /// The value of an expression on the page.
     pub fn evaluate(&mut self, expression: &str) -> Value {
         let parameters = json!({"expression": expression, "returnByValue": true});
-        self.call("Runtime.evaluate", parameters)["result"]["value"].clone()
+        self.call("Runtime.evaluate", &parameters)["result"]["value"].clone()
     }
 
     /// The text that a reader sees.
