@@ -15,7 +15,7 @@ use crate::config::serve::{Config, Flags, PublicUrl, StoreAccess};
 use crate::discovery_server::{Accounts, Secrets, SecretsError};
 use crate::dns_server::{
     self, Bound, Catalog, Cookies, Dnsmasq, DnsmasqError, DomainError, FileError, LocalSources,
-    LoopError, QueryLog, Settings, Upstreams,
+    LoopError, QueryLog, Settings, Transfers, Upstreams,
 };
 use crate::registry::{self, Registry};
 use crate::transport::tls::{
@@ -53,6 +53,8 @@ enum Error {
     Zones(Vec<FileError>),
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  "))]
     Dnsmasq(Vec<DnsmasqError>),
+    #[error("--dns-transfer-key `{}`: {reason}", file.display())]
+    TransferKey { file: PathBuf, reason: String },
     #[error(transparent)]
     Loop(#[from] LoopError),
     #[error("--discovery-users `{}`", path.display())]
@@ -215,6 +217,9 @@ fn catalog(config: &Config) -> Result<Arc<Catalog>, Error> {
     }
     let (local, upstreams) = names(config)?;
     catalog.set_local(local);
+    if let Some(transfers) = transfers(config)? {
+        catalog.set_transfers(transfers);
+    }
     if !upstreams.servers.is_empty()
         || !upstreams.resolv_files.is_empty()
         || catalog.needs_upstreams()
@@ -222,6 +227,21 @@ fn catalog(config: &Config) -> Result<Arc<Catalog>, Error> {
         catalog.set_upstreams(upstreams)?;
     }
     Ok(Arc::new(catalog))
+}
+
+/// Who may have whole zones and who is told of changes; none if nobody is named.
+fn transfers(config: &Config) -> Result<Option<Transfers>, Error> {
+    let keys = match &config.dns_transfer_key {
+        None => Vec::new(),
+        Some(file) => {
+            let wrong = |reason: String| Error::TransferKey { file: file.clone(), reason };
+            let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+            dns_server::read_keys(&text).map_err(|error| wrong(error.to_string()))?
+        }
+    };
+    let (allow, notify) = (config.dns_transfer_allow.clone(), config.dns_notify.clone());
+    let named = !(allow.is_empty() && keys.is_empty() && notify.is_empty());
+    Ok(named.then_some(Transfers { allow, keys, notify }))
 }
 
 /// How DNS is answered, besides what.

@@ -8,10 +8,11 @@ use tracing::{info, warn};
 
 use super::answers::Answers;
 use super::clusters::{Clusters, PublishError};
-use super::files::{FileError, Warning, ZoneFiles};
+use super::files::{Changes, FileError, Warning, ZoneFiles};
 use super::forward::{Forwarder, LoopError, Upstreams};
 use super::local::{HOSTS_TTL, LocalFiles, LocalSources};
 use super::metrics::{Counters, ZoneCount};
+use super::transfer::{Journal, Transfers};
 use crate::local::Names;
 use crate::membership::InitialCluster;
 use crate::zone::{Dice, Key, Question, Said, Style, Zone};
@@ -27,6 +28,10 @@ pub struct Catalog {
     local_files: Mutex<Option<LocalFiles>>,
     local: ArcSwap<Names>,
     forwarder: OnceLock<Forwarder>,
+    transfers: OnceLock<Transfers>,
+    journal: Journal,
+    /// Zones that secondaries have not been told of.
+    untold: Mutex<Vec<Arc<Zone>>>,
 }
 
 /// Why a name cannot be the domain of the clusters.
@@ -60,6 +65,9 @@ impl Catalog {
             local_files: Mutex::new(None),
             local: ArcSwap::from_pointee(Names::new(HOSTS_TTL)),
             forwarder: OnceLock::new(),
+            transfers: OnceLock::new(),
+            journal: Journal::default(),
+            untold: Mutex::new(Vec::new()),
         };
         Ok((catalog, changes.warnings))
     }
@@ -196,6 +204,51 @@ impl Catalog {
         self.local().server_lists().next().is_some()
     }
 
+    /// Lets other servers have whole zones. Only the first call counts.
+    pub fn set_transfers(&self, transfers: Transfers) {
+        let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
+        // They may have missed what changed while this server was down.
+        untold.extend(self.zones());
+        self.transfers.get_or_init(|| transfers);
+    }
+
+    pub(super) fn transfers(&self) -> Option<&Transfers> {
+        self.transfers.get()
+    }
+
+    pub(super) fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// The zone of a file with this apex. That of the clusters is none: its serial begins anew with
+    /// the process, so that a secondary would keep what is old.
+    pub(super) fn zone_of_file(&self, apex: &Name) -> Option<Arc<Zone>> {
+        let apex = Key::of(apex);
+        let hidden = self.clusters.get().is_some_and(|clusters| *clusters.apex() == apex);
+        self.served.load().zones().get(&apex).filter(|_| !hidden).cloned()
+    }
+
+    /// The zones that are new since the last call.
+    pub(super) fn take_untold(&self) -> Vec<Arc<Zone>> {
+        std::mem::take(&mut *self.untold.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes what changed, for secondaries that want only that.
+    fn note_changes(&self, changes: &Changes) {
+        if self.transfers.get().is_none() {
+            return;
+        }
+        changes.removed.iter().for_each(|zone| self.journal.forget(zone));
+        let served = self.served.load();
+        for zone in &changes.loaded {
+            if let Some(old) = served.zones().get(&Key::of(zone.origin())) {
+                self.journal.note(old, zone);
+            }
+        }
+        let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
+        untold.extend(changes.loaded.iter().cloned());
+    }
+
     pub(super) fn forwarder(&self) -> Option<&Forwarder> {
         self.forwarder.get()
     }
@@ -233,6 +286,7 @@ impl Catalog {
         for error in &changes.errors {
             warn!(error = %error, "zone file cannot be loaded, what was served stays");
         }
+        self.note_changes(&changes);
         if !changes.loaded.is_empty() || !changes.removed.is_empty() {
             let answers = Answers::new(files.zones(), Some(&self.served.load()), &self.counters);
             self.served.store(Arc::new(answers));

@@ -124,6 +124,9 @@ impl Handler {
             }
             Read::NoQuestion => return Reply::Silence,
         };
+        if let Some(reply) = self.reply_to_server(&request, packet, asker).await {
+            return reply;
+        }
         let client = asker.address.ip();
         let forwarder = self.forwarder(client);
         let wanted = options::read(&request, asker, &self.settings.cookies);
@@ -166,7 +169,7 @@ impl Handler {
     }
 
     /// Sends an answer, or what its client may have of it.
-    fn send(
+    pub(super) fn send(
         &self,
         asker: Asker,
         asked: usize,
@@ -307,7 +310,7 @@ fn read(packet: &[u8]) -> Read {
     }
 }
 
-fn frame(request: &Message, transport: Transport, recursion_available: bool) -> Frame {
+pub(super) fn frame(request: &Message, transport: Transport, recursion_available: bool) -> Frame {
     let offered = request.edns.as_ref().map(|edns| edns.max_payload());
     let limit = match transport {
         Transport::Udp => {
@@ -350,7 +353,7 @@ fn judge(request: &Message) -> Result<(&Name, RecordType), ResponseCode> {
         return Err(ResponseCode::Refused);
     }
     match question.query_type() {
-        // Zones are not handed out.
+        // Who may have whole zones was answered before.
         RecordType::AXFR | RecordType::IXFR => Err(ResponseCode::Refused),
         RecordType::OPT | RecordType::ZERO => Err(ResponseCode::FormErr),
         kind => Ok((question.name(), kind)),

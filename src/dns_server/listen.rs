@@ -18,6 +18,7 @@ use super::connections::{Connections, accept};
 use super::datagram::{Worker, tell_asked};
 use super::handler::Handler;
 use super::limit::Limiter;
+use super::notify::Notices;
 use super::settings::Settings;
 
 /// Two looks must agree before a file is read, so a change is served within a second.
@@ -181,10 +182,14 @@ fn on_thread(worker: Worker) -> io::Result<impl Future<Output = io::Result<()>>>
 async fn follow(handler: Arc<Handler>, stop: CancellationToken) -> io::Result<()> {
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut notices = Notices::default();
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
             () = stop.cancelled() => return Ok(()),
+        }
+        if let Some(transfers) = handler.catalog.transfers() {
+            notices.send(&handler.catalog.take_untold(), transfers);
         }
         let handler = Arc::clone(&handler);
         let look = tokio::task::spawn_blocking(move || {

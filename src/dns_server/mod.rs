@@ -24,7 +24,10 @@
 //! Questions of the usual shape are answered from [`crate::zone::Compiled`] with bytes that were
 //! written when the zone was loaded; `handler` has the way for all others.
 //!
-//! Deliberately absent: recursion by itself (others are asked to), zone transfer, dynamic update,
+//! Other servers may have whole zones of files (`secondary` judges who, `transfer` has the records,
+//! `tsig` the signatures), and are told when one has changed (`notify`).
+//!
+//! Deliberately absent: recursion by itself (others are asked to), being a secondary, dynamic update,
 //! DNSSEC.
 
 mod answers;
@@ -42,11 +45,15 @@ mod limit;
 mod listen;
 mod local;
 mod metrics;
+mod notify;
 mod options;
 mod query_log;
 mod reply;
+mod secondary;
 mod settings;
 mod stream;
+mod transfer;
+mod tsig;
 
 pub use crate::transport::{Network, NoNetwork};
 pub use catalog::{Catalog, DomainError};
@@ -61,6 +68,8 @@ pub use local::{HOSTS_TTL, LocalSources};
 pub use metrics::Counters;
 pub use query_log::QueryLog;
 pub use settings::{DEFAULT_RATE_LIMIT, Settings};
+pub use transfer::Transfers;
+pub use tsig::{Key as TransferKey, KeyError, read_keys};
 
 /// The largest datagram that is sent, and that we say we take: it passes every usual link
 /// without being cut into fragments (RFC 9715).

@@ -14,7 +14,6 @@ pub(super) enum Reply {
     Silence,
     One(Vec<u8>),
     /// Several messages one after the other, over a stream only; made when the one before is sent.
-    #[expect(dead_code, reason = "zone transfers answer with several messages")]
     Many(Box<dyn Iterator<Item = Vec<u8>> + Send>),
 }
 
@@ -128,7 +127,7 @@ impl Frame {
         }
     }
 
-    fn opt(&self, code: ResponseCode) -> Vec<u8> {
+    pub(super) fn opt(&self, code: ResponseCode) -> Vec<u8> {
         let Some(edns) = &self.edns else {
             return Vec::new();
         };

@@ -26,6 +26,7 @@ mod srv;
 mod tls;
 mod token;
 mod token_v3;
+mod transfer;
 mod tutorials;
 mod upgrade;
 mod watch;

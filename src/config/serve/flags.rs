@@ -74,6 +74,19 @@ pub struct Flags {
     #[arg(long, value_name = "CIDR")]
     pub recursion_allow: Vec<String>,
 
+    /// Network of servers that may have whole zones (AXFR, IXFR), repeatable
+    #[arg(long, value_name = "CIDR")]
+    pub dns_transfer_allow: Vec<String>,
+
+    /// File of TSIG keys as BIND writes them, key "name" { algorithm hmac-sha256; secret "..."; };
+    /// with it every zone transfer has to be signed
+    #[arg(long, value_name = "FILE")]
+    pub dns_transfer_key: Option<String>,
+
+    /// Server to tell when a zone has changed, IP or IP:port, repeatable
+    #[arg(long, value_name = "ADDR")]
+    pub dns_notify: Vec<String>,
+
     /// Name that this DNS server gives itself when asked for its NSID
     #[arg(long, value_name = "TEXT")]
     pub dns_nsid: Option<String>,
@@ -225,6 +238,9 @@ impl Flags {
             "upstream" => self.upstream.clone(),
             "resolv-conf" => one(&self.resolv_conf),
             "recursion-allow" => self.recursion_allow.clone(),
+            "dns-transfer-allow" => self.dns_transfer_allow.clone(),
+            "dns-transfer-key" => one(&self.dns_transfer_key),
+            "dns-notify" => self.dns_notify.clone(),
             "dns-nsid" => one(&self.dns_nsid),
             "dns-rate-limit" => one(&self.dns_rate_limit),
             "dns-query-log" => one(&self.dns_query_log),

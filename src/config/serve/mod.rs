@@ -56,6 +56,12 @@ pub struct Config {
     pub resolv_conf: Option<PathBuf>,
     /// Clients for whom other servers are asked.
     pub recursion_allow: Vec<Network>,
+    /// Servers that may have whole zones.
+    pub dns_transfer_allow: Vec<Network>,
+    /// The keys that sign transfers.
+    pub dns_transfer_key: Option<PathBuf>,
+    /// Servers that are told of changed zones.
+    pub dns_notify: Vec<SocketAddr>,
     /// What this DNS server calls itself.
     pub dns_nsid: Option<String>,
     /// Answers per second and network of clients; none is no limit.
@@ -95,7 +101,7 @@ pub struct Config {
 }
 
 /// Every setting: the flag without its dashes, the key in the file.
-const SETTINGS: [&str; 47] = [
+const SETTINGS: [&str; 50] = [
     "data-dir",
     "store",
     "store-user",
@@ -111,6 +117,9 @@ const SETTINGS: [&str; 47] = [
     "upstream",
     "resolv-conf",
     "recursion-allow",
+    "dns-transfer-allow",
+    "dns-transfer-key",
+    "dns-notify",
     "dns-nsid",
     "dns-rate-limit",
     "dns-query-log",
@@ -146,13 +155,15 @@ const SETTINGS: [&str; 47] = [
 ];
 
 /// Those that may be given several times.
-const LISTS: [&str; 7] = [
+const LISTS: [&str; 9] = [
     "http-addr",
     "dns-addr",
     "hosts",
     "dnsmasq-conf",
     "upstream",
     "recursion-allow",
+    "dns-transfer-allow",
+    "dns-notify",
     "trusted-proxy",
 ];
 
@@ -203,6 +214,9 @@ impl Config {
             upstream: check.list("upstream", &[], values::upstream),
             resolv_conf: check.optional("resolv-conf", |text| Ok(PathBuf::from(text))),
             recursion_allow: check.list("recursion-allow", &Network::PRIVATE, values::network),
+            dns_transfer_allow: check.list("dns-transfer-allow", &[], values::network),
+            dns_transfer_key: check.optional("dns-transfer-key", |text| Ok(PathBuf::from(text))),
+            dns_notify: check.list("dns-notify", &[], values::upstream),
             dns_nsid: check.optional("dns-nsid", values::nsid),
             dns_rate_limit: check.or(
                 "dns-rate-limit",
@@ -262,6 +276,10 @@ impl Config {
         }
         if !self.dnsmasq_conf.is_empty() && self.dns_addresses.is_empty() {
             problems.add("--dnsmasq-conf is answered in DNS, but --dns-addr is `off`");
+        }
+        let transfers = !self.dns_transfer_allow.is_empty() || self.dns_transfer_key.is_some();
+        if (transfers || !self.dns_notify.is_empty()) && self.dns_addresses.is_empty() {
+            problems.add("--dns-transfer-allow, --dns-transfer-key and --dns-notify serve DNS, but --dns-addr is `off`");
         }
         if self.cluster_domain.is_some() && self.dns_addresses.is_empty() {
             problems.add("--cluster-domain publishes clusters in DNS, but --dns-addr is `off`");

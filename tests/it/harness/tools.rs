@@ -66,6 +66,11 @@ pub fn dig() -> Option<PathBuf> {
     in_path("dig").or_else(|| missing("dig (Debian package bind9-dnsutils)"))
 }
 
+/// A name server that keeps our zones as a secondary.
+pub fn knotd() -> Option<PathBuf> {
+    in_path("knotd").or_else(|| missing("knotd (Debian package knot)"))
+}
+
 pub fn chromium() -> Option<PathBuf> {
     in_path("chromium").or_else(|| missing("chromium (Debian package chromium)"))
 }
