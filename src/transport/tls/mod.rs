@@ -1,7 +1,7 @@
 //! TLS for the listener and for the way to others.
 //!
 //! [`TlsServer`] and [`TlsClient`] hold what was made of the files of a configuration, and make it
-//! again when a file has changed: [`watch`] looks once a second, as is done for zone files. A new
+//! again when a file has changed: [`fn@watch`] looks once a second, as is done for zone files. A new
 //! set that cannot be used changes nothing but the log. Connections that are open keep the
 //! certificates they began with.
 //!
