@@ -12,6 +12,7 @@ mod dns;
 mod doctor;
 mod explain;
 pub mod lab;
+mod manual;
 mod new;
 pub mod node;
 mod operator;
@@ -62,6 +63,10 @@ enum Command {
     Config(config_check::ConfigCommand),
     #[command(subcommand)]
     Doctor(doctor::Command),
+    /// Print a script with which a shell completes commands and flags
+    Completions(manual::Completions),
+    /// Print a manual page
+    Man(manual::Man),
     /// Try a whole cluster on this machine
     #[command(subcommand)]
     Lab(lab::Command),
@@ -108,6 +113,8 @@ pub fn quorate(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Config(config) => config.run(),
         Command::Dns(command) => command.run(),
         Command::Doctor(command) => command.run(),
+        Command::Completions(completions) => completions.run(),
+        Command::Man(man) => man.run(),
         Command::Lab(command) => run(async { command.run().await.map_err(lab_failure) }),
         Command::Node { flags } => return node::main(flags.into_iter()),
     };

@@ -2,6 +2,7 @@ use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
+use uuid::Uuid;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id that is taken over from a client or a proxy.
@@ -22,7 +23,7 @@ pub(super) async fn name(request: Request, next: Next) -> Response {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     let id = match given {
         Some(id) if (1..=MAX_BYTES).contains(&id.len()) && id.bytes().all(plain) => id.to_owned(),
-        _ => format!("{:016x}", rand::random::<u64>()),
+        _ => Uuid::new_v4().to_string(),
     };
     let header = HeaderValue::from_str(&id).expect("an id has plain characters only");
     let mut response = CURRENT.scope(id, next.run(request)).await;

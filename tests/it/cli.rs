@@ -30,6 +30,21 @@ fn versions_are_what_tools_parse() {
 }
 
 #[test]
+fn shells_complete_and_man_has_pages() {
+    for (shell, part) in [("bash", "_quorate()"), ("zsh", "#compdef quorate"), ("fish", "quorate")]
+    {
+        let script = run(QUORATE, &["completions", shell]);
+        let text = String::from_utf8(script.stdout).unwrap();
+        assert!(script.status.success() && text.contains(part) && text.contains("client-port"));
+    }
+    let page = run(QUORATE, &["man", "serve"]);
+    let text = String::from_utf8(page.stdout).unwrap();
+    assert!(page.status.success() && text.contains("public\\-url"), "{text}");
+    assert_eq!(run(QUORATE, &["man", "nothing"]).status.code(), Some(2));
+    assert_eq!(run(QUORATE, &["completions", "tcsh"]).status.code(), Some(2));
+}
+
+#[test]
 fn help_goes_to_stdout_and_survives_a_closed_pipe() {
     for arguments in [&["--help"][..], &["serve", "--help"], &["lab", "up", "--help"]] {
         let help = run(QUORATE, arguments);

@@ -113,6 +113,30 @@ fn a_v2_node_on_the_token_of_v3_nodes_is_told_so() {
     expect_one_cluster(&mut nodes, &token);
 }
 
+/// Scheme, alias and port do not enter v3 ids; slashes around the token and a whole URL do.
+#[test]
+fn a_v3_node_with_another_spelling_of_the_token_is_told_both() {
+    let dir = scratch();
+    let service = Service::start(dir.path());
+    let token = new_token(&service, 2);
+    let mut nodes = token_v3_cluster(2, &token, &endpoint(&service), dir.path());
+    for used in [format!("{token}/"), format!("/{token}"), format!("//{token}")] {
+        nodes[0].bootstrap[0] = format!("--discovery-token={used}");
+        nodes[0].start();
+        assert_eq!(nodes[0].process().exit_code(), 1);
+        let log = nodes[0].log();
+        assert!(log.contains("Q1021") && log.contains(&format!("follows from {used}")), "{log}");
+        assert!(log.contains(&format!("--discovery-token {token}")), "{log}");
+        nodes[0].wipe();
+    }
+    nodes[0].bootstrap[0] = format!("--discovery-token={token}");
+    nodes[0].bootstrap[1] = nodes[0].bootstrap[1].replace("127.0.0.1", "http://localhost");
+    for node in &mut nodes {
+        node.start();
+    }
+    expect_one_cluster(&mut nodes, &token);
+}
+
 /// A real etcd that waits for tokens; `None` when it is not installed.
 fn store(dir: &Path) -> Option<Node> {
     let mut store = Node::new(Flavor::Etcd34, "store", dir)?;
