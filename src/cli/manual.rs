@@ -44,7 +44,7 @@ impl Man {
             })?;
         }
         let name = command.get_display_name().unwrap_or("quorate").to_owned();
-        let page = clap_mangen::Man::new(command.clone().name(name));
+        let page = clap_mangen::Man::new(command.clone()).title(name);
         let mut roff = Vec::new();
         page.render(&mut roff).map_err(running)?;
         Ok(String::from_utf8_lossy(&roff).into_owned())
