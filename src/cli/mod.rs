@@ -11,6 +11,7 @@ mod config_check;
 mod dns;
 mod doctor;
 mod explain;
+mod health;
 pub mod lab;
 mod manual;
 mod new;

@@ -1,10 +1,13 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::health::client_ports;
 use crate::admission::{Founding, Label, UnixMillis};
 use crate::dns_server::Catalog;
 use crate::registry::{self, Registry};
@@ -22,31 +25,46 @@ pub(super) struct Publisher {
     catalog: Arc<Catalog>,
     /// What each label is known for in DNS.
     shown: BTreeMap<String, Shown>,
+    /// Client ports that are left out; none with `--dns-check` off.
+    closed: watch::Receiver<BTreeSet<SocketAddr>>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Shown {
     /// The names exist and have no records yet.
     Expected,
-    /// The cluster of the token with this index.
-    Cluster(u64),
+    /// The cluster of the token with this index, without these client ports.
+    Cluster(u64, BTreeSet<SocketAddr>),
 }
 
 impl Publisher {
-    pub(super) fn new(registry: Registry, catalog: Arc<Catalog>) -> Self {
-        Self { registry, catalog, shown: BTreeMap::new() }
+    pub(super) fn new(
+        registry: Registry,
+        catalog: Arc<Catalog>,
+        closed: watch::Receiver<BTreeSet<SocketAddr>>,
+    ) -> Self {
+        Self { registry, catalog, shown: BTreeMap::new(), closed }
     }
 
     /// Follows the registry until `stop`.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut milestones = self.registry.milestones();
+        let mut closed = self.closed.clone();
         loop {
             milestones.mark_unchanged();
+            closed.mark_unchanged();
             self.look(registry::now());
             let next = async {
                 tokio::time::sleep(PAUSE).await;
+                let changed = async {
+                    tokio::select! {
+                        _ = milestones.changed() => {}
+                        // Without `--dns-check` nobody sends.
+                        Ok(()) = closed.changed() => {}
+                    }
+                };
                 // The registry outlives this task, so an end of the signal is not awaited.
-                let _ = tokio::time::timeout(LOOK_EVERY, milestones.changed()).await;
+                let _ = tokio::time::timeout(LOOK_EVERY, changed).await;
             };
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -77,15 +95,18 @@ impl Publisher {
             }
         }
         for (label, founding) in clusters {
-            let shown = Shown::Cluster(founding.created_index);
             let Some(cluster) = founding.initial_cluster() else { continue };
+            let closed: BTreeSet<SocketAddr> =
+                client_ports(&cluster).intersection(&self.closed.borrow()).copied().collect();
+            let shown = Shown::Cluster(founding.created_index, closed.clone());
             if self.shown.get(&label) != Some(&shown) {
-                let refused = self.catalog.publish(&label, &cluster).err();
+                let refused = self.catalog.publish_without(&label, &cluster, &closed).err();
                 if refused.is_none() {
                     info!(
                         token.id = %founding.path.public_id(),
                         dns.label = label,
                         members = cluster.len(),
+                        closed = closed.len(),
                         "cluster published in DNS"
                     );
                 }

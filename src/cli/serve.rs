@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -5,10 +6,12 @@ use std::time::Duration;
 
 use hickory_proto::rr::Name;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch as watched;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::health::Health;
 use super::publish::Publisher;
 use super::{Failure, running};
 use crate::config::serve::{Config, Flags, PublicUrl, StoreAccess};
@@ -125,7 +128,13 @@ async fn serve(config: Config) -> Result<(), Failure> {
         tasks.spawn(async { ("DNS", dns.await.map_err(running)) });
     }
     if config.cluster_domain.is_some() {
-        let publishing = Publisher::new(registry.clone(), catalog).run(stop.clone());
+        let (closed, known_closed) = watched::channel(BTreeSet::new());
+        if config.dns_check {
+            let checking = Health::default().run(registry.clone(), closed, stop.clone());
+            tasks.spawn(named("the check of client ports", checking));
+        }
+        let publisher = Publisher::new(registry.clone(), catalog, known_closed);
+        let publishing = publisher.run(stop.clone());
         tasks.spawn(named("publishing in DNS", publishing));
     }
     if let Some(tls) = tls {

@@ -1,4 +1,5 @@
-use std::net::IpAddr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -115,7 +116,17 @@ impl Catalog {
 
     /// Publishes a complete cluster under `label`, in one step; what was there before goes.
     pub fn publish(&self, label: &str, cluster: &InitialCluster) -> Result<(), PublishError> {
-        self.clusters()?.publish(label, cluster)
+        self.publish_without(label, cluster, &BTreeSet::new())
+    }
+
+    /// Publishes a complete cluster, and sends no clients to `closed` unless nothing else is left.
+    pub fn publish_without(
+        &self,
+        label: &str,
+        cluster: &InitialCluster,
+        closed: &BTreeSet<SocketAddr>,
+    ) -> Result<(), PublishError> {
+        self.clusters()?.publish(label, cluster, closed)
     }
 
     /// Takes the records of a cluster away; without such a cluster nothing happens.

@@ -1,5 +1,5 @@
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
@@ -25,7 +25,7 @@ const NAME_SERVER: &str = "ns";
 const SERVICES: [&str; 6] =
     ["_etcd-server-ssl", "_etcd-server", "_etcd-client-ssl", "_etcd-client", "_etcd-ssl", "_etcd"];
 /// Where members answer clients, unless somebody said otherwise.
-const CLIENT_PORT: u16 = 2379;
+pub const CLIENT_PORT: u16 = 2379;
 
 /// The zone that registered clusters are published in, each below a label of its own.
 ///
@@ -62,8 +62,15 @@ struct Shard {
 #[derive(Debug)]
 struct Entry {
     /// None for a cluster that is only expected.
-    cluster: Option<InitialCluster>,
+    cluster: Option<Published>,
     answers: Compiled,
+}
+
+#[derive(Debug, Clone)]
+struct Published {
+    cluster: InitialCluster,
+    /// Where clients are not sent, unless nothing else is left.
+    closed: BTreeSet<SocketAddr>,
 }
 
 /// Why a cluster cannot be published.
@@ -172,12 +179,14 @@ impl Clusters {
         &self,
         label: &str,
         cluster: &InitialCluster,
+        closed: &BTreeSet<SocketAddr>,
     ) -> Result<(), PublishError> {
         let label = legal(label)?;
-        let new = records(&self.domain, &label, cluster)?;
+        let published = Published { cluster: cluster.clone(), closed: closed.clone() };
+        let new = records(&self.domain, &label, &published)?;
         self.change(&label, |held| {
             self.rename_addresses(&label, &self.records_of(&label, held), &new);
-            Some(Some(cluster.clone()))
+            Some(Some(published))
         });
         Ok(())
     }
@@ -200,11 +209,7 @@ impl Clusters {
     }
 
     /// Replaces the entry of a label by what `edit` makes of it, and the serial by the next one.
-    fn change(
-        &self,
-        label: &str,
-        edit: impl FnOnce(Option<&Entry>) -> Option<Option<InitialCluster>>,
-    ) {
+    fn change(&self, label: &str, edit: impl FnOnce(Option<&Entry>) -> Option<Option<Published>>) {
         let shard = self.shard(label.as_bytes());
         let _one_at_a_time = shard.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let mut labels = (*shard.labels.load_full()).clone();
@@ -226,7 +231,7 @@ impl Clusters {
     }
 
     /// The head of the domain and what belongs to one label.
-    fn assemble(&self, label: &str, cluster: Option<&InitialCluster>, serial: u32) -> Zone {
+    fn assemble(&self, label: &str, cluster: Option<&Published>, serial: u32) -> Zone {
         let mut all = head(&self.domain, &self.addresses, serial);
         all.extend(cluster.into_iter().flat_map(|cluster| {
             records(&self.domain, label, cluster).expect("it was published with these members")
@@ -325,7 +330,7 @@ fn head(domain: &Name, addresses: &[IpAddr], serial: u32) -> Vec<Record> {
 fn records(
     domain: &Name,
     label: &str,
-    cluster: &InitialCluster,
+    Published { cluster, closed }: &Published,
 ) -> Result<Vec<Record>, PublishError> {
     let mut urls = cluster.members().flat_map(|(_, urls)| urls);
     let Some(first) = urls.next() else {
@@ -346,7 +351,8 @@ fn records(
     let owner = below(&[service, "_tcp", label]);
     let mut hosts: Vec<(String, IpAddr)> = Vec::new();
     let mut services = Vec::new();
-    let mut targets: Vec<Name> = Vec::new();
+    // For clients, each with whether it takes connections.
+    let mut targets: Vec<(Name, bool)> = Vec::new();
     for (member, urls) in cluster.members() {
         let mut own: Vec<(IpAddr, Name)> = Vec::new();
         for url in urls {
@@ -365,16 +371,21 @@ fn records(
                     }
                 },
             };
-            if !targets.contains(&target) {
-                targets.push(target.clone());
+            if targets.iter().all(|(held, _)| *held != target) {
+                let address = url.host().parse().map(|ip| SocketAddr::new(ip, CLIENT_PORT));
+                targets.push((target.clone(), address.map_or(true, |it| !closed.contains(&it))));
             }
             let srv = RData::SRV(SRV::new(0, 100, url.port(), target));
             services.push(Record::from_rdata(owner.clone(), TTL, srv));
         }
     }
+    // If nobody takes connections, who looks is more likely wrong than all of them; and the
+    // services of members are always whole, because a part of them makes another cluster.
+    let nobody = targets.iter().all(|(_, open)| !open);
+    targets.retain(|(_, open)| *open || nobody);
     for service in for_clients {
         let owner = below(&[service, "_tcp", label]);
-        services.extend(targets.iter().map(|target| {
+        services.extend(targets.iter().map(|(target, _)| {
             let srv = RData::SRV(SRV::new(0, 100, CLIENT_PORT, target.clone()));
             Record::from_rdata(owner.clone(), TTL, srv)
         }));

@@ -138,3 +138,47 @@ fn a_full_token_is_published_below_the_cluster_domain() {
         assert_eq!(name.trim(), words[3], "PTR of {address}");
     }
 }
+
+/// With `--dns-check` clients are sent to members that take connections, and to all if none does.
+#[test]
+fn members_that_are_closed_are_left_out_for_clients() {
+    let dir = scratch();
+    let flags = ["--cluster-domain=clusters.test", "--dns-check"];
+    let service = Service::start_with(dir.path(), &flags);
+    let text = service.get("/new?size=2&name=prod").body;
+    let url = text.trim().to_owned();
+    // Nobody else has this part of loopback, whose client port is the usual one.
+    let [high, low] = u16::try_from(std::process::id() & 0x7fff).unwrap().to_be_bytes();
+    let host = |n: u8| std::net::Ipv4Addr::new(127, 128 | high, low, n);
+    let open = |n: u8| std::net::TcpListener::bind((host(n), 2379)).unwrap();
+    let srv = |service: &Service, name: &str| {
+        let name = format!("{name}._tcp.prod.clusters.test");
+        dig(service, &["+short", "SRV", &name]).map(|text| sorted(&text))
+    };
+    let (first, second) = (open(1), open(2));
+    for n in 1..=2 {
+        let peer = format!("http://{}:2380", host(n));
+        let id = MemberId::derive([peer.as_str()], &url);
+        let value = format!("value=n{n}={peer}");
+        let put = http("PUT", &format!("{url}/{id}?prevExist=false"), Some(&value)).unwrap();
+        assert_eq!(put.status, 201, "{}", put.body);
+    }
+    let one = "0 100 2379 n1.prod.clusters.test.".to_owned();
+    let other = "0 100 2379 n2.prod.clusters.test.".to_owned();
+    let clients = |wanted: &[&String]| {
+        wait(&format!("{wanted:?}"), || {
+            let Some(found) = srv(&service, "_etcd-client") else { return Some(false) };
+            (found.iter().collect::<Vec<_>>() == wanted).then_some(true)
+        })
+    };
+    if !clients(&[&one, &other]) {
+        return;
+    }
+    drop(second);
+    clients(&[&one]);
+    assert_eq!(srv(&service, "_etcd-server").unwrap().len(), 2, "members need all of them");
+    drop(first);
+    clients(&[&one, &other]);
+    let _second = open(2);
+    clients(&[&other]);
+}

@@ -104,6 +104,10 @@ pub struct Flags {
     #[arg(long, value_name = "NAME")]
     pub cluster_domain: Option<String>,
 
+    /// Leave members whose client port is closed out of the answers for clients of a cluster
+    #[arg(long)]
+    pub dns_check: bool,
+
     /// File of users of v3 discovery, a line name:password for each, bcrypt hashes allowed
     /// [default: whoever knows a token]
     #[arg(long, value_name = "FILE")]
@@ -245,6 +249,7 @@ impl Flags {
             "dns-rate-limit" => one(&self.dns_rate_limit),
             "dns-query-log" => one(&self.dns_query_log),
             "cluster-domain" => one(&self.cluster_domain),
+            "dns-check" => self.dns_check.then(|| "true".to_owned()).into_iter().collect(),
             "discovery-users" => one(&self.discovery_users),
             "max-size" => one(&self.max_size),
             "token-ttl" => one(&self.token_ttl),

@@ -70,6 +70,8 @@ pub struct Config {
     pub dns_query_log: Option<PathBuf>,
     /// The zone in which clusters are published, without a dot at the end.
     pub cluster_domain: Option<String>,
+    /// Whether client ports of published clusters are tried.
+    pub dns_check: bool,
     /// Names the users of v3 discovery.
     pub discovery_users: Option<PathBuf>,
     pub max_size: u32,
@@ -101,7 +103,7 @@ pub struct Config {
 }
 
 /// Every setting: the flag without its dashes, the key in the file.
-const SETTINGS: [&str; 50] = [
+const SETTINGS: [&str; 51] = [
     "data-dir",
     "store",
     "store-user",
@@ -124,6 +126,7 @@ const SETTINGS: [&str; 50] = [
     "dns-rate-limit",
     "dns-query-log",
     "cluster-domain",
+    "dns-check",
     "discovery-users",
     "max-size",
     "token-ttl",
@@ -166,6 +169,9 @@ const LISTS: [&str; 9] = [
     "dns-notify",
     "trusted-proxy",
 ];
+
+/// Those that are on or off; the flag alone is on.
+const SWITCHES: [&str; 1] = ["dns-check"];
 
 const DEFAULT_HTTP: &str = "127.0.0.1:8087";
 const DEFAULT_DNS: &str = "127.0.0.1:8053";
@@ -226,6 +232,7 @@ impl Config {
             dns_query_log: check.optional("dns-query-log", |text| Ok(PathBuf::from(text))),
             public_url: check.optional("public-url", PublicUrl::parse),
             cluster_domain: check.optional("cluster-domain", values::domain),
+            dns_check: check.or("dns-check", false, values::switch),
             discovery_users: check.optional("discovery-users", |text| Ok(PathBuf::from(text))),
             max_size: check.or("max-size", DEFAULT_MAX_SIZE, values::max_size),
             token_ttl: check.or("token-ttl", DEFAULT_TOKEN_TTL, values::ttl),
@@ -283,6 +290,11 @@ impl Config {
         }
         if self.cluster_domain.is_some() && self.dns_addresses.is_empty() {
             problems.add("--cluster-domain publishes clusters in DNS, but --dns-addr is `off`");
+        }
+        if self.dns_check && self.cluster_domain.is_none() {
+            problems.add(
+                "--dns-check looks after published clusters, but there is no --cluster-domain",
+            );
         }
         if self.tls_client_ca.is_some() && self.tls.is_none() {
             problems.add("--tls-client-ca needs --tls-cert and --tls-key: without TLS nobody shows a certificate");

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{Flags, LISTS, Problems, SETTINGS};
+use super::{Flags, LISTS, Problems, SETTINGS, SWITCHES};
 
 /// One value of a setting, as text, with the place it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +101,11 @@ fn read_file(file: &str, problems: &mut Problems) -> BTreeMap<&'static str, Vec<
             problems.add(format!("`{file}`: the key `{key}` is unknown; known are {known}"));
             continue;
         };
-        match texts_of(&value) {
+        let texts = match &value {
+            toml::Value::Boolean(on) if SWITCHES.contains(&name) => Some(vec![on.to_string()]),
+            value => texts_of(value),
+        };
+        match texts {
             Some(texts) => {
                 let origin = Origin::File(file.to_owned());
                 let setting = |text| Setting { text, origin: origin.clone() };

@@ -174,6 +174,10 @@ pub(super) fn nsid(text: &str) -> Result<String, String> {
     }
 }
 
+pub(super) fn switch(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_reason| "true or false is expected".to_owned())
+}
+
 pub(super) fn rate_limit(text: &str) -> Result<Option<u32>, String> {
     match text.parse::<u32>() {
         Ok(rate @ 1..) => Ok(Some(rate)),

@@ -1,6 +1,8 @@
 //! Clusters that are published by a registration.
 
-use super::super::{DomainError, PublishError};
+use std::collections::BTreeSet;
+
+use super::super::{CLIENT_PORT, DomainError, PublishError};
 use super::*;
 
 fn service() -> Service {
@@ -155,4 +157,26 @@ fn a_change_is_never_seen_by_half() {
             );
         }
     });
+}
+
+/// Clients are not sent where nobody answers; members need all of each other.
+#[test]
+fn closed_ports_are_left_out_for_clients_and_never_all() {
+    let service = service();
+    let data = |name: &str| service.data(&format!("{name}._tcp.y.clusters.test."), RecordType::SRV);
+    let members = "a=https://10.9.0.1:2380,a=https://10.9.0.1:2390,b=https://10.9.0.2:2380";
+    let two = ["0 100 2379 a.y.clusters.test.", "0 100 2379 b.y.clusters.test."];
+    let without = |hosts: &[u8]| {
+        let closed: BTreeSet<SocketAddr> =
+            hosts.iter().map(|host| ([10, 9, 0, *host], CLIENT_PORT).into()).collect();
+        service.catalog.publish_without("y", &members.parse().unwrap(), &closed).unwrap();
+    };
+    without(&[]);
+    assert_eq!(data("_etcd-client-ssl"), two);
+    without(&[1]);
+    assert_eq!(data("_etcd-client-ssl"), [two[1]]);
+    assert_eq!(data("_etcd-ssl"), [two[1]]);
+    assert_eq!(data("_etcd-server-ssl").len(), 3, "members need all of them");
+    without(&[1, 2]);
+    assert_eq!(data("_etcd-client-ssl"), two, "never none");
 }
