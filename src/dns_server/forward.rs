@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use hickory_proto::op::ResponseCode;
@@ -19,6 +19,7 @@ use tracing::{debug, info, warn};
 
 use super::Network;
 use super::files::Stamp;
+use super::stale::Stale;
 use crate::local::resolv;
 use crate::zone::Answer;
 
@@ -59,6 +60,7 @@ pub(super) struct Forwarder {
     default: ArcSwapOption<Upstream>,
     of_domains: BTreeMap<Vec<SocketAddr>, Upstream>,
     files: Mutex<BTreeMap<PathBuf, File>>,
+    stale: Stale,
 }
 
 /// A set of servers with one cache.
@@ -82,6 +84,7 @@ impl Forwarder {
             default: ArcSwapOption::empty(),
             of_domains,
             files: Mutex::new(BTreeMap::new()),
+            stale: Stale::default(),
             upstreams,
         };
         forwarder.refresh();
@@ -162,7 +165,12 @@ impl Forwarder {
         };
         let mut name = name.clone();
         name.set_fqdn(true);
-        match upstream.0.lookup(name.clone(), kind).await {
+        let failed = || Answer::bare(ResponseCode::ServFail);
+        let old = || self.stale.recall(&name, kind, Instant::now());
+        if self.stale.failed_lately(&name, kind, Instant::now()) {
+            return old().unwrap_or_else(failed);
+        }
+        let answer = match upstream.0.lookup(name.clone(), kind).await {
             Ok(lookup) => Answer {
                 answers: lookup.answers().iter().cloned().map(Cow::Owned).collect(),
                 ..Answer::bare(lookup.message().response_code)
@@ -170,9 +178,16 @@ impl Forwarder {
             Err(NetError::Dns(DnsError::NoRecordsFound(none))) => negative(none),
             Err(error) => {
                 debug!(dns.name = %name, error = %error, "upstream does not answer");
-                Answer::bare(ResponseCode::ServFail)
+                failed()
             }
+        };
+        // A server that refuses or fails is as good as silent.
+        if !matches!(answer.code, ResponseCode::NoError | ResponseCode::NXDomain) {
+            self.stale.fail(&name, kind, Instant::now());
+            return old().unwrap_or(answer);
         }
+        self.stale.keep(&name, kind, &answer, Instant::now());
+        answer
     }
 }
 

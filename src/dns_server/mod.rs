@@ -51,6 +51,7 @@ mod query_log;
 mod reply;
 mod secondary;
 mod settings;
+mod stale;
 mod stream;
 mod transfer;
 mod tsig;

@@ -125,3 +125,30 @@ fn networks_are_ranges_of_addresses() {
     }
     assert!(Network::PRIVATE.iter().all(|text| text.parse::<Network>().is_ok()));
 }
+
+/// A name whose time is over is still answered when its server is gone (RFC 8767), for 30 seconds.
+#[test]
+fn what_was_said_is_said_again_when_nobody_answers() {
+    let mut far = Service::start(&[("far.test.zone", &ZONE.replace("$TTL 60", "$TTL 1"))]);
+    let near = Service::start(&[]);
+    let _context = near.runtime.as_ref().unwrap().enter();
+    near.catalog.set_upstreams(upstreams(&[far.address], &near, "127.0.0.0/8")).unwrap();
+    assert_eq!(ask(&near, "ns.far.test.", RecordType::A).answers[0].ttl, 1);
+    far.stop();
+    let until = Instant::now() + Duration::from_secs(30);
+    let old = loop {
+        let answer = ask(&near, "ns.far.test.", RecordType::A);
+        assert_eq!(answer.answers.len(), 1, "{answer}");
+        if answer.answers[0].ttl > 1 {
+            break answer;
+        }
+        assert!(Instant::now() < until, "the answer never got old");
+    };
+    assert_eq!((old.response_code, old.answers[0].ttl), (ResponseCode::NoError, 30));
+    let unknown = ask(&near, "new.far.test.", RecordType::A);
+    assert_eq!(unknown.response_code, ResponseCode::ServFail);
+    // And at once, because it failed a moment ago.
+    let begun = Instant::now();
+    assert_eq!(ask(&near, "new.far.test.", RecordType::A).response_code, ResponseCode::ServFail);
+    assert!(begun.elapsed() < Duration::from_secs(1));
+}
