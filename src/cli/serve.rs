@@ -22,8 +22,8 @@ use crate::dns_server::{
 };
 use crate::registry::{self, Registry};
 use crate::transport::tls::{
-    Allowed, ClientAuth, ClientOptions, Expiry, Pair, Policy, ServerOptions, TlsClient, TlsError,
-    TlsServer, watch,
+    Allowed, ClientAuth, ClientOptions, Expiry, Pair, Policy, ServerOptions, Spoken, TlsClient,
+    TlsError, TlsServer, watch,
 };
 use crate::transport::{self, Dialer, ListenError};
 use crate::{discovery_server, shutdown, telemetry};
@@ -97,12 +97,17 @@ async fn serve(config: Config) -> Result<(), Failure> {
         max_surplus: config.limits.surplus,
     };
     let (registry, writer) = Registry::open(registry_config).await.map_err(running)?;
-    let tls = secured(&config)?;
+    let tls = secured(&config, Spoken::Http)?;
     let listeners = bind(&config.http_addresses, tls.as_ref()).await?;
     let (admin_keys, new_keys) = keys(&config)?;
     let sockets: Result<Vec<Bound>, _> =
         config.dns_addresses.iter().map(|address| Bound::bind(*address)).collect();
-    let sockets = sockets.map_err(running)?;
+    let mut sockets = sockets.map_err(running)?;
+    let dns_tls =
+        if config.dot_addresses.is_empty() { None } else { secured(&config, Spoken::Dns)? };
+    for (address, tls) in config.dot_addresses.iter().zip(dns_tls.iter().cycle()) {
+        sockets.push(Bound::bind_tls(*address, tls.clone()).map_err(running)?);
+    }
     info!(
         version = env!("CARGO_PKG_VERSION"),
         data.dir = %config.data_dir.display(),
@@ -140,7 +145,8 @@ async fn serve(config: Config) -> Result<(), Failure> {
     if let Some(tls) = tls {
         let expiry = Expiry::new("quorate_tls_certificate_not_after_seconds", tls.clone());
         metrics.register(Box::new(expiry)).map_err(running)?;
-        tasks.spawn(named("the watch of certificates", watch(vec![tls], vec![], stop.clone())));
+        let servers = std::iter::once(tls).chain(dns_tls).collect();
+        tasks.spawn(named("the watch of certificates", watch(servers, vec![], stop.clone())));
     }
     if let Some(first) = listeners.first() {
         let public_url = public_url(&config, first);
@@ -293,8 +299,8 @@ fn names(config: &Config) -> Result<(LocalSources, Upstreams), Error> {
     Ok((dnsmasq.sources, upstreams))
 }
 
-/// The TLS of the HTTP port, if there is to be one.
-fn secured(config: &Config) -> Result<Option<TlsServer>, Failure> {
+/// The TLS of the ports that speak this, if there is to be one.
+fn secured(config: &Config, spoken: Spoken) -> Result<Option<TlsServer>, Failure> {
     let Some(pair) = config.tls.clone() else { return Ok(None) };
     let client_ca = config.tls_client_ca.clone();
     let client_auth = if client_ca.is_some() { ClientAuth::Optional } else { ClientAuth::None };
@@ -306,6 +312,7 @@ fn secured(config: &Config) -> Result<Option<TlsServer>, Failure> {
         allowed: Allowed::Anyone,
         check_addresses: false,
         policy: Policy::default(),
+        spoken,
     };
     let failed = |error| Failure::Configuration(Error::Tls(error).into());
     TlsServer::load(options).map(Some).map_err(failed)

@@ -1,16 +1,17 @@
 use std::collections::BTreeMap;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::handler::{Asker, Handler, Transport};
 use super::stream::converse;
+use crate::transport::tls::TlsServer;
 
 /// Connections of all clients together. One more takes the place of the one that is idle for
 /// longest (RFC 9210 §4.4); if all are busy it is closed at once.
@@ -118,9 +119,10 @@ impl Drop for Admission {
     }
 }
 
-/// Answers whoever connects, until `stop`.
+/// Answers whoever connects, with TLS if there is one (RFC 7858), until `stop`.
 pub(super) async fn accept(
     listener: TcpListener,
+    tls: Option<TlsServer>,
     handler: Arc<Handler>,
     connections: Arc<Connections>,
     stop: CancellationToken,
@@ -149,14 +151,33 @@ pub(super) async fn accept(
             debug!(client = %address, error = %error, "DNS connection ended early");
             continue;
         }
-        let asker = Asker { address, transport: Transport::Tcp };
-        let handler = Arc::clone(&handler);
+        let (handler, tls) = (Arc::clone(&handler), tls.clone());
         tasks.spawn(async move {
-            if let Err(error) = converse(stream, asker, handler, &admission).await {
+            if let Err(error) = answer(stream, address, tls, handler, &admission).await {
                 debug!(client = %address, error = %error, "DNS connection broke");
             }
         });
     }
     while tasks.join_next().await.is_some() {}
     Ok(())
+}
+
+async fn answer(
+    stream: TcpStream,
+    address: SocketAddr,
+    tls: Option<TlsServer>,
+    handler: Arc<Handler>,
+    admission: &Admission,
+) -> io::Result<()> {
+    let Some(tls) = tls else {
+        let asker = Asker { address, transport: Transport::Tcp };
+        return converse(stream, asker, handler, admission).await;
+    };
+    let shaken = tokio::select! {
+        shaken = tls.accept(stream, address) => shaken,
+        () = admission.ended() => return Ok(()),
+    };
+    let (stream, _) = shaken.map_err(|rejected| io::Error::other(rejected.reason))?;
+    let asker = Asker { address, transport: Transport::Tls };
+    converse(stream, asker, handler, admission).await
 }

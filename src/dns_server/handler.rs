@@ -52,6 +52,7 @@ pub(super) struct Asker {
 pub(super) enum Transport {
     Udp,
     Tcp,
+    Tls,
 }
 
 impl Transport {
@@ -59,6 +60,7 @@ impl Transport {
         match self {
             Self::Udp => "udp",
             Self::Tcp => "tcp",
+            Self::Tls => "tls",
         }
     }
 }
@@ -80,7 +82,7 @@ impl Handler {
         let client = asker.address.ip();
         let (usual, most) = match asker.transport {
             Transport::Udp => (PLAIN_LIMIT, DATAGRAM_LIMIT),
-            Transport::Tcp => (u16::MAX, u16::MAX),
+            Transport::Tcp | Transport::Tls => (u16::MAX, u16::MAX),
         };
         let style = Style {
             recursion_available: self.forwarder(client).is_some(),
@@ -316,7 +318,7 @@ pub(super) fn frame(request: &Message, transport: Transport, recursion_available
         Transport::Udp => {
             offered.map_or(PLAIN_LIMIT, |size| size.clamp(PLAIN_LIMIT, DATAGRAM_LIMIT))
         }
-        Transport::Tcp => u16::MAX,
+        Transport::Tcp | Transport::Tls => u16::MAX,
     };
     Frame {
         id: request.metadata.id,

@@ -20,6 +20,7 @@ use super::handler::Handler;
 use super::limit::Limiter;
 use super::notify::Notices;
 use super::settings::Settings;
+use crate::transport::tls::TlsServer;
 
 /// Two looks must agree before a file is read, so a change is served within a second.
 const LOOK_EVERY: Duration = Duration::from_millis(150);
@@ -29,11 +30,13 @@ const TCP_BACKLOG: i32 = 1024;
 /// Questions that arrive at once, and answers, wait here; the kernel may allow less.
 const UDP_BUFFER: usize = 4 << 20;
 
-/// One address to answer on: UDP sockets, one for each core, and a TCP socket with the same port.
+/// One address to answer on: UDP sockets, one for each core, and a TCP socket with the same port; or
+/// only the latter, for TLS.
 #[derive(Debug)]
 pub struct Bound {
     udp: Vec<UdpSocket>,
     tcp: TcpListener,
+    tls: Option<TlsServer>,
     address: SocketAddr,
 }
 
@@ -65,6 +68,14 @@ impl Bound {
         }
     }
 
+    /// Takes the address for DNS over TLS (RFC 7858) and nothing else.
+    pub fn bind_tls(address: SocketAddr, tls: TlsServer) -> Result<Self, BindError> {
+        let fail = |source| BindError { transport: "TLS", address, source };
+        let tcp = listen(address).map_err(fail)?;
+        let address = tcp.local_addr().map_err(fail)?;
+        Ok(Self { udp: Vec::new(), tcp, tls: Some(tls), address })
+    }
+
     /// The address with the port that was chosen.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
@@ -80,7 +91,7 @@ impl Bound {
         let udp = (0..cores).map(|_| open(chosen, true).map(UdpSocket::from));
         let udp = udp.collect::<io::Result<Vec<_>>>().map_err(fail("UDP"))?;
         let tcp = listen(chosen).map_err(fail("TCP"))?;
-        Ok(Self { udp, tcp, address: chosen })
+        Ok(Self { udp, tcp, tls: None, address: chosen })
     }
 }
 
@@ -134,7 +145,8 @@ pub async fn serve(
     let connections = Arc::new(Connections::default());
     let waiting = TaskTracker::new();
     let mut tasks: JoinSet<io::Result<()>> = JoinSet::new();
-    for Bound { udp, tcp, address } in bound {
+    for Bound { udp, tcp, tls, address } in bound {
+        let over = if tls.is_some() { "TLS" } else { "UDP and TCP" };
         for socket in udp {
             let wildcard = address.ip().is_unspecified();
             if wildcard {
@@ -151,9 +163,10 @@ pub async fn serve(
             tasks.spawn(on_thread(worker)?);
         }
         let tcp = tokio::net::TcpListener::from_std(tcp)?;
-        let accepting = accept(tcp, Arc::clone(&handler), Arc::clone(&connections), stop.clone());
+        let accepting =
+            accept(tcp, tls, Arc::clone(&handler), Arc::clone(&connections), stop.clone());
         tasks.spawn(accepting);
-        info!(dns.address = %address, "answering DNS over UDP and TCP");
+        info!(dns.address = %address, "answering DNS over {over}");
     }
     tasks.spawn(follow(Arc::clone(&handler), stop.clone()));
     let mut outcome = Ok(());

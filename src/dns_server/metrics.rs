@@ -14,7 +14,7 @@ use super::handler::Transport;
 /// Threads that count in places of their own, so that none waits for another's cache line. More
 /// threads share them.
 const LANES: usize = 16;
-const TRANSPORTS: [Transport; 2] = [Transport::Udp, Transport::Tcp];
+const TRANSPORTS: [Transport; 3] = [Transport::Udp, Transport::Tcp, Transport::Tls];
 /// Clients choose types freely, so only the usual ones get a series.
 const KINDS: [(&str, RecordType); 10] = [
     ("A", RecordType::A),

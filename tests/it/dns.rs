@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use quorate::membership::MemberId;
 
-use crate::harness::{Service, http, scratch, tools, wait};
+use crate::harness::{Process, Service, free_port, http, scratch, tools, wait};
 
 /// What `dig` prints for these arguments; `None` without dig.
 fn dig(service: &Service, arguments: &[&str]) -> Option<String> {
@@ -181,4 +181,46 @@ fn members_that_are_closed_are_left_out_for_clients() {
     clients(&[&one, &other]);
     let _second = open(2);
     clients(&[&other]);
+}
+
+/// Over TLS, with the service's certificate, a connection is used for several questions.
+#[test]
+fn questions_are_answered_over_tls() {
+    let Some(kdig) = tools::kdig() else { return };
+    let dir = scratch();
+    fs::create_dir(dir.path().join("zones")).unwrap();
+    fs::write(dir.path().join("zones/reload.test.zone"), zone(1, "10.0.0.1")).unwrap();
+    let program = Path::new(env!("CARGO_BIN_EXE_quorate"));
+    let certs = |arguments: &[&str]| {
+        let made = Command::new(program).args(arguments).current_dir(dir.path()).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+    };
+    certs(&["certs", "ca"]);
+    certs(&["certs", "node", "ns", "--host", "ns.reload.test"]);
+    let (plain, secure) = (free_port(), free_port());
+    let flags = [
+        "serve".to_owned(),
+        "--data-dir=quorate.data".to_owned(),
+        "--zones-dir=zones".to_owned(),
+        "--http-addr=off".to_owned(),
+        format!("--dns-addr=127.0.0.1:{plain}"),
+        format!("--dot-addr=127.0.0.1:{secure}"),
+        "--tls-cert=certs/ns.pem".to_owned(),
+        "--tls-key=certs/ns-key.pem".to_owned(),
+    ];
+    let mut process = Process::start("quorate", program, &flags, &[], dir.path());
+    process.wait_for_log("answering DNS over TLS");
+    let ask = |host: &str| {
+        let output = Command::new(&kdig)
+            .args(["@127.0.0.1", "-p", &secure.to_string(), "+tls-ca=certs/ca.pem", "+retry=0"])
+            .args([&format!("+tls-hostname={host}"), "+keepopen", "+noall", "+answer"])
+            .args(["host.reload.test", "A", "ns.reload.test", "A"])
+            .current_dir(dir.path())
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let answers = ask("ns.reload.test");
+    assert!(answers.contains("10.0.0.1") && answers.contains("127.0.0.1"), "{answers}");
+    assert!(!ask("other.reload.test").contains("10.0.0.1"), "the certificate is for another name");
 }

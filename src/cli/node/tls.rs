@@ -4,7 +4,7 @@ use tracing::info;
 use crate::config::node::{Certificate, PortTls, Settings};
 use crate::membership::PeerUrl;
 use crate::transport::tls::{
-    self, ClientAuth, Pair, SelfSignedError, ServerOptions, TlsClient, TlsError, TlsServer,
+    self, ClientAuth, Pair, SelfSignedError, ServerOptions, Spoken, TlsClient, TlsError, TlsServer,
 };
 
 /// The certificates of this member, loaded.
@@ -109,6 +109,7 @@ fn server(
         allowed: port.allowed.clone(),
         check_addresses: port.check_addresses,
         policy: settings.tls.policy.clone(),
+        spoken: Spoken::Http,
     })?;
     Ok(server)
 }

@@ -44,6 +44,11 @@ pub struct Flags {
     #[arg(long, value_name = "ADDR")]
     pub dns_addr: Vec<String>,
 
+    /// Address to serve DNS over TLS on, with the certificate of --tls-cert, repeatable; its usual
+    /// port is 853
+    #[arg(long, value_name = "ADDR")]
+    pub dot_addr: Vec<String>,
+
     /// Prefix of the discovery URLs handed out; member ids depend on its spelling
     /// [default: http:// and the first HTTP address]
     #[arg(long, value_name = "URL")]
@@ -235,6 +240,7 @@ impl Flags {
             "store-key" => one(&self.store_key),
             "http-addr" => self.http_addr.clone(),
             "dns-addr" => self.dns_addr.clone(),
+            "dot-addr" => self.dot_addr.clone(),
             "public-url" => one(&self.public_url),
             "zones-dir" => one(&self.zones_dir),
             "hosts" => self.hosts.clone(),

@@ -41,6 +41,8 @@ pub struct Config {
     pub http_addresses: Vec<SocketAddr>,
     /// Empty when DNS is off.
     pub dns_addresses: Vec<SocketAddr>,
+    /// Where DNS is served over TLS.
+    pub dot_addresses: Vec<SocketAddr>,
     /// Without it, URLs start with the address that HTTP is bound to first.
     pub public_url: Option<PublicUrl>,
     pub zones_dir: PathBuf,
@@ -103,7 +105,7 @@ pub struct Config {
 }
 
 /// Every setting: the flag without its dashes, the key in the file.
-const SETTINGS: [&str; 51] = [
+const SETTINGS: [&str; 52] = [
     "data-dir",
     "store",
     "store-user",
@@ -112,6 +114,7 @@ const SETTINGS: [&str; 51] = [
     "store-key",
     "http-addr",
     "dns-addr",
+    "dot-addr",
     "public-url",
     "zones-dir",
     "hosts",
@@ -158,9 +161,10 @@ const SETTINGS: [&str; 51] = [
 ];
 
 /// Those that may be given several times.
-const LISTS: [&str; 9] = [
+const LISTS: [&str; 10] = [
     "http-addr",
     "dns-addr",
+    "dot-addr",
     "hosts",
     "dnsmasq-conf",
     "upstream",
@@ -201,10 +205,15 @@ impl Config {
         };
         let http_addresses = listen("http-addr", DEFAULT_HTTP, &mut problems);
         let dns_addresses = listen("dns-addr", DEFAULT_DNS, &mut problems);
+        let dot_addresses = match sources.all("dot-addr") {
+            Some(settings) => values::addresses("dot-addr", &settings, &mut problems),
+            None => Vec::new(),
+        };
         let mut check = Check { sources: &sources, problems: &mut problems };
         let config = Self {
             http_addresses,
             dns_addresses,
+            dot_addresses,
             data_dir: check.path("data-dir", DEFAULT_DATA_DIR),
             store: check.or("store", None, StoreUrl::parse),
             store_access: StoreAccess {
@@ -299,8 +308,16 @@ impl Config {
         if self.tls_client_ca.is_some() && self.tls.is_none() {
             problems.add("--tls-client-ca needs --tls-cert and --tls-key: without TLS nobody shows a certificate");
         }
-        if self.tls.is_some() && self.http_addresses.is_empty() {
-            problems.add("--tls-cert serves HTTPS, but --http-addr is `off`");
+        if !self.dot_addresses.is_empty() && self.tls.is_none() {
+            problems.add(
+                "--dot-addr needs --tls-cert and --tls-key: DNS over TLS shows that certificate",
+            );
+        }
+        if !self.dot_addresses.is_empty() && self.dns_addresses.is_empty() {
+            problems.add("--dot-addr serves DNS over TLS too, but --dns-addr is `off`");
+        }
+        if self.tls.is_some() && self.http_addresses.is_empty() && self.dot_addresses.is_empty() {
+            problems.add("--tls-cert serves HTTPS and --dot-addr, but --http-addr is `off` and there is no --dot-addr");
         }
         if let Some(url) = &self.public_url
             && self.tls.is_some()

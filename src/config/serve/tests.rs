@@ -100,9 +100,10 @@ fn all_problems_are_reported_at_once_with_their_places() {
 
 #[test]
 fn what_contradicts_itself_is_refused() {
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 8] = [
         (&["--http-addr", "off", "--dns-addr", "off"], "nothing is left to serve"),
         (&["--cluster-domain", "c.test", "--dns-addr", "off"], "--dns-addr is `off`"),
+        (&["--dot-addr", "127.0.0.1:853"], "--dot-addr needs --tls-cert"),
         (&["--dns-check"], "there is no --cluster-domain"),
         (&["--dns-notify", "10.0.0.2", "--dns-addr", "off"], "--dns-addr is `off`"),
         (&["--public-url", "http://h", "--http-addr", "off"], "--http-addr is `off`"),

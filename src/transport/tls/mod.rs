@@ -28,10 +28,8 @@ pub use files::Pair;
 pub use identity::PeerIdentity;
 pub use policy::{Policy, PolicyError, Version};
 pub use self_signed::{SelfSignedError, self_signed};
-pub use server::{Allowed, ClientAuth, ServerOptions, TlsServer};
+pub use server::{Allowed, ClientAuth, Rejected, ServerOptions, Spoken, TlsServer};
 pub use watch::watch;
-
-pub(super) use server::Rejected;
 
 #[cfg(test)]
 mod tests;

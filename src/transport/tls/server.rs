@@ -42,6 +42,25 @@ pub enum ClientAuth {
     Required,
 }
 
+/// What is spoken inside, which clients may ask for in the handshake (RFC 7301).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Spoken {
+    /// HTTP/2 or HTTP/1.1.
+    #[default]
+    Http,
+    /// DNS (RFC 7858).
+    Dns,
+}
+
+impl Spoken {
+    fn protocols(self) -> Vec<Vec<u8>> {
+        match self {
+            Self::Http => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+            Self::Dns => vec![b"dot".to_vec()],
+        }
+    }
+}
+
 /// What a listener is to show and to ask for.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
@@ -55,6 +74,7 @@ pub struct ServerOptions {
     /// A certificate with names has to belong to the address the client comes from.
     pub check_addresses: bool,
     pub policy: Policy,
+    pub spoken: Spoken,
 }
 
 /// The TLS of listeners. Copies share what was loaded.
@@ -75,10 +95,11 @@ struct Loaded {
 
 /// A handshake that came to nothing.
 #[derive(Debug)]
-pub(in crate::transport) struct Rejected {
+pub struct Rejected {
     /// The name the client asked for, when it got that far.
-    pub(in crate::transport) server_name: String,
-    pub(in crate::transport) reason: String,
+    pub server_name: String,
+    /// Why, in etcd's words.
+    pub reason: String,
 }
 
 impl fmt::Debug for TlsServer {
@@ -123,7 +144,7 @@ impl TlsServer {
     }
 
     /// Shakes hands; says whom the client's certificate names, if it showed one.
-    pub(in crate::transport) async fn accept<S>(
+    pub async fn accept<S>(
         &self,
         stream: S,
         client: SocketAddr,
@@ -184,7 +205,7 @@ impl Loaded {
             }
         };
         let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = options.spoken.protocols();
         let revoked = options.crl.as_deref().map(Revoked::load).transpose()?.unwrap_or_default();
         Ok(Self { config: Arc::new(config), revoked, not_after })
     }

@@ -67,6 +67,7 @@ impl Ca {
             allowed: Allowed::Anyone,
             check_addresses: true,
             policy: Policy::default(),
+            spoken: Spoken::Http,
         }
     }
 

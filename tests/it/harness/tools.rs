@@ -66,6 +66,11 @@ pub fn dig() -> Option<PathBuf> {
     in_path("dig").or_else(|| missing("dig (Debian package bind9-dnsutils)"))
 }
 
+/// A client that speaks DNS over TLS.
+pub fn kdig() -> Option<PathBuf> {
+    in_path("kdig").or_else(|| missing("kdig (Debian package knot-dnsutils)"))
+}
+
 /// A name server that keeps our zones as a secondary.
 pub fn knotd() -> Option<PathBuf> {
     in_path("knotd").or_else(|| missing("knotd (Debian package knot)"))
