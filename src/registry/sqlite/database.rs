@@ -181,6 +181,19 @@ impl Database {
         Ok((database, loaded))
     }
 
+    /// Takes a new connection after a write for which there was no room.
+    ///
+    /// SQLite may have rolled that transaction back by itself, which the driver does not notice: it
+    /// would take the next transaction for one inside the first. If there is no room for a connection
+    /// either, the old one is as good.
+    pub(super) async fn renew(&mut self) {
+        match Self::connect(&self.path, false).await {
+            // The new one is open before the old one closes, so the log is never moved in between.
+            Ok(connection) => self.connection = connection,
+            Err(error) => warn!(error = %error, "the full registry was not opened again"),
+        }
+    }
+
     async fn connect(path: &Path, create: bool) -> Result<SqliteConnection, sqlx::Error> {
         SqliteConnectOptions::new()
             .filename(path)

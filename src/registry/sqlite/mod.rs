@@ -76,9 +76,11 @@ impl Sqlite {
                 let finding = failure.to_string();
                 NotWritten::Fatal(OpenError::Damaged { path, finding }.into())
             }
-            // The transaction is rolled back and the connection is good: what is on disk is what is
-            // in memory.
-            Trouble::Full => NotWritten::Full { why: failure.to_string() },
+            // The transaction is rolled back: what is on disk is what is in memory.
+            Trouble::Full => {
+                database.renew().await;
+                NotWritten::Full { why: failure.to_string() }
+            }
             Trouble::Other => {
                 self.database = None;
                 NotWritten::Unavailable { why: failure.to_string() }
