@@ -20,6 +20,7 @@ mod operator;
 mod output;
 mod predict;
 mod publish;
+mod reload;
 mod serve;
 mod token;
 

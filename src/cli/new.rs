@@ -2,10 +2,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use reqwest::{Client, StatusCode, Url};
+use reqwest::{Client, ClientBuilder, StatusCode, Url};
 
 use super::{Failure, running};
-use crate::transport::tls::{ClientOptions, TlsClient, is_tls, words};
+use crate::transport::tls::{ClientOptions, Pair, TlsClient, TlsError, is_tls, words};
 
 /// How long the service may take; it answers in milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -67,7 +67,7 @@ enum Error {
 }
 
 /// Why the certificate of a service was not taken, if that is what went wrong.
-fn certificate(error: &reqwest::Error) -> Option<String> {
+pub(super) fn certificate(error: &reqwest::Error) -> Option<String> {
     let mut cause: &(dyn std::error::Error + 'static) = error;
     while let Some(source) = cause.source() {
         cause = source;
@@ -77,16 +77,24 @@ fn certificate(error: &reqwest::Error) -> Option<String> {
 
 /// An HTTP client that trusts the authority in that file, or those of the system.
 pub(super) fn https_client(cacert: Option<&Path>, patience: Duration) -> Result<Client, Failure> {
+    let builder =
+        client_builder(cacert, None).map_err(|error| Failure::Configuration(error.into()))?;
+    builder.timeout(patience).build().map_err(running)
+}
+
+/// The same, to be told how long to wait; it shows that certificate to a service that asks.
+pub(super) fn client_builder(
+    cacert: Option<&Path>,
+    pair: Option<Pair>,
+) -> Result<ClientBuilder, TlsError> {
     // Another part of the process may have chosen it already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut builder = Client::builder().no_proxy().timeout(patience);
-    if let Some(file) = cacert {
-        let options = ClientOptions { ca: Some(file.to_owned()), ..ClientOptions::default() };
-        let tls = TlsClient::load(options);
-        let tls = tls.map_err(|error| Failure::Configuration(error.into()))?;
-        builder = builder.tls_backend_preconfigured(tls.http1());
+    let builder = Client::builder().no_proxy();
+    if cacert.is_none() && pair.is_none() {
+        return Ok(builder);
     }
-    builder.build().map_err(running)
+    let options = ClientOptions { pair, ca: cacert.map(Path::to_owned), ..Default::default() };
+    Ok(builder.tls_backend_preconfigured(TlsClient::load(options)?.http1()))
 }
 
 impl New {

@@ -4,12 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use reqwest::{Client, Method, Response, StatusCode, Url};
+use reqwest::{Method, Response, StatusCode, Url};
 use serde_json::Value;
 
+use super::new::{certificate, client_builder};
 use super::{Failure, running};
 use crate::discovery_server::{SecretsError, first_key};
 use crate::token::{PublicId, Token, TokenPath};
+use crate::transport::tls::{Pair, TlsError};
 
 /// How long the service may take beyond what it was asked to wait.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -44,6 +46,15 @@ pub(super) struct Operator {
         global = true
     )]
     data_dir: PathBuf,
+    /// Authority of an https:// service, PEM; those of the system without it
+    #[arg(long, value_name = "FILE", env = "QUORATE_CACERT", global = true)]
+    cacert: Option<PathBuf>,
+    /// Certificate to show to a service with --tls-client-ca
+    #[arg(long, value_name = "FILE", env = "QUORATE_CERT", requires = "key", global = true)]
+    cert: Option<PathBuf>,
+    /// Its key
+    #[arg(long, value_name = "FILE", env = "QUORATE_KEY", requires = "cert", global = true)]
+    key: Option<PathBuf>,
 }
 
 /// How to print.
@@ -58,6 +69,10 @@ pub(super) enum Format {
 pub(super) enum Error {
     #[error("`{url}` cannot be reached; is `quorate serve` running there?")]
     Unreachable { url: Url, source: reqwest::Error },
+    #[error("`{url}`: {reason}; name its authority with --cacert FILE")]
+    Untrusted { url: Url, reason: String },
+    #[error("--cacert, --cert, --key")]
+    Tls(#[source] TlsError),
     #[error("{code}: {detail}")]
     Problem { code: String, detail: String },
     #[error("`{url}` answered {status} and no JSON; is it a quorate service?")]
@@ -71,13 +86,17 @@ pub(super) enum Error {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match &error {
-            Error::Unreachable { .. } => Self::Code(UNREACHABLE, error.into()),
+            Error::Unreachable { .. } | Error::Untrusted { .. } => {
+                Self::Code(UNREACHABLE, error.into())
+            }
             Error::Problem { code, .. } => match code.as_str() {
                 "Q1081" | "Q1004" => Self::Code(GONE, error.into()),
                 "Q1002" => Self::Code(EXPIRED, error.into()),
                 _ => running(error),
             },
-            Error::NoKey(_) | Error::NoToken(_) => Self::Configuration(error.into()),
+            Error::NoKey(_) | Error::NoToken(_) | Error::Tls(_) => {
+                Self::Configuration(error.into())
+            }
             Error::Foreign { .. } => running(error),
         }
     }
@@ -105,7 +124,7 @@ impl Operator {
         query: &[(&str, String)],
         body: Option<Value>,
     ) -> Result<Response, Error> {
-        let key = self.key()?;
+        let key = self.admin_key()?;
         let mut url = self.url.clone();
         url.set_path(path);
         url.set_query(None);
@@ -113,16 +132,18 @@ impl Operator {
             url.query_pairs_mut().extend_pairs(query);
         }
         let unreachable = |source| Error::Unreachable { url: self.url.clone(), source };
-        // Another part of the process may have chosen it already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder().no_proxy().connect_timeout(PATIENCE);
-        let client = client.read_timeout(2 * PATIENCE).build().map_err(unreachable)?;
+        let client = client_builder(self.cacert.as_deref(), self.pair()).map_err(Error::Tls)?;
+        let client = client.connect_timeout(PATIENCE).read_timeout(2 * PATIENCE);
+        let client = client.build().map_err(unreachable)?;
         let mut request =
             client.request(method, url).header("Authorization", format!("Bearer {key}"));
         if let Some(body) = body {
             request = request.header("Content-Type", "application/json").body(body.to_string());
         }
-        let answer = request.send().await.map_err(unreachable)?;
+        let answer = request.send().await.map_err(|source| match certificate(&source) {
+            Some(reason) => Error::Untrusted { url: self.url.clone(), reason },
+            None => unreachable(source),
+        })?;
         let status = answer.status();
         if status.is_success() {
             return Ok(answer);
@@ -136,7 +157,11 @@ impl Operator {
         }
     }
 
-    fn key(&self) -> Result<String, Error> {
+    fn pair(&self) -> Option<Pair> {
+        self.cert.clone().zip(self.key.clone()).map(|(cert, key)| Pair { cert, key })
+    }
+
+    fn admin_key(&self) -> Result<String, Error> {
         let path = self.admin_key_file.clone();
         let path = path.unwrap_or_else(|| self.data_dir.join(super::serve::ADMIN_KEY_FILE));
         first_key(&path).map_err(Error::NoKey)

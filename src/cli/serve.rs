@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::rr::Name;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch as watched;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +12,7 @@ use tracing::{info, warn};
 
 use super::health::Health;
 use super::publish::Publisher;
+use super::reload::Settled;
 use super::{Failure, running};
 use crate::config::serve::{Config, Flags, PublicUrl, StoreAccess};
 use crate::discovery_server::{Accounts, Secrets, SecretsError};
@@ -82,11 +82,12 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
         format: config.log_format,
         ..telemetry::Options::default()
     };
-    telemetry::init(&lines).map_err(running)?;
-    super::run(serve(config))
+    let level = telemetry::init(&lines).map_err(running)?;
+    let settings = Settled { flags: flags.clone(), in_use: config.clone(), level };
+    super::run(serve(config, settings))
 }
 
-async fn serve(config: Config) -> Result<(), Failure> {
+async fn serve(config: Config, settled: Settled) -> Result<(), Failure> {
     let catalog = catalog(&config).map_err(|error| Failure::Configuration(error.into()))?;
     let accounts = accounts(&config).map_err(|error| Failure::Configuration(error.into()))?;
     let registry_config = registry::Config {
@@ -116,7 +117,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
     );
     let stop = CancellationToken::new();
     let checking = check(registry.clone(), stop.clone());
-    let reloading = reload(admin_keys.clone(), new_keys.clone(), stop.clone());
+    let reloading = settled.reload(admin_keys.clone(), new_keys.clone(), stop.clone());
     let metrics = prometheus::Registry::new();
     let mut tasks: JoinSet<Task> = JoinSet::new();
     let signals = shutdown::on_signal(stop.clone());
@@ -168,6 +169,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
             waiters: config.waiters,
             new_keys,
             admin_keys: Some(admin_keys),
+            admin_certificates: config.tls_client_ca.is_some(),
             metrics,
         };
         let http = discovery_server::serve(listeners, config, registry, stop.clone());
@@ -387,27 +389,6 @@ pub(super) fn check_files(config: &Config) -> Result<(), Failure> {
         }
     }
     catalog(config).map(drop).map_err(|error| Failure::Configuration(error.into()))
-}
-
-/// Reads the keys again at each SIGHUP. A file that is wrong changes nothing.
-async fn reload(
-    admin: Arc<Secrets>,
-    new: Option<Arc<Secrets>>,
-    stop: CancellationToken,
-) -> std::io::Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            _ = hangup.recv() => {}
-        }
-        for keys in [Some(&admin), new.as_ref()].into_iter().flatten() {
-            if let Err(error) = keys.reload() {
-                warn!(error = %error, "keys are not reloaded, the old ones count");
-            }
-        }
-        info!("reloaded");
-    }
 }
 
 /// Looks for damage in the database while it is in use. What is damaged is not served.

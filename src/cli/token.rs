@@ -245,6 +245,9 @@ impl Tokens {
                         }
                     }
                 }
+                if !entry["expires_at"].is_null() {
+                    let _ = write!(lines, " expires={}", time(entry, "expires_at"));
+                }
                 lines.push('\n');
             }
             lines

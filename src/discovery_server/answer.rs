@@ -84,10 +84,7 @@ impl Service {
     pub(super) fn refusal(&self, refusal: &Refusal, key: &str) -> Response<Body> {
         self.metrics().refused(refusal.code());
         let code = refusal.v2();
-        let named = match request_id::current() {
-            Some(id) => format!("{}: {refusal} [request {id}]", refusal.code()),
-            None => format!("{}: {refusal}", refusal.code()),
-        };
+        let named = request_id::named(format!("{}: {refusal}", refusal.code()));
         // etcd's cause is the key; where nodes look at it, it comes first.
         let cause = match code {
             ErrorCode::KeyExists | ErrorCode::KeyNotFound => {
@@ -107,8 +104,7 @@ impl Service {
 
     /// An answer that makes nodes ask again.
     pub(super) fn busy(&self, status: StatusCode, cause: &str) -> Response<Body> {
-        let id = request_id::current().unwrap_or_default();
-        let cause = format!("{cause} [request {id}]");
+        let cause = request_id::named(cause.to_owned());
         let error = Error::new(ErrorCode::RaftInternal, cause, self.registry().index());
         let mut response = self.error_with(status.as_u16(), &error);
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("2"));

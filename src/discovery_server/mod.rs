@@ -90,6 +90,8 @@ pub struct Config {
     pub new_keys: Option<Arc<Secrets>>,
     /// Keys of operators; without them their API is closed.
     pub admin_keys: Option<Arc<Secrets>>,
+    /// Whether operators show a client certificate beside their key.
+    pub admin_certificates: bool,
     /// Who may use v3 discovery; `None` for everybody who knows a token.
     pub accounts: Option<Accounts>,
     /// Counts here; `/metrics` prints this with whatever else is registered in it.
@@ -148,6 +150,7 @@ impl Config {
             waiters: WaiterLimits::default(),
             new_keys: None,
             admin_keys: None,
+            admin_certificates: false,
             metrics: prometheus::Registry::new(),
         }
     }

@@ -4,14 +4,13 @@ use axum::body::Body;
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderValue, Method, Response, StatusCode};
 use serde::Serialize;
-use tracing::debug;
 
 use super::accept::Wanted;
 use super::answer::{self, text};
 use super::joining::{self, Joining, Lines, Release};
 use super::router::{Asked, not_allowed};
 use super::settings::{Format, Settings};
-use super::{Service, WRITE_LIMIT, cluster, page};
+use super::{Service, cluster, page};
 use crate::admission::{ClusterSize, Founding, Label, Ttl};
 use crate::registry::{self, NewToken};
 use crate::token::{Token, TokenPath};
@@ -43,24 +42,14 @@ async fn make(
     let refused = |reason: String| (StatusCode::BAD_REQUEST, reason);
     let path = TokenPath::short(&Token::draw());
     let shown = Shown::read(asked).map_err(refused)?;
-    let token = wanted(service, asked, path.clone()).map_err(refused)?;
-    let created = service.registry().create(token, registry::now());
-    match tokio::time::timeout(WRITE_LIMIT, created).await {
-        Ok(Ok(created)) => {
-            debug!(
-                token.id = %path.public_id(),
-                token.size = created.founding.size.get(),
-                token.label = created.founding.label.as_ref().map(Label::as_str),
-                "token created"
-            );
-            Ok((created.founding, shown))
-        }
-        Ok(Err(taken @ registry::Error::LabelTaken { .. })) => {
+    let token = wanted(service, asked, path).map_err(refused)?;
+    match service.create(token).await {
+        Ok(created) => Ok((created.founding, shown)),
+        Err(taken @ registry::Error::LabelTaken { .. }) => {
             Err((StatusCode::CONFLICT, taken.to_string()))
         }
-        Ok(Err(registry::Error::Refused(refusal))) => Err(refused(refusal.to_string())),
-        Ok(Err(error)) => Err(trouble(service, &error)),
-        Err(_elapsed) => Err(trouble(service, &registry::Error::Unavailable)),
+        Err(registry::Error::Refused(refusal)) => Err(refused(refusal.to_string())),
+        Err(error) => Err(trouble(service, &error)),
     }
 }
 

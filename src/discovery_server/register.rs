@@ -1,4 +1,4 @@
-use tracing::{debug, info};
+use tracing::info;
 
 use super::{Service, WRITE_LIMIT, request_id};
 use crate::admission::{Application, Door, Label};
@@ -12,9 +12,12 @@ impl Service {
         let created = tokio::time::timeout(WRITE_LIMIT, creating).await;
         let created = created.unwrap_or(Err(Error::Unavailable))?;
         if !created.existed {
-            debug!(
-                token.id = %created.founding.path.public_id(),
-                token.size = created.founding.size.get(),
+            let founding = &created.founding;
+            info!(
+                request.id = request_id::current(),
+                token.id = %founding.path.public_id(),
+                token.size = founding.size.get(),
+                token.label = founding.label.as_ref().map(Label::as_str),
                 "token created"
             );
         }

@@ -17,6 +17,14 @@ pub(super) fn current() -> Option<String> {
     CURRENT.try_with(Clone::clone).ok()
 }
 
+/// A text for whoever is refused, with the id of the request behind it.
+pub(super) fn named(text: String) -> String {
+    match current() {
+        Some(id) => format!("{text} [request {id}]"),
+        None => text,
+    }
+}
+
 /// Gives every request an id: the one it brought, or a new one. The answer carries it.
 pub(super) async fn name(request: Request, next: Next) -> Response {
     let given = request.headers().get(X_REQUEST_ID).and_then(|id| id.to_str().ok());

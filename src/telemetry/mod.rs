@@ -13,10 +13,10 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer as _, Registry, reload};
 
 use json::JsonLines;
 use output::Outputs;
@@ -67,12 +67,28 @@ pub fn rfc3339_millis(millis: u64) -> String {
     format!("{}Z", text.split('.').next().unwrap_or_default())
 }
 
-/// Starts the log of this process.
-pub fn init(options: &Options) -> Result<(), Error> {
-    let outputs = Outputs::open(&options.outputs)?;
+/// The level of the running log, to be changed.
+#[derive(Debug, Clone)]
+pub struct Level(reload::Handle<Targets, Registry>);
+
+impl Level {
+    /// Logs from this level on.
+    pub fn set(&self, level: LevelFilter) {
+        // It fails when the log is gone, and then nothing is logged at any level.
+        let _ = self.0.reload(targets(level));
+    }
+}
+
+fn targets(level: LevelFilter) -> Targets {
     // Below `info` the libraries would drown what this process says about itself.
-    let others = options.level.min(LevelFilter::WARN);
-    let filter = Targets::new().with_target("quorate", options.level).with_default(others);
+    let others = level.min(LevelFilter::WARN);
+    Targets::new().with_target("quorate", level).with_default(others)
+}
+
+/// Starts the log of this process.
+pub fn init(options: &Options) -> Result<Level, Error> {
+    let outputs = Outputs::open(&options.outputs)?;
+    let (filter, level) = reload::Layer::new(targets(options.level));
     // What cannot be written, on a full disk for one, is not complained about where it cannot be
     // written either; that would end the process.
     let layer = tracing_subscriber::fmt::layer().with_writer(outputs).with_ansi(false);
@@ -81,5 +97,6 @@ pub fn init(options: &Options) -> Result<(), Error> {
         Format::Json => layer.event_format(JsonLines).with_filter(filter).boxed(),
         Format::Text => layer.event_format(TextLines).with_filter(filter).boxed(),
     };
-    tracing_subscriber::registry().with(layer).try_init().map_err(|_already| Error::Twice)
+    tracing_subscriber::registry().with(layer).try_init().map_err(|_already| Error::Twice)?;
+    Ok(Level(level))
 }

@@ -9,7 +9,7 @@ use crate::harness::{Flavor, Service, http, scratch, token_cluster, tools, wait}
 use crate::token::expect_one_cluster;
 
 /// Runs `quorate` against this service, with its admin key.
-fn quorate(service: &Service, dir: &Path, arguments: &[&str]) -> Output {
+pub(super) fn quorate(service: &Service, dir: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_quorate"))
         .args(arguments)
         .env("QUORATE_URL", service.url(""))
@@ -20,7 +20,7 @@ fn quorate(service: &Service, dir: &Path, arguments: &[&str]) -> Output {
 }
 
 #[track_caller]
-fn expect(output: &Output, code: i32) -> String {
+pub(super) fn expect(output: &Output, code: i32) -> String {
     let out = String::from_utf8_lossy(&output.stdout).into_owned();
     let err = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(code), "{out}\n{err}");
@@ -305,12 +305,65 @@ fn keys_are_read_again_at_sighup() {
     std::fs::copy(&key, &old).unwrap();
     std::fs::write(&key, "ann:a-key-of-another-day\n").unwrap();
     service.process.signal(rustix::process::Signal::HUP);
+    wait("the signal to be heard", || service.process.log().contains("reloaded").then_some(()));
     let with = format!("--admin-key-file={}", old.display());
     wait("the old key to be refused", || {
         (quorate(&service, dir.path(), &["token", "ls", &with]).status.code() == Some(1))
             .then_some(())
     });
     expect(&quorate(&service, dir.path(), &["token", "ls"]), 0);
+}
+
+#[test]
+fn the_log_level_is_read_again_at_sighup() {
+    let dir = scratch();
+    let file = dir.path().join("quorate.toml");
+    std::fs::write(&file, "log-level = \"warn\"\n").unwrap();
+    let mut service =
+        Service::start_with(dir.path(), &[&format!("--config-file={}", file.display())]);
+    service.new_token(1);
+    for (text, said) in [
+        ("log-level = \"info\"\n", "reloaded log.level=info"),
+        ("log-level = \"loud\"\n", "settings are not reloaded"),
+        ("log-level = \"info\"\nmax-size = 5\n", "other settings than the log level"),
+    ] {
+        assert!(!service.process.log().contains(said), "{}", service.process.log());
+        std::fs::write(&file, text).unwrap();
+        service.process.signal(rustix::process::Signal::HUP);
+        service.process.wait_for_log(said);
+    }
+    assert!(!service.process.log().contains("token created"), "warn is quiet");
+    let id = service.new_token(1);
+    service.process.wait_for_log("token created");
+    assert!(!service.process.log().contains(id.rsplit('/').next().unwrap()));
+}
+
+#[test]
+fn strangers_behind_a_proxy_have_rates_of_their_own() {
+    let dir = scratch();
+    let keys = dir.path().join("new.keys");
+    std::fs::write(&keys, "ci:0123456789abcdef\n").unwrap();
+    let keys = format!("--new-key-file={}", keys.display());
+    let flags = ["--trusted-proxy=127.0.0.0/8", "--new-rate=2/h", &keys];
+    let service = Service::start_with(dir.path(), &flags);
+    let ask = |from: &str, key: Option<&str>| {
+        let key = key.map(|key| format!("Bearer {key}"));
+        let mut headers = vec![("X-Forwarded-For", from)];
+        headers.extend(key.as_deref().map(|key| ("Authorization", key)));
+        crate::harness::http_with("GET", &service.url("/new?size=1"), &headers, None).unwrap()
+    };
+    let key = Some("0123456789abcdef");
+    let strange = ask("192.0.2.1", None);
+    assert_eq!(strange.status, 401);
+    assert!(strange.body.contains("Q1080"), "{}", strange.body);
+    assert_eq!(ask("192.0.2.1", Some("0123456789abcdeX")).status, 401);
+    assert_eq!(["192.0.2.1", "192.0.2.2"].map(|from| ask(from, key).status), [200, 200]);
+    let third = ask("192.0.2.3", key);
+    assert_eq!(third.status, 429, "a key has one rate, wherever it is used: {}", third.body);
+    assert!(third.body.contains("Q1083"), "{}", third.body);
+    assert!(third.header("Retry-After").unwrap().parse::<u32>().unwrap() > 0);
+    // This machine itself needs no key, and has an allowance by address.
+    assert_eq!(service.get("/new?size=1").status, 200);
 }
 
 /// A file system of a few megabytes, until the test ends.

@@ -178,3 +178,48 @@ fn nodes_of_both_kinds_meet_by_a_token_over_https() {
     members[0].process().wait_for_log("founding a cluster");
     members[2].process().wait_for_log("found peer");
 }
+
+#[test]
+fn operators_show_a_certificate_and_a_key() {
+    let dir = scratch();
+    let dir = dir.path();
+    certificates(dir);
+    let address = format!("127.0.0.1:{}", free_port());
+    let flags = [
+        "serve",
+        "--dns-addr=off",
+        "--tls-cert=certs/service.pem",
+        "--tls-key=certs/service-key.pem",
+        "--tls-client-ca=certs/ca.pem",
+        &format!("--http-addr={address}"),
+    ];
+    let program = Path::new(env!("CARGO_BIN_EXE_quorate"));
+    let mut service = Process::start("service", program, &flags, &[], dir);
+    service.wait_for_log("serving HTTP");
+    let url = format!("https://{address}");
+    let run = |more: &[&str]| {
+        let asked = ["token", "ls", "--url", &url];
+        let output = Command::new(program).args(asked).args(more).current_dir(dir).output();
+        let output = output.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said)
+    };
+    let ca = "--cacert=certs/ca.pem";
+    let shown = ["--cert=certs/root.pem", "--key=certs/root-key.pem"];
+    std::fs::write(dir.join("other.key"), "eve:0123456789abcdef\n").unwrap();
+    assert_eq!(run(&[ca, shown[0], shown[1]]), (Some(0), String::new()));
+    let (code, said) = run(&[ca]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("Q1080: show a client certificate"), "{said}");
+    let (code, said) = run(&[ca, shown[0], shown[1], "--admin-key-file=other.key"]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("Q1080: send a key"), "{said}");
+    let (code, said) = run(&[]);
+    assert_eq!(code, Some(6));
+    assert!(said.contains("name its authority with --cacert"), "{said}");
+    assert_eq!(run(&[ca, shown[0]]).0, Some(2), "a certificate needs its key");
+    // Nodes and those who make tokens need no certificate.
+    let token = quorate(dir, &["new", "--service", &url, ca]);
+    let doctor = quorate(dir, &["doctor", "token", token.trim(), ca]);
+    assert!(doctor.contains("ok    size"), "{doctor}");
+}

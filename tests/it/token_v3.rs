@@ -236,6 +236,7 @@ fn etcdctl_sees_and_makes_tokens() {
     assert!(size.body.contains("\"value\":\"3\""), "{}", size.body);
     for (command, text) in [
         (&["put", &made_size, "5"][..], "Q1003"),
+        (&["put", &made_size, "x"], "[request "),
         (&["get", "--prefix", "/_etcd/registry/"], "code = PermissionDenied"),
         (&["put", "foo", "bar"], "code = PermissionDenied"),
         (&["del", &made_size], "code = Unimplemented"),

@@ -1,9 +1,11 @@
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use reqwest::{Client, Response, Url, header};
 use serde_json::Value;
 
+use crate::cli::new::https_client;
 use crate::cli::{Failure, output, running};
 use crate::membership::{InitialCluster, MemberId};
 
@@ -27,6 +29,9 @@ pub(in crate::cli) struct TokenStart {
     /// The node's peer URLs
     #[arg(long, value_name = "URLS", requires = "name", env = "ETCD_INITIAL_ADVERTISE_PEER_URLS")]
     initial_advertise_peer_urls: Option<String>,
+    /// Authority of an https:// service, PEM; those of the system without it
+    #[arg(long, value_name = "FILE", env = "QUORATE_CACERT")]
+    cacert: Option<PathBuf>,
 }
 
 /// A step that failed; the steps before it were printed.
@@ -50,9 +55,7 @@ impl TokenStart {
     pub(super) async fn replay(&self) -> Result<(), Failure> {
         let typed = self.url.as_ref().or(self.discovery.as_ref()).cloned().unwrap_or_default();
         let url = spelling(&typed)?;
-        // Another part of the process may have chosen it already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder().no_proxy().timeout(PATIENCE).build().map_err(running)?;
+        let client = https_client(self.cacert.as_deref(), PATIENCE)?;
         let began = Instant::now();
         let answer = get(&client, &url, "/_config/size").await?;
         well("reachable", &format!("answered in {} ms", began.elapsed().as_millis()))?;
@@ -130,7 +133,14 @@ async fn get(client: &Client, url: &Url, tail: &str) -> Result<Response, Failure
             }
             format!("{} cannot be reached: {cause}", url.host_str().unwrap_or_default())
         };
-        sick("reachable", what, "check host, port and firewalls; is the service running?")
+        let cure = match url.scheme() {
+            "https" => {
+                "check host, port and firewalls, whether the service speaks HTTPS there, and the \
+                 authority of its certificate (--cacert FILE)"
+            }
+            _ => "check host, port and firewalls; is the service running?",
+        };
+        sick("reachable", what, cure)
     })
 }
 

@@ -90,6 +90,7 @@ impl Findings {
     fn text(self) -> String {
         match (self.lines, self.seen.is_empty()) {
             (0, _) => "there is nothing in this log\n".to_owned(),
+            (1, true) => "nothing that is known as trouble in this line\n".to_owned(),
             (lines, true) => format!("nothing that is known as trouble in {lines} lines\n"),
             _ => self.text,
         }
@@ -135,7 +136,7 @@ mod tests {
             let text = explained(log);
             assert!(text.contains("What to do: "), "{log}\n{text}");
         }
-        assert_eq!(explained("all is well\n"), "nothing that is known as trouble in 1 lines\n");
+        assert_eq!(explained("all is well\n"), "nothing that is known as trouble in this line\n");
         assert_eq!(explained(""), "there is nothing in this log\n");
     }
 }

@@ -138,7 +138,8 @@ pub struct Flags {
     #[arg(long, value_name = "FILE")]
     pub tls_key: Option<String>,
 
-    /// Authority of client certificates; a client may show one, and a wrong one is refused
+    /// Authority of client certificates: operators show one beside their key, others may, and a wrong
+    /// one is refused
     #[arg(long, value_name = "FILE")]
     pub tls_client_ca: Option<String>,
 

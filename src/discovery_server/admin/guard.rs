@@ -7,24 +7,38 @@ use axum::response::{IntoResponse as _, Response};
 use tracing::info;
 
 use super::problem::Problem;
+use crate::admission::codes;
 use crate::discovery_server::{Service, request_id};
+use crate::transport::PeerIdentity;
 
 /// The name of the key that a request brought.
 #[derive(Debug, Clone)]
 pub(super) struct By(pub(super) Arc<str>);
 
-/// Lets a request pass that brings an admin key.
+/// Lets a request pass that brings an admin key and, where client certificates have an authority, a
+/// certificate of it.
+///
+/// The certificate alone is not enough: the same authority often signs those of all nodes.
 pub(super) async fn admit(
     State(service): State<Service>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let Some(name) =
-        service.config().admin_keys.as_ref().and_then(|keys| keys.bearer(request.headers()))
-    else {
-        service.metrics().refused(crate::admission::codes::UNAUTHORIZED);
-        info!(request.id = request_id::current(), "admin request without a valid key");
-        return Problem::unauthorized().into_response();
+    let config = service.config();
+    let shown = request.extensions().get::<PeerIdentity>();
+    let admitted = if config.admin_certificates && shown.is_none() {
+        Err((Problem::no_certificate(), "admin request without a client certificate"))
+    } else {
+        let name = config.admin_keys.as_ref().and_then(|keys| keys.bearer(request.headers()));
+        name.ok_or_else(|| (Problem::unauthorized(), "admin request without a valid key"))
+    };
+    let name = match admitted {
+        Ok(name) => name,
+        Err((problem, what)) => {
+            service.metrics().refused(codes::UNAUTHORIZED);
+            info!(request.id = request_id::current(), "{what}");
+            return problem.into_response();
+        }
     };
     request.extensions_mut().insert(By(name));
     let mut response = next.run(request).await;

@@ -48,6 +48,12 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, codes::UNAUTHORIZED, detail)
     }
 
+    pub(super) fn no_certificate() -> Self {
+        let detail = "show a client certificate that --tls-client-ca has signed, beside the key; \
+                      `quorate certs client NAME` makes one, --cert and --key show it";
+        Self::new(StatusCode::UNAUTHORIZED, codes::UNAUTHORIZED, detail)
+    }
+
     pub(super) fn unknown() -> Self {
         let detail = "no token has this id; `quorate token ls` shows those there are";
         Self::new(StatusCode::NOT_FOUND, codes::UNKNOWN_TOKEN, detail)

@@ -6,6 +6,7 @@ use super::Service;
 use super::keys::PREFIX;
 use crate::admission::Refusal;
 use crate::discovery_server::answer::trouble;
+use crate::discovery_server::request_id::named;
 use crate::{registry, token};
 
 /// A key that is not one of a token's.
@@ -39,9 +40,9 @@ pub(super) fn no_token(error: &token::Error) -> Status {
 
 /// A token that nobody made, or whose time is over.
 pub(super) fn unknown() -> Status {
-    Status::not_found(
-        "the token is unknown or has expired; make one with /new, or by writing its _config/size",
-    )
+    let text =
+        "the token is unknown or has expired; make one with /new, or by writing its _config/size";
+    Status::not_found(named(text.to_owned()))
 }
 
 /// The service stops; clients take this as a reason to connect again.
@@ -55,7 +56,7 @@ impl Service {
         match error {
             registry::Error::Refused(refusal) => {
                 self.metrics().refused(refusal.code());
-                Status::new(code(refusal), format!("{}: {refusal}", refusal.code()))
+                Status::new(code(refusal), named(format!("{}: {refusal}", refusal.code())))
             }
             registry::Error::Unknown => unknown(),
             registry::Error::LabelTaken { .. }
@@ -63,7 +64,7 @@ impl Service {
             | registry::Error::Unavailable => {
                 let (code, _) = trouble(error);
                 self.metrics().refused(code);
-                let text = format!("{code}: {error}, try again");
+                let text = named(format!("{code}: {error}, try again"));
                 match error {
                     registry::Error::Full => Status::resource_exhausted(text),
                     _ => Status::unavailable(text),
