@@ -1,6 +1,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Channel;
@@ -12,9 +12,16 @@ use crate::proto::etcdserverpb::kv_client::KvClient;
 use crate::proto::etcdserverpb::watch_client::WatchClient;
 use crate::proto::etcdserverpb::watch_request::RequestUnion;
 
-/// How long one member may take to answer. A waiting node gives up after five seconds, in which two
-/// members can be tried.
+/// How long one member may take to answer.
 const ATTEMPT: Duration = Duration::from_millis(1500);
+/// How long it may take the first time for what is done in milliseconds. A follower hands a write to
+/// a leader that has just died and never hears of it again, so asking soon once more is what helps.
+const SOON: Duration = Duration::from_millis(500);
+/// How long all members together may take. They need some two seconds to elect a new leader; the
+/// node for which this is done gives up after five, and is answered after four.
+const PATIENCE: Duration = Duration::from_millis(3500);
+/// Pause before members are asked once more.
+const PAUSE: Duration = Duration::from_millis(100);
 /// The most keys in one answer.
 const PAGE: i64 = 500;
 /// The largest answer that is read; documents of one page.
@@ -88,11 +95,14 @@ impl Client {
         &self,
         question: pb::RangeRequest,
     ) -> Result<pb::RangeResponse, Status> {
-        self.ask(|channel, request| async move { kv(channel).range(request).await }, question).await
+        let soon = if question.range_end.is_empty() { SOON } else { ATTEMPT };
+        let call = |channel, request| async move { kv(channel).range(request).await };
+        self.ask(call, question, soon).await
     }
 
     pub(super) async fn txn(&self, question: pb::TxnRequest) -> Result<pb::TxnResponse, Status> {
-        self.ask(|channel, request| async move { kv(channel).txn(request).await }, question).await
+        let call = |channel, request| async move { kv(channel).txn(request).await };
+        self.ask(call, question, SOON).await
     }
 
     /// Opens a watch of everything below `prefix`, beginning at `revision`.
@@ -124,10 +134,11 @@ impl Client {
                 .watch(request)
                 .await
         };
-        self.ask(open, create).await
+        self.ask(open, create, ATTEMPT).await
     }
 
-    /// Asks the member that answered last, then the others, each once.
+    /// Asks the member that answered last, then the others, and then all again while there is time;
+    /// at first each for no longer than `soon`.
     ///
     /// A write that one member did not answer may have happened all the same. Ours are safe to
     /// repeat: they compare the revision they rest on.
@@ -135,6 +146,7 @@ impl Client {
         &self,
         call: impl Fn(Channel, Request<Q>) -> F,
         question: Q,
+        soon: Duration,
     ) -> Result<A, Status>
     where
         Q: Clone,
@@ -144,12 +156,21 @@ impl Client {
         let mut failure = Status::unavailable("no store endpoint is configured");
         let mut renewed = false;
         let mut attempt = 0;
-        while attempt < self.members.len() {
+        let began = Instant::now();
+        while attempt < self.members.len()
+            || (!self.members.is_empty() && began.elapsed() < PATIENCE)
+        {
+            if attempt >= self.members.len() {
+                tokio::time::sleep(PAUSE).await;
+            }
+            // More each time around: a store that is slow for everybody is waited for.
+            let rounds = u32::try_from(attempt / self.members.len()).unwrap_or(u32::MAX);
+            let limit = soon.saturating_mul(rounds.saturating_add(1)).min(ATTEMPT);
             let at = (first + attempt) % self.members.len();
             let channel = self.members[at].clone();
             let request = self.signed(&channel, question.clone()).await;
             let answer = match request {
-                Ok(request) => tokio::time::timeout(ATTEMPT, call(channel, request)).await,
+                Ok(request) => tokio::time::timeout(limit, call(channel, request)).await,
                 Err(status) => Ok(Err(status)),
             };
             failure = match answer {
