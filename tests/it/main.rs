@@ -23,6 +23,7 @@ mod operators;
 mod page;
 mod service;
 mod srv;
+mod store;
 mod tls;
 mod token;
 mod token_v3;
