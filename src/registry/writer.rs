@@ -97,6 +97,7 @@ impl Writer {
                 return Err(fatal);
             }
         }
+        let mut tried: Vec<(Group, Vec<Answer>)> = Vec::new();
         for _ in 0..ATTEMPTS {
             let mut group = Group::new(self.shared.index(), self.head);
             let answers: Vec<Answer> =
@@ -112,6 +113,16 @@ impl Writer {
                 Ok(Written::Overtaken) => {
                     self.learn_labels();
                     self.catch_up().await?;
+                    // It may have been this very write, of which no answer came. Decided anew, the
+                    // last founder would be one that comes back to a complete cluster.
+                    tried.push((group, answers));
+                    if let Some(ours) = tried.iter().position(|(group, _)| self.shows(group)) {
+                        let (_, answers) = tried.swap_remove(ours);
+                        for (command, answer) in commands.drain(..).zip(answers) {
+                            command.answer(answer);
+                        }
+                        return Ok(());
+                    }
                     continue;
                 }
                 Err(failure) => failure,
@@ -198,6 +209,29 @@ impl Writer {
                 self.shared.publish(changed, index);
             }
         }
+    }
+
+    /// Whether memory, which follows the store, has what this group was to write.
+    fn shows(&self, group: &Group) -> bool {
+        let shown = |ours: &Arc<Founding>| {
+            let Some(held) = self.shared.held(&ours.path) else { return false };
+            let all = |token: &Founding| [&token.founders[..], &token.surplus[..]].concat();
+            match all(ours).into_iter().find(|registered| registered.index == ours.index) {
+                Some(newest) => all(&held).iter().any(|registered| {
+                    (registered.index, registered.key, registered.at, &registered.value)
+                        == (newest.index, newest.key, newest.at, &newest.value)
+                }),
+                None => {
+                    ours.index == ours.created_index
+                        && (held.created_index, held.created_at)
+                            == (ours.created_index, ours.created_at)
+                        && group.batch.tokens.iter().any(|row| row.created_index == ours.index)
+                }
+            }
+        };
+        let registers = !group.batch.registrations.is_empty() || !group.batch.tokens.is_empty();
+        let whole = !group.batch.timeline.is_empty() && self.head == group.head;
+        whole || (registers && group.changed.values().any(shown))
     }
 
     /// Takes in what the service that overtook this one wrote.
