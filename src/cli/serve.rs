@@ -101,14 +101,7 @@ async fn serve(config: Config, settled: Settled) -> Result<(), Failure> {
     let tls = secured(&config, Spoken::Http)?;
     let listeners = bind(&config.http_addresses, tls.as_ref()).await?;
     let (admin_keys, new_keys) = keys(&config)?;
-    let sockets: Result<Vec<Bound>, _> =
-        config.dns_addresses.iter().map(|address| Bound::bind(*address)).collect();
-    let mut sockets = sockets.map_err(running)?;
-    let dns_tls =
-        if config.dot_addresses.is_empty() { None } else { secured(&config, Spoken::Dns)? };
-    for (address, tls) in config.dot_addresses.iter().zip(dns_tls.iter().cycle()) {
-        sockets.push(Bound::bind_tls(*address, tls.clone()).map_err(running)?);
-    }
+    let (sockets, dns_tls) = dns_sockets(&config)?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         data.dir = %config.data_dir.display(),
@@ -134,14 +127,7 @@ async fn serve(config: Config, settled: Settled) -> Result<(), Failure> {
         tasks.spawn(async { ("DNS", dns.await.map_err(running)) });
     }
     if config.cluster_domain.is_some() {
-        let (closed, known_closed) = watched::channel(BTreeSet::new());
-        if config.dns_check {
-            let checking = Health::default().run(registry.clone(), closed, stop.clone());
-            tasks.spawn(named("the check of client ports", checking));
-        }
-        let publisher = Publisher::new(registry.clone(), catalog, known_closed);
-        let publishing = publisher.run(stop.clone());
-        tasks.spawn(named("publishing in DNS", publishing));
+        publish(&mut tasks, &config, &registry, catalog, &stop);
     }
     if let Some(tls) = tls {
         let expiry = Expiry::new("quorate_tls_certificate_not_after_seconds", tls.clone());
@@ -176,6 +162,38 @@ async fn serve(config: Config, settled: Settled) -> Result<(), Failure> {
         tasks.spawn(named("HTTP", http));
     }
     supervise(tasks, &stop).await
+}
+
+/// The sockets of DNS, and the TLS of those that speak it.
+fn dns_sockets(config: &Config) -> Result<(Vec<Bound>, Option<TlsServer>), Failure> {
+    let sockets: Result<Vec<Bound>, _> =
+        config.dns_addresses.iter().map(|address| Bound::bind(*address)).collect();
+    let mut sockets = sockets.map_err(running)?;
+    if config.dot_addresses.is_empty() {
+        return Ok((sockets, None));
+    }
+    let tls = secured(config, Spoken::Dns)?;
+    for (address, tls) in config.dot_addresses.iter().zip(tls.iter().cycle()) {
+        sockets.push(Bound::bind_tls(*address, tls.clone()).map_err(running)?);
+    }
+    Ok((sockets, tls))
+}
+
+/// Shows complete clusters in DNS, and leaves closed members out of it where that is wanted.
+fn publish(
+    tasks: &mut JoinSet<Task>,
+    config: &Config,
+    registry: &Registry,
+    catalog: Arc<Catalog>,
+    stop: &CancellationToken,
+) {
+    let (closed, known_closed) = watched::channel(BTreeSet::new());
+    if config.dns_check {
+        let checking = Health::default().run(registry.clone(), closed, stop.clone());
+        tasks.spawn(named("the check of client ports", checking));
+    }
+    let publisher = Publisher::new(registry.clone(), catalog, known_closed);
+    tasks.spawn(named("publishing in DNS", publisher.run(stop.clone())));
 }
 
 /// The cluster that keeps the registry, if one does.

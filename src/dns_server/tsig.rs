@@ -151,18 +151,18 @@ impl Signer {
             covered.extend(tsig.fudge.to_be_bytes());
         }
         self.previous = self.key.sign(&covered).expect("the algorithm was accepted with the key");
-        append(message, make_tsig_record(name.clone(), tsig.set_mac(self.previous.clone())));
+        append(message, &make_tsig_record(name.clone(), tsig.set_mac(self.previous.clone())));
     }
 }
 
 /// Puts the record that says what was wrong with the signature behind the message.
 pub(super) fn refuse(context: TSigResponseContext, message: &mut Vec<u8>) {
     if let Ok(record) = context.sign(message) {
-        append(message, *record);
+        append(message, &*record);
     }
 }
 
-fn append(message: &mut Vec<u8>, record: impl BinEncodable) {
+fn append(message: &mut Vec<u8>, record: &impl BinEncodable) {
     message.extend(record.to_bytes().expect("a signature fits"));
     let count = &mut message[ADDITIONAL_COUNT..ADDITIONAL_COUNT + 2];
     let number = u16::from_be_bytes([count[0], count[1]]) + 1;
