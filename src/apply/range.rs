@@ -80,7 +80,9 @@ impl RangeScan {
         let mut cost = 0;
         let mut last = None;
         let mut finished = true;
-        for (key, found) in keys.range(&self.range, self.at, self.resume.as_deref()) {
+        let mut full = self.kvs.len() >= self.fetch;
+        let mut found = keys.range(&self.range, self.at, self.resume.as_deref());
+        while !full && let Some((key, found)) = found.next() {
             if cost >= budget {
                 finished = false;
                 break;
@@ -89,10 +91,21 @@ impl RangeScan {
             last = Some(key);
             let Some(found) = found else { continue };
             self.count += 1;
-            if self.kvs.len() + wanted.len() < self.fetch && self.mod_revision_fits(found.main) {
+            if self.mod_revision_fits(found.main) {
                 wanted.push(found);
                 cost += READ_COST;
+                full = self.kvs.len() + wanted.len() >= self.fetch;
             }
+        }
+        drop(found);
+        if full {
+            // Those behind are only counted.
+            let from = last.or(self.resume.as_deref());
+            let limit = budget.saturating_sub(cost).max(1);
+            let (count, next) = keys.count(&self.range, self.at, from, limit);
+            self.count += i64::try_from(count).expect("memory holds fewer keys");
+            finished = next.is_none();
+            last = next;
         }
         let last = last.map(Bytes::copy_from_slice);
         let records = keys.storage().get_many(&wanted)?;

@@ -1,55 +1,64 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
+use super::chunk::{Chunk, Entry};
 use super::history::{History, Life};
 use super::{KeyRange, Revision};
 
 /// All keys there are records of, in order, with their histories.
-#[derive(Debug, Default)]
+///
+/// They lie in chunks that know how many of their keys exist, so that a range is counted without
+/// looking at each key: clients that read the first page of a large range are told the size of all.
+#[derive(Debug)]
 pub(super) struct Index {
-    keys: BTreeMap<Box<[u8]>, History>,
+    /// By a key that is not greater than any in the chunk; the first is under the least of all keys.
+    chunks: BTreeMap<Box<[u8]>, Chunk>,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self { chunks: BTreeMap::from([(Box::default(), Chunk::default())]) }
+    }
 }
 
 impl Index {
     pub(super) fn history(&self, key: &[u8]) -> Option<&History> {
-        self.keys.get(key)
+        let (_, chunk) = self.chunks.range::<[u8], _>(up_to(key)).next_back()?;
+        chunk.history(key)
     }
 
     /// Notes one put and says what life the key has now.
     pub(super) fn put(&mut self, key: &[u8], at: Revision) -> Life {
-        if let Some(history) = self.keys.get_mut(key) {
-            let life = match history.life() {
+        self.change(key, at, |history| {
+            let life = match history.as_ref().and_then(|history| history.life()) {
                 Some(life) => Life { created: life.created, version: life.version + 1 },
                 None => Life { created: at.main, version: 1 },
             };
-            history.put(at, life);
-            life
-        } else {
-            let life = Life { created: at.main, version: 1 };
-            self.keys.insert(key.into(), History::of_put(at, life));
-            life
-        }
+            match history {
+                Some(history) => {
+                    history.put(at, life);
+                    (None, life)
+                }
+                None => (Some(History::of_put(at, life)), life),
+            }
+        })
     }
 
     /// Notes a put found in the storage.
     pub(super) fn restore_put(&mut self, key: &[u8], at: Revision, life: Life) {
-        match self.keys.get_mut(key) {
-            Some(history) => history.put(at, life),
-            None => {
-                self.keys.insert(key.into(), History::of_put(at, life));
-            }
-        }
+        self.change(key, at, |history| match history {
+            Some(history) => (None, history.put(at, life)),
+            None => (Some(History::of_put(at, life)), ()),
+        });
     }
 
     /// Notes a deletion.
     pub(super) fn tombstone(&mut self, key: &[u8], at: Revision) {
-        match self.keys.get_mut(key) {
-            Some(history) => history.tombstone(at),
+        self.change(key, at, |history| match history {
+            Some(history) => (None, history.tombstone(at)),
             // Compaction has dropped the puts before it and kept the tombstone for watchers.
-            None => {
-                self.keys.insert(key.into(), History::of_tombstone(at));
-            }
-        }
+            None => (Some(History::of_tombstone(at)), ()),
+        });
     }
 
     /// The histories of a range, in key order, after `resume` when given.
@@ -58,15 +67,52 @@ impl Index {
         range: &'a KeyRange,
         resume: Option<&'a [u8]>,
     ) -> impl Iterator<Item = (&'a [u8], &'a History)> {
-        let (start, end) = range.bounds();
-        let start = resume.map_or(start, Bound::Excluded);
-        // A sorted map panics on bounds that cross.
-        let crossed = range.is_empty() || resume.is_some_and(|resume| !before(resume, end));
-        let found = (!crossed).then(|| self.keys.range::<[u8], _>((start, end)));
-        found.into_iter().flatten().map(|(key, history)| (&key[..], history))
+        let (start, end) = bounds(range, resume);
+        let (first, others) = self.chunks_of(start, end);
+        let skipped = first.map_or(&[][..], |chunk| behind(chunk, start));
+        let entries = skipped.iter().chain(others.flat_map(|(_, chunk)| chunk.entries()));
+        let entries = entries.take_while(move |entry| before(&entry.key, end));
+        entries.map(|entry| (&*entry.key, &entry.history))
     }
 
-    /// Compacts up to `limit` keys after `resume`; the key to go on from, `None` when through.
+    /// How many keys of a range exist at revision `main`, after `resume` when given.
+    ///
+    /// Looks at about `limit` keys or chunks; the key to go on from, `None` when through.
+    pub(super) fn count<'a>(
+        &'a self,
+        range: &'a KeyRange,
+        main: i64,
+        resume: Option<&'a [u8]>,
+        limit: usize,
+    ) -> (usize, Option<&'a [u8]>) {
+        let (start, end) = bounds(range, resume);
+        let (first, others) = self.chunks_of(start, end);
+        let exist = |entries: &[Entry]| {
+            entries.iter().filter(|entry| entry.history.at(main).is_some()).count()
+        };
+        let (mut count, mut seen) = (0, 0);
+        let others = others.map(|(_, chunk)| (chunk, chunk.entries()));
+        let first = first.map(|chunk| (chunk, behind(chunk, start)));
+        for (chunk, entries) in first.into_iter().chain(others) {
+            let Some(last) = entries.last() else { continue };
+            let whole = entries.len() == chunk.len() && before(&last.key, end);
+            if whole && let Some(live) = chunk.count(main) {
+                count += live;
+                seen += 1;
+            } else {
+                let until = entries.partition_point(|entry| before(&entry.key, end));
+                count += exist(&entries[..until]);
+                seen += until;
+            }
+            if seen >= limit {
+                return (count, before(&last.key, end).then_some(&*last.key));
+            }
+        }
+        (count, None)
+    }
+
+    /// Compacts about `limit` keys from the chunk `resume` on; the chunk to go on from, `None` when
+    /// through.
     pub(super) fn compact(
         &mut self,
         main: i64,
@@ -74,31 +120,91 @@ impl Index {
         limit: usize,
         mut dropped: impl FnMut(Revision),
     ) -> Option<Box<[u8]>> {
-        let start = resume.map_or(Bound::Unbounded, Bound::Excluded);
+        let start = resume.map_or(Bound::Unbounded, Bound::Included);
         let mut gone: Vec<Box<[u8]>> = Vec::new();
-        let mut last = None;
+        let mut next = None;
+        let mut previous: Option<&mut Chunk> = None;
         let mut seen = 0;
-        for (key, history) in self.keys.range_mut::<[u8], _>((start, Bound::Unbounded)) {
-            if seen == limit {
+        for (bound, chunk) in self.chunks.range_mut::<[u8], _>((start, Bound::Unbounded)) {
+            if seen >= limit {
+                next = Some(bound.clone());
                 break;
             }
-            seen += 1;
-            if !history.compact(main, &mut dropped) {
-                gone.push(key.clone());
+            seen += chunk.len().max(1);
+            chunk.compact(main, &mut dropped);
+            if previous.as_mut().is_some_and(|previous| previous.absorb(chunk)) {
+                gone.push(bound.clone());
+            } else {
+                previous = Some(chunk);
             }
-            last = Some(key);
         }
-        let resume = if seen == limit { last.cloned() } else { None };
-        for key in gone {
-            self.keys.remove(&key);
+        for bound in gone {
+            self.chunks.remove(&bound);
         }
-        resume
+        next
+    }
+
+    fn change<T>(
+        &mut self,
+        key: &[u8],
+        at: Revision,
+        change: impl FnOnce(Option<&mut History>) -> (Option<History>, T),
+    ) -> T {
+        let found = self.chunks.range_mut::<[u8], _>(up_to(key)).next_back();
+        let (_, chunk) = found.expect("the first chunk is never removed");
+        let told = chunk.change(key, at, change);
+        if let Some((bound, next)) = chunk.split(key) {
+            self.chunks.insert(bound, next);
+        }
+        told
+    }
+
+    /// The chunk that `start` falls into, and those behind it that begin before `end`.
+    fn chunks_of<'a>(
+        &'a self,
+        start: Bound<&'a [u8]>,
+        end: Bound<&'a [u8]>,
+    ) -> (Option<&'a Chunk>, impl Iterator<Item = (&'a Box<[u8]>, &'a Chunk)>) {
+        let (Bound::Included(key) | Bound::Excluded(key)) = start else {
+            unreachable!("ranges begin with a key")
+        };
+        // A sorted map panics on bounds that cross.
+        let crossed = !before(key, end);
+        let first = self.chunks.range::<[u8], _>(up_to(key)).next_back();
+        let first = first.map(|(_, chunk)| chunk).filter(|_| !crossed);
+        let others = (!crossed).then(|| self.chunks.range::<[u8], _>((Bound::Excluded(key), end)));
+        (first, others.into_iter().flatten())
+    }
+}
+
+fn up_to(key: &[u8]) -> (Bound<&[u8]>, Bound<&[u8]>) {
+    (Bound::Unbounded, Bound::Included(key))
+}
+
+/// Where a range begins when it was read up to and including `resume`, and where it ends.
+fn bounds<'a>(range: &'a KeyRange, resume: Option<&'a [u8]>) -> (Bound<&'a [u8]>, Bound<&'a [u8]>) {
+    let (start, end) = range.bounds();
+    (resume.map_or(start, Bound::Excluded), end)
+}
+
+/// The entries of a chunk from `start` on.
+fn behind<'a>(chunk: &'a Chunk, start: Bound<&[u8]>) -> &'a [Entry] {
+    let entries = chunk.entries();
+    match start {
+        Bound::Unbounded => entries,
+        Bound::Included(key) => &entries[chunk.from(key)..],
+        Bound::Excluded(key) => {
+            let at = chunk.from(key);
+            let there = entries.get(at).is_some_and(|entry| *entry.key == *key);
+            &entries[at + usize::from(there)..]
+        }
     }
 }
 
 fn before(key: &[u8], end: Bound<&[u8]>) -> bool {
     match end {
-        Bound::Included(end) | Bound::Excluded(end) => key < end,
+        Bound::Included(end) => key <= end,
+        Bound::Excluded(end) => key < end,
         Bound::Unbounded => true,
     }
 }

@@ -31,8 +31,8 @@ pub struct Keyspace<S> {
 #[derive(Debug, Default)]
 struct Sweep {
     work: bool,
-    /// The walk goes on after this key, unless it is through.
-    after: Option<Box<[u8]>>,
+    /// The walk goes on with this chunk, unless it is through.
+    next: Option<Box<[u8]>>,
     walked: bool,
     deleting: bool,
     /// Gone from the index, not yet from the storage. A set, since sorting at the end of the
@@ -136,6 +136,20 @@ impl<S: Storage> Keyspace<S> {
         self.index.range(range, resume).map(move |(key, history)| (key, history.at(at)))
     }
 
+    /// How many keys of a range exist at a revision, after `resume` when given, and the key to go on
+    /// from, unless it is through.
+    ///
+    /// Keys are counted by chunks where that is possible; looks at about `limit` chunks or keys.
+    pub fn count<'a>(
+        &'a self,
+        range: &'a KeyRange,
+        at: i64,
+        resume: Option<&'a [u8]>,
+        limit: usize,
+    ) -> (usize, Option<&'a [u8]>) {
+        self.index.count(range, at, resume, limit)
+    }
+
     /// What changed in a range from a revision on, and the revision to go on from.
     ///
     /// Looks at no more than `limit` revisions, whether they touch the range or not.
@@ -184,7 +198,7 @@ impl<S: Storage> Keyspace<S> {
         self.sweep.work = true;
         self.sweep.walked = false;
         self.sweep.deleting = false;
-        self.sweep.after = None;
+        self.sweep.next = None;
         self.storage.set_meta(COMPACT_SCHEDULED, Some(number_bytes(revision)));
         Ok(())
     }
@@ -192,14 +206,14 @@ impl<S: Storage> Keyspace<S> {
     /// Removes up to `limit` old records, or looks for some in as many keys; whether more is to be
     /// done. Invisible to every read that is allowed.
     pub fn sweep(&mut self, limit: usize) -> bool {
-        let Sweep { work, after, walked, deleting, dropped } = &mut self.sweep;
+        let Sweep { work, next, walked, deleting, dropped } = &mut self.sweep;
         if *work && !*deleting {
-            let from = after.take();
+            let from = next.take();
             let drop = |at| {
                 dropped.insert(at);
             };
-            *after = self.index.compact(self.compact_revision, from.as_deref(), limit, drop);
-            *walked = after.is_none();
+            *next = self.index.compact(self.compact_revision, from.as_deref(), limit, drop);
+            *walked = next.is_none();
             *deleting = *walked || dropped.len() >= SWEEP_STRIDE;
         } else if *work {
             for _ in 0..limit {

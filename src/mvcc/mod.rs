@@ -16,6 +16,7 @@
 //!    may have several of them: put, and deleted from a key on, in one transaction.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod chunk;
 mod codec;
 mod dump;
 mod event;
