@@ -160,6 +160,9 @@ async fn serve(config: Config, settled: Settled) -> Result<(), Failure> {
         };
         let http = discovery_server::serve(listeners, config, registry, stop.clone());
         tasks.spawn(named("HTTP", http));
+    } else {
+        // The writer ends with the last handle.
+        drop(registry);
     }
     supervise(tasks, &stop).await
 }

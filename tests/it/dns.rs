@@ -223,4 +223,5 @@ fn questions_are_answered_over_tls() {
     let answers = ask("ns.reload.test");
     assert!(answers.contains("10.0.0.1") && answers.contains("127.0.0.1"), "{answers}");
     assert!(!ask("other.reload.test").contains("10.0.0.1"), "the certificate is for another name");
+    assert!(process.stop().success(), "without HTTP it stops like any other");
 }
