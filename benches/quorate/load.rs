@@ -33,6 +33,12 @@ impl Sample {
         sorted.get(at.min(sorted.len().saturating_sub(1))).map_or(0.0, |d| d.as_secs_f64() * 1e3)
     }
 
+    /// Counts one more, which took that long.
+    pub(crate) fn note(&mut self, took: Duration) {
+        self.requests += 1;
+        self.latencies.push(took);
+    }
+
     /// Adds what came after it.
     pub(crate) fn append(&mut self, other: Self) {
         self.seconds += other.seconds;

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! cargo bench --bench quorate                         everything, a few minutes
-//! cargo bench --bench quorate -- put range            some questions: put range memory stall registry herd
+//! cargo bench --bench quorate -- put range            some questions of:
+//!     put range many txn lease watch catch-up memory stall registry herd
 //! cargo bench --bench quorate -- --seconds 1 put      shorter measurements
 //! cargo bench --bench quorate -- --keys 1000000 memory
 //! ```
@@ -11,13 +12,16 @@
 //! numbers stand alone. Subjects take turns in every round, so that a disturbance meets all of them.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program for people who measure")]
 
+mod catch_up;
 mod cluster;
+mod grpc;
 mod load;
 mod machine;
 mod memory;
 mod registry;
 mod stall;
 mod subject;
+mod watchers;
 
 use std::time::Duration;
 
@@ -64,9 +68,13 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         for size in [1, 3] {
-            if plan.asks("put") || plan.asks("range") {
-                cluster::measure(&plan, size).await;
-            }
+            cluster::measure(&plan, size).await;
+        }
+        if plan.asks("watch") {
+            watchers::measure(&plan).await;
+        }
+        if plan.asks("catch-up") {
+            catch_up::measure(&plan).await;
         }
         if plan.asks("memory") {
             memory::measure(&plan).await;

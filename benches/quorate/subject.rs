@@ -3,6 +3,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use quorate::proto::etcdserverpb::{MemberAddRequest, MemberAddResponse};
+
+use super::grpc::Connection;
 use super::machine::{Usage, usage};
 
 /// A program that is measured.
@@ -69,11 +72,37 @@ impl Drop for Process {
     }
 }
 
+fn member_flags(
+    dir: &tempfile::TempDir,
+    n: usize,
+    (peer, client): (u16, u16),
+    list: &str,
+    more: &[String],
+) -> Vec<String> {
+    let mut flags = vec![
+        format!("--name=n{n}"),
+        format!("--data-dir={}", dir.path().join(format!("n{n}")).display()),
+        format!("--listen-peer-urls=http://127.0.0.1:{peer}"),
+        format!("--initial-advertise-peer-urls=http://127.0.0.1:{peer}"),
+        format!("--listen-client-urls=http://127.0.0.1:{client}"),
+        format!("--advertise-client-urls=http://127.0.0.1:{client}"),
+        format!("--initial-cluster={list}"),
+        "--quota-backend-bytes=8589934592".to_owned(),
+        "--logger=zap".to_owned(),
+        "--log-level=error".to_owned(),
+    ];
+    flags.extend(more.iter().cloned());
+    flags
+}
+
 /// Running members of one subject.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     pub(crate) subject: Subject,
     pub(crate) endpoints: Vec<String>,
+    /// The value of `--initial-cluster`, and the flags that were asked for.
+    list: String,
+    more: Vec<String>,
     flags: Vec<Vec<String>>,
     processes: Vec<Process>,
     dir: tempfile::TempDir,
@@ -87,28 +116,36 @@ impl Cluster {
         let pairs =
             ports.iter().zip(1..).map(|((peer, _), n)| format!("n{n}=http://127.0.0.1:{peer}"));
         let list = pairs.collect::<Vec<_>>().join(",");
-        let flags = |((peer, client), n): (&(u16, u16), i32)| {
-            let mut flags = vec![
-                format!("--name=n{n}"),
-                format!("--data-dir={}", dir.path().join(format!("n{n}")).display()),
-                format!("--listen-peer-urls=http://127.0.0.1:{peer}"),
-                format!("--initial-advertise-peer-urls=http://127.0.0.1:{peer}"),
-                format!("--listen-client-urls=http://127.0.0.1:{client}"),
-                format!("--advertise-client-urls=http://127.0.0.1:{client}"),
-                format!("--initial-cluster={list}"),
-                "--quota-backend-bytes=8589934592".to_owned(),
-                "--logger=zap".to_owned(),
-                "--log-level=error".to_owned(),
-            ];
-            flags.extend(more.iter().map(|flag| (*flag).to_owned()));
-            flags
-        };
+        let more: Vec<String> = more.iter().map(|flag| (*flag).to_owned()).collect();
+        let flags = |(ports, n): (&(u16, u16), usize)| member_flags(&dir, n, *ports, &list, &more);
         let flags = ports.iter().zip(1..).map(flags).collect();
         let endpoints =
             ports.iter().map(|(_, client)| format!("http://127.0.0.1:{client}")).collect();
-        let mut cluster = Self { subject, endpoints, flags, processes: Vec::new(), dir };
+        let mut cluster = Self { subject, endpoints, list, more, flags, processes: vec![], dir };
         cluster.run().await;
         cluster
+    }
+
+    /// Adds one member and starts it, without waiting until it has caught up.
+    pub(crate) async fn add_member(&mut self) {
+        let (peer, client) = (free_port(), free_port());
+        let url = format!("http://127.0.0.1:{peer}");
+        let first = Connection::open(&self.endpoints[0]).await;
+        let add = MemberAddRequest { peer_ur_ls: vec![url.clone()], is_learner: false };
+        first.call::<MemberAddResponse>("Cluster/MemberAdd", &add).await.expect("one more member");
+        let n = self.endpoints.len() + 1;
+        let list = format!("{},n{n}={url}", self.list);
+        let mut flags = member_flags(&self.dir, n, (peer, client), &list, &self.more);
+        flags.push("--initial-cluster-state=existing".to_owned());
+        let log = self.dir.path().join(format!("n{n}.log"));
+        self.processes.push(Process::start(&self.subject.program, &flags, &log));
+        self.endpoints.push(format!("http://127.0.0.1:{client}"));
+        self.flags.push(flags);
+        let deadline = Instant::now() + Duration::from_secs(600);
+        while tokio::net::TcpStream::connect(("127.0.0.1", client)).await.is_err() {
+            assert!(Instant::now() < deadline, "the new member does not listen");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 
     /// Starts all members and waits until they are healthy; how long that took.
