@@ -220,10 +220,8 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         let method = Arc::clone(&self.method);
-        method.started.inc();
-        method.clients.count(request.headers().get("client-api-version"), method.unary);
         // Made before the call is awaited, so that a call which is dropped on the way is counted too.
-        let outcome = Outcome { method: Arc::clone(&method), started: Instant::now(), open: true };
+        let outcome = Outcome::begin(&method, request.headers());
         let request = request
             .map(|body| Body::new(Received { inner: body, messages: Messages::default(), method }));
         let response = self.inner.call(request);
@@ -240,13 +238,38 @@ where
 
 /// How a call ends; one that nobody waited for was cancelled.
 #[derive(Debug)]
-struct Outcome {
+pub(super) struct Outcome {
     method: Arc<Method>,
     started: Instant,
     open: bool,
 }
 
 impl Outcome {
+    /// A call that begins, with these headers.
+    pub(super) fn begin(method: &Arc<Method>, headers: &HeaderMap) -> Self {
+        method.started.inc();
+        method.clients.count(headers.get("client-api-version"), method.unary);
+        Self { method: Arc::clone(method), started: Instant::now(), open: true }
+    }
+
+    /// One message of that many bytes has come.
+    pub(super) fn received(&self, bytes: usize) {
+        self.method.received.inc();
+        self.method.received_bytes.inc_by(bytes as u64);
+    }
+
+    /// One message of that many bytes goes out.
+    pub(super) fn sent(&self, bytes: usize) {
+        self.method.sent.inc();
+        self.method.sent_bytes.inc_by(bytes as u64);
+    }
+
+    /// The call is answered.
+    pub(super) fn end(mut self, code: Code) {
+        self.open = false;
+        self.method.ended(code, self.started);
+    }
+
     /// Looks for the status among headers or trailers.
     fn notice(&mut self, headers: &HeaderMap) {
         if self.open

@@ -17,7 +17,7 @@ use crate::proto::quorate::replica::request::Op;
 const SWEEP_LOOK: Duration = Duration::from_millis(10);
 
 /// Keys and values.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Kv(pub(super) Handle);
 
 impl Kv {

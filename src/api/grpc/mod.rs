@@ -7,6 +7,7 @@ mod auth;
 mod caller;
 mod cluster;
 mod counted;
+mod direct;
 mod downgrade;
 mod election;
 mod error;
@@ -21,6 +22,8 @@ mod watch;
 mod within;
 
 use std::convert::Infallible;
+use std::fmt::Display;
+use std::marker::PhantomData;
 
 use axum::Router;
 use axum::body::Body;
@@ -33,19 +36,20 @@ use tonic::server::NamedService;
 use tonic::{Code, Status};
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
-use tower::ServiceExt as _;
+use tower::ServiceExt;
 use tracing::warn;
 
 pub(super) use error::text;
 
 use self::counted::{Counted, Meters};
+use self::direct::Direct;
 use self::within::Within;
 use super::http::not_found;
 use crate::node::Handle;
 use crate::proto::etcdserverpb::ResponseHeader;
 use crate::proto::etcdserverpb::auth_server::AuthServer;
 use crate::proto::etcdserverpb::cluster_server::ClusterServer;
-use crate::proto::etcdserverpb::kv_server::KvServer;
+use crate::proto::etcdserverpb::kv_server::{Kv as _, KvServer};
 use crate::proto::etcdserverpb::lease_server::LeaseServer;
 use crate::proto::etcdserverpb::maintenance_server::MaintenanceServer;
 use crate::proto::etcdserverpb::watch_server::WatchServer;
@@ -58,6 +62,8 @@ type GrpcResponse = http::Response<tonic::body::Body>;
 const MESSAGE_OVERHEAD: usize = 512 << 10;
 
 const KV: [&str; 6] = ["Range", "Put", "DeleteRange", "Txn", "Compact", "RangeStream"];
+/// Those of them that have no short way.
+const KV_RARE: [&str; 2] = ["Compact", "RangeStream"];
 const WATCH: [&str; 1] = ["Watch"];
 const LEASE: [&str; 5] =
     ["LeaseGrant", "LeaseRevoke", "LeaseKeepAlive", "LeaseTimeToLive", "LeaseLeases"];
@@ -143,7 +149,15 @@ fn stores(handle: &Handle, meters: Option<&Meters>) -> Router {
         };
     }
     let mut router = Router::new();
-    router = add(router, &KV, limited!(KvServer, kv::Kv(handle.clone())), meters);
+    let kv = kv::Kv(handle.clone());
+    let service = limited!(KvServer, kv.clone());
+    router = match meters {
+        Some(meters) => {
+            router = add(router, &KV_RARE, service, Some(meters));
+            often(router, &kv, service, meters)
+        }
+        None => add(router, &KV, service, None),
+    };
     router = add(router, &WATCH, limited!(WatchServer, watch::Watch(handle.clone())), meters);
     router = add(router, &LEASE, limited!(LeaseServer, lease::Lease(handle.clone())), meters);
     router = add(router, &AUTH, limited!(AuthServer, auth::Auth(handle.clone())), meters);
@@ -170,6 +184,29 @@ where
             None => router.route_service(&path, service),
         };
     }
+    router
+}
+
+/// The calls that clients make all the time, each the short way.
+fn often(mut router: Router, kv: &kv::Kv, service: &KvServer<kv::Kv>, meters: &Meters) -> Router {
+    macro_rules! short {
+        ($method:ident, $name:literal) => {
+            let kv = kv.clone();
+            let inner = ServiceExt::<Request>::map_response(service.clone(), library_words);
+            let name = KvServer::<kv::Kv>::NAME;
+            let direct = Direct {
+                largest: largest_message(&kv.0),
+                library: Counted { inner, method: meters.method(name, $name) },
+                call: move |request| async move { kv.$method(request).await },
+                messages: PhantomData,
+            };
+            router = router.route_service(&format!("/{name}/{}", $name), direct);
+        };
+    }
+    short!(range, "Range");
+    short!(put, "Put");
+    short!(delete_range, "DeleteRange");
+    short!(txn, "Txn");
     router
 }
 
@@ -212,8 +249,14 @@ fn in_library_words(status: &Status) -> Option<Status> {
     let sizes = status.message().strip_prefix("Error, decoded message length too large: found ")?;
     let (size, limit) = sizes.split_once(" bytes, the limit is: ")?;
     let limit = limit.strip_suffix(" bytes")?;
-    let text = format!("grpc: received message larger than max ({size} vs. {limit})");
-    Some(Status::resource_exhausted(text))
+    Some(too_large(size, limit))
+}
+
+/// grpc-go's words for a message beyond the limit.
+fn too_large(size: impl Display, limit: impl Display) -> Status {
+    Status::resource_exhausted(format!(
+        "grpc: received message larger than max ({size} vs. {limit})"
+    ))
 }
 
 /// Which members may answer a call.
