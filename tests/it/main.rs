@@ -15,8 +15,12 @@ mod differential;
 mod dns;
 mod dns_tools;
 mod dnsmasq;
+mod faults;
 mod gateway;
 mod harness;
+mod kills;
+#[path = "../../src/sim/linear.rs"]
+mod linear;
 mod maintenance;
 mod metrics;
 mod operators;
