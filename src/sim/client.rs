@@ -105,7 +105,9 @@ impl History {
             Wish::Swap { old, new } => Op::Txn(swap(&key, old, put(new))),
             Wish::Get => unreachable!("gets are not replicated"),
         };
-        Bytes::from(Request { id: number, op: Some(op), caller: caller.into() }.encode_to_vec())
+        Bytes::from(
+            Request { id: number, op: Some(op), caller: caller.into(), term: 0 }.encode_to_vec(),
+        )
     }
 
     /// The range that answers a get.
