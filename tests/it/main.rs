@@ -16,6 +16,7 @@ mod dns;
 mod dns_tools;
 mod dnsmasq;
 mod faults;
+mod force;
 mod gateway;
 mod harness;
 mod kills;
