@@ -46,3 +46,6 @@ pub mod telemetry;
 
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+
+#[cfg(test)]
+mod fuzz;

@@ -32,6 +32,9 @@ pub enum Error {
     LeaseExists,
     #[error("etcdserver: too large lease TTL")]
     LeaseTtlTooLarge,
+    /// A leader's own judgment got into the log after its term.
+    #[error("etcdserver: leader changed")]
+    LeaderChanged,
     /// The caller is unknown or may not.
     #[error(transparent)]
     Auth(#[from] auth::Error),

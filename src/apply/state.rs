@@ -59,8 +59,8 @@ pub enum LeaseChange {
         ttl_seconds: i64,
     },
     Revoked(LeaseId),
-    /// All their time is left again.
-    Refilled(Vec<LeaseId>),
+    /// The seconds that are left of each, 0 for all.
+    Checkpointed(Vec<(LeaseId, i64)>),
 }
 
 /// What a client that waits for a request gets. Headers carry the revision only; the API fills in the rest.
@@ -119,7 +119,7 @@ impl<S: Storage> State<S> {
         if index <= self.applied().0 {
             return Ok(None);
         }
-        let outcome = if data.is_empty() { None } else { Some(self.request(index, data)?) };
+        let outcome = if data.is_empty() { None } else { Some(self.request(index, term, data)?) };
         self.set_applied(index, term);
         Ok(outcome)
     }
@@ -141,7 +141,7 @@ impl<S: Storage> State<S> {
         self.keys.storage_mut().set_applied(Applied { index: index.0, term: term.0 });
     }
 
-    fn request(&mut self, index: Index, data: &Bytes) -> Result<Outcome, Fatal> {
+    fn request(&mut self, index: Index, term: Term, data: &Bytes) -> Result<Outcome, Fatal> {
         let unknown = || Fatal::UnknownRequest { index: index.0 };
         let request = Request::decode(data.clone()).ok().ok_or_else(unknown)?;
         let op = request.op.ok_or_else(unknown)?;
@@ -150,14 +150,15 @@ impl<S: Storage> State<S> {
                 Some(LeaseChange::Granted { id: LeaseId(grant.id), ttl_seconds: grant.ttl })
             }
             Op::LeaseRevoke(revoke) => Some(LeaseChange::Revoked(LeaseId(revoke.id))),
-            Op::LeaseCheckpoint(request) => refilled(request),
+            Op::LeaseCheckpoint(request) => Some(checkpointed(request)),
             _ => None,
         };
         let caller = request.caller.map_or(Caller::Nobody, Caller::from);
         let mut news = None;
         let full = self.exceeds_quota(check::cost(&op));
         let permitted = auth::permit(&self.auth, &self.leases, &caller, &op).map_err(Error::from);
-        let refused = permitted.err().or_else(|| self.alarms.refusal(&op));
+        let late = (request.term != 0 && request.term != term.0).then_some(Error::LeaderChanged);
+        let refused = permitted.err().or(late).or_else(|| self.alarms.refusal(&op));
         let (response, events) = match refused {
             Some(refused) => (Err(refused), Vec::new()),
             None => self.operation(index, op, &mut news),
@@ -497,8 +498,7 @@ pub fn encode_lease(ttl_seconds: i64, remaining_seconds: i64) -> Bytes {
     value.into()
 }
 
-fn refilled(request: &pb::LeaseCheckpointRequest) -> Option<LeaseChange> {
-    let full = request.checkpoints.iter().filter(|checkpoint| checkpoint.remaining_ttl == 0);
-    let ids: Vec<LeaseId> = full.map(|checkpoint| LeaseId(checkpoint.id)).collect();
-    (!ids.is_empty()).then_some(LeaseChange::Refilled(ids))
+fn checkpointed(request: &pb::LeaseCheckpointRequest) -> LeaseChange {
+    let left = |told: &pb::LeaseCheckpoint| (LeaseId(told.id), told.remaining_ttl);
+    LeaseChange::Checkpointed(request.checkpoints.iter().map(left).collect())
 }

@@ -82,7 +82,7 @@ impl Machine {
 }
 
 fn encoded(op: Op) -> Bytes {
-    Request { id: 7, op: Some(op), caller: None }.encode_to_vec().into()
+    Request { id: 7, op: Some(op), caller: None, term: 0 }.encode_to_vec().into()
 }
 
 fn bytes(text: &str) -> Bytes {

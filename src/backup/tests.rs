@@ -1,3 +1,5 @@
+mod fuzz;
+
 use std::fs;
 use std::path::Path;
 
@@ -32,7 +34,7 @@ fn state(dir: &Path, puts: u64) -> State<Store> {
     let mut index = 10;
     let mut apply = |op: Op| {
         index += 1;
-        let request = Request { id: 0, op: Some(op), caller: None }.encode_to_vec();
+        let request = Request { id: 0, op: Some(op), caller: None, term: 0 }.encode_to_vec();
         state.apply(Index(index), Term(3), &request.into()).unwrap().unwrap().response.unwrap();
     };
     let put = |key: String, lease: i64| {
@@ -60,7 +62,7 @@ fn state(dir: &Path, puts: u64) -> State<Store> {
     }));
     let revision = state.revision() / 2;
     let compact = Op::Compaction(pb::CompactionRequest { revision, physical: false });
-    let request = Request { id: 0, op: Some(compact), caller: None }.encode_to_vec();
+    let request = Request { id: 0, op: Some(compact), caller: None, term: 0 }.encode_to_vec();
     state.apply(Index(index + 1), Term(3), &request.into()).unwrap();
     while state.compaction_step(100) {}
     state.storage_mut().flush().unwrap();

@@ -8,6 +8,7 @@
 //! What this module does not do: decide whether to look at all. A node that has a log never does;
 //! that is `node::bootstrap`.
 
+mod attempt;
 mod existing;
 mod http;
 mod memo;

@@ -31,6 +31,8 @@ struct Deadline {
     checkpoint_at: Duration,
     /// Whether the others know that less than all of the time is left.
     checkpointed: bool,
+    /// It was given out as expired, so its end may stand in the log already.
+    ending: bool,
 }
 
 /// A lease that was given its full time.
@@ -65,7 +67,8 @@ impl Deadlines {
             let left = if checkpointed { remaining_seconds } else { ttl_seconds };
             let at = now + extend + seconds(left);
             let checkpoint_at = now + share(ttl_seconds, NEXT_CHECKPOINT);
-            self.insert(id, Deadline { ttl_seconds, at, checkpoint_at, checkpointed });
+            let ending = false;
+            self.insert(id, Deadline { ttl_seconds, at, checkpoint_at, checkpointed, ending });
         }
     }
 
@@ -96,11 +99,25 @@ impl Deadlines {
 
     /// Gives a lease its full time again; `None` when it is unknown.
     ///
-    /// A lease that has run out is renewed as well, as long as it is not revoked.
+    /// A lease that has run out is renewed as well, as long as it was not given out as expired: see
+    /// [`Self::is_ending`].
     pub fn renew(&mut self, id: LeaseId, now: Duration) -> Option<Renewal> {
         let Deadline { ttl_seconds, checkpointed, .. } = *self.deadlines.get(&id)?;
         self.fill(id, ttl_seconds, now, checkpointed);
         Some(Renewal { ttl_seconds, refill: checkpointed })
+    }
+
+    /// Whether a lease was given out as expired. It must not be renewed: whoever was told of that renewal would lose
+    /// the lease in the next moment.
+    pub fn is_ending(&self, id: LeaseId) -> bool {
+        self.deadlines.get(&id).is_some_and(|deadline| deadline.ending)
+    }
+
+    /// A checkpoint was applied that may be of an earlier leader: the others know that less is left.
+    pub fn told(&mut self, id: LeaseId) {
+        if let Some(deadline) = self.deadlines.get_mut(&id) {
+            deadline.checkpointed = true;
+        }
     }
 
     /// A refill was applied, and only now the others know of the full time. One that an earlier
@@ -108,6 +125,7 @@ impl Deadlines {
     pub fn refilled(&mut self, id: LeaseId, now: Duration) {
         if let Some(deadline) = self.deadlines.get(&id).copied()
             && deadline.checkpointed
+            && !deadline.ending
         {
             self.fill(id, deadline.ttl_seconds, now, false);
         }
@@ -152,10 +170,24 @@ impl Deadlines {
         Some((left, deadline.ttl_seconds))
     }
 
-    /// Up to `limit` leases that have run out, the most overdue first. They stay until revoked.
-    pub fn expired(&self, now: Duration, limit: usize) -> Vec<LeaseId> {
+    /// Up to `limit` leases that have run out, the most overdue first. They stay until revoked, and are not
+    /// renewed any more.
+    pub fn expired(&mut self, now: Duration, limit: usize) -> Vec<LeaseId> {
         let overdue = self.queue.iter().take_while(|(at, _)| *at <= now);
-        overdue.take(limit).map(|(_, id)| *id).collect()
+        let expired: Vec<LeaseId> = overdue.take(limit).map(|(_, id)| *id).collect();
+        for id in &expired {
+            if let Some(deadline) = self.deadlines.get_mut(id) {
+                deadline.ending = true;
+            }
+        }
+        expired
+    }
+
+    /// Whether [`Self::expired`] or [`Self::take_checkpoints`] would give something.
+    pub fn is_due(&self, now: Duration) -> bool {
+        let due =
+            |queue: &BTreeSet<(Duration, LeaseId)>| queue.first().is_some_and(|(at, _)| *at <= now);
+        due(&self.queue) || due(&self.checkpoints)
     }
 
     /// When the next lease runs out.
@@ -171,7 +203,8 @@ impl Deadlines {
     fn fill(&mut self, id: LeaseId, ttl_seconds: i64, now: Duration, checkpointed: bool) {
         let at = now + seconds(ttl_seconds);
         let checkpoint_at = now + share(ttl_seconds, FIRST_CHECKPOINT);
-        self.insert(id, Deadline { ttl_seconds, at, checkpoint_at, checkpointed });
+        let ending = false;
+        self.insert(id, Deadline { ttl_seconds, at, checkpoint_at, checkpointed, ending });
     }
 
     fn insert(&mut self, id: LeaseId, deadline: Deadline) {

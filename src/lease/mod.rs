@@ -7,6 +7,8 @@
 //!
 //! 1. What a new leader grants is at least what was promised, because a lease that was checkpointed
 //!    is refilled in the log before its renewal is acknowledged.
+//!    A leader renews, checkpoints and ends leases only while it knows that it leads and has applied all that came
+//!    before its term; what it judges holds in its own term or not at all; what it has begun to end it does not renew.
 //! 2. It exceeds that by no more than the time since the last checkpoint, and an election.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 

@@ -52,9 +52,14 @@ fn leases_expire_in_order_and_renewal_postpones() {
         deadlines.grant(LeaseId(id), ttl, seconds(0));
     }
     assert_eq!(deadlines.expired(seconds(4), 10), []);
-    assert_eq!(deadlines.expired(seconds(5), 10), [LeaseId(2), LeaseId(3)]);
-    assert_eq!(deadlines.expired(seconds(30), 1), [LeaseId(2)], "the limit holds");
-    assert_eq!(deadlines.renew(LeaseId(2), seconds(6)).unwrap().ttl_seconds, 5);
+    assert!(!deadlines.is_due(seconds(1)));
+    assert_eq!(deadlines.renew(LeaseId(2), seconds(1)).unwrap().ttl_seconds, 5);
+    assert!(deadlines.is_due(seconds(5)));
+    assert_eq!(deadlines.expired(seconds(5), 10), [LeaseId(3)]);
+    assert!(deadlines.is_ending(LeaseId(3)), "it was given out");
+    assert!(!deadlines.is_ending(LeaseId(2)));
+    assert_eq!(deadlines.expired(seconds(30), 1), [LeaseId(3)], "the limit holds");
+    assert_eq!(deadlines.renew(LeaseId(2), seconds(6)).unwrap().ttl_seconds, 5, "overdue");
     assert_eq!(deadlines.expired(seconds(10), 10), [LeaseId(3), LeaseId(1)]);
     deadlines.revoke(LeaseId(3));
     assert_eq!(deadlines.by_expiry().collect::<Vec<_>>(), [1, 2, 4].map(LeaseId));

@@ -171,7 +171,7 @@ impl ApplyLoop {
         match &outcome.lease {
             Some(LeaseChange::Granted { .. }) => counts.leases_granted.inc(),
             Some(LeaseChange::Revoked(_)) => counts.leases_revoked.inc(),
-            Some(LeaseChange::Refilled(_)) | None => {}
+            Some(LeaseChange::Checkpointed(_)) | None => {}
         }
     }
 
@@ -181,7 +181,7 @@ impl ApplyLoop {
                 self.shared.leases.granted(*id, *ttl_seconds);
             }
             Some(LeaseChange::Revoked(id)) => self.shared.leases.revoked(*id),
-            Some(LeaseChange::Refilled(ids)) => self.shared.leases.refilled(ids),
+            Some(LeaseChange::Checkpointed(left)) => self.shared.leases.checkpointed(left),
             None => {}
         }
     }

@@ -35,6 +35,8 @@ pub struct Config {
     pub catchup_entries: u64,
     /// Durability is given up for speed; asked for by `--unsafe-no-fsync` only.
     pub unsafe_no_fsync: bool,
+    /// The log exists and all other members are taken out of the cluster.
+    pub force_new_cluster: bool,
     pub strict_reconfig_check: bool,
     pub max_learners: usize,
     pub limits: Limits,
@@ -56,6 +58,8 @@ pub struct Upkeep {
     pub initial_corrupt_check: bool,
     /// How often the leader compares hashes with the other members; zero: never.
     pub corrupt_check_time: Duration,
+    /// How often the leader compares what lies before the last compaction with the other members; zero: never.
+    pub compact_check_time: Duration,
     /// Entries that take longer to apply are logged.
     pub warning_apply_duration: Duration,
 }
@@ -78,6 +82,7 @@ impl Default for Upkeep {
             compaction_pause: Duration::ZERO,
             initial_corrupt_check: false,
             corrupt_check_time: Duration::ZERO,
+            compact_check_time: Duration::ZERO,
             warning_apply_duration: Duration::from_millis(100),
         }
     }
@@ -167,6 +172,7 @@ impl Config {
             initial_election_tick_advance: true,
             snapshot_count: 10_000,
             catchup_entries: 5_000,
+            force_new_cluster: false,
             unsafe_no_fsync: false,
             strict_reconfig_check: true,
             max_learners: 1,

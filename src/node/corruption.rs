@@ -1,5 +1,5 @@
 //! Comparing hashes between members: equal revisions must hold equal records
-//! (`--experimental-initial-corrupt-check`, `--corrupt-check-time`; etcd `server/etcdserver/corrupt.go`).
+//! (`--experimental-initial-corrupt-check`, `--corrupt-check-time`, `--compact-hash-check-time`; etcd `server/etcdserver/corrupt.go`).
 
 use std::time::Duration;
 
@@ -33,11 +33,40 @@ pub(super) async fn watch(handle: Handle) {
         if !handle.leads() {
             continue;
         }
-        match different(&handle).await {
+        match different(&handle, 0).await {
             Ok(members) => {
                 for member in members {
                     alarm(&handle, member).await;
                 }
+            }
+            Err(error) => debug!(error = %error, "hashes were not compared"),
+        }
+    }
+}
+
+/// As the leader, compares what the last compaction left, once per compaction (etcd `CompactHashCheck`).
+pub(super) async fn watch_compactions(handle: Handle) {
+    let every = handle.config().upkeep.compact_check_time;
+    if every.is_zero() {
+        return;
+    }
+    info!(interval = ?every, "enabled compact hash checking");
+    let mut tick = interval(every);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tick.reset();
+    let mut checked = 0;
+    loop {
+        tick.tick().await;
+        let compacted = handle.state().compact_revision();
+        if !handle.leads() || compacted <= checked {
+            continue;
+        }
+        match different(&handle, compacted).await {
+            Ok(members) => {
+                for member in members {
+                    alarm(&handle, member).await;
+                }
+                checked = compacted;
             }
             Err(error) => debug!(error = %error, "hashes were not compared"),
         }
@@ -52,7 +81,7 @@ pub(super) async fn check_at_start(handle: &Handle) -> bool {
     }
     let member = handle.member_id();
     info!(local_member_id = %member, timeout = ?PATIENCE, "starting initial corruption check");
-    match different(handle).await {
+    match different(handle, 0).await {
         Ok(members) if members.is_empty() => {
             info!(
                 local_member_id = %member,
@@ -71,17 +100,18 @@ pub(super) async fn check_at_start(handle: &Handle) -> bool {
     }
 }
 
-/// The members whose records up to this member's revision are others. Who does not answer, is not
+/// The members whose records up to a revision, 0 for this member's own, are others. Who does not answer, is not
 /// that far, or has compacted differently cannot be compared.
-async fn different(handle: &Handle) -> Result<Vec<MemberId>, Error> {
-    let own = handle.hash_kv(0).await?;
+async fn different(handle: &Handle, revision: i64) -> Result<Vec<MemberId>, Error> {
+    let own = handle.hash_kv(revision).await?;
     let others: Vec<MemberId> = {
         let roster = handle.0.roster.load();
         roster.members.keys().copied().filter(|id| *id != handle.member_id()).collect()
     };
+    let upto = if revision == 0 { own.revision } else { revision };
     let mut different = Vec::new();
     for peer in others {
-        let Some(theirs) = ask(handle, peer, own.revision).await else { continue };
+        let Some(theirs) = ask(handle, peer, upto).await else { continue };
         if theirs.compact_revision == own.compact_revision && theirs.hash != own.hash {
             warn!(
                 local_member_id = %handle.member_id(),

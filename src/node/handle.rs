@@ -45,8 +45,19 @@ impl Handle {
     ///
     /// The caller is checked when it is applied, against the users as of then.
     pub async fn propose(&self, caller: Caller, op: Op) -> Result<apply::Response, Error> {
+        self.propose_in(Term::default(), caller, op).await
+    }
+
+    /// The same for what holds only if it is appended in this term, or in any if that is zero.
+    pub(super) async fn propose_in(
+        &self,
+        term: Term,
+        caller: Caller,
+        op: Op,
+    ) -> Result<apply::Response, Error> {
         let (id, answer) = self.admit()?;
-        let request = Request { id, op: Some(op), caller: caller.into() }.encode_to_vec();
+        let request = Request { id, op: Some(op), caller: caller.into(), term: term.0 };
+        let request = request.encode_to_vec();
         let limit = self.0.config.limits.max_request_bytes;
         if request.len() > limit {
             drop(self.0.waiters.take(id));
@@ -173,6 +184,11 @@ impl Handle {
     /// Waits until the node begins to stop.
     pub async fn stopping(&self) {
         self.0.stop.cancelled().await;
+    }
+
+    /// Whether the node has begun to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.0.stop.is_cancelled()
     }
 
     /// The watchers of this member.

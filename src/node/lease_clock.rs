@@ -1,7 +1,8 @@
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::RwLock;
+use tokio::sync::{Notify, RwLock};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::debug;
@@ -11,6 +12,7 @@ use crate::auth::Caller;
 use crate::lease::{Checkpoint, Deadlines, LeaseId, Renewal};
 use crate::proto::etcdserverpb::{LeaseCheckpoint, LeaseCheckpointRequest, LeaseRevokeRequest};
 use crate::proto::quorate::replica::request::Op;
+use crate::raft::{Role, Term};
 
 /// How often the leader looks for expired leases.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
@@ -28,12 +30,26 @@ pub(super) struct LeaseClock {
     /// Held for writing while checkpoints are on their way into the log and for reading while
     /// refills are: a refill that overtook an older checkpoint would be undone by it.
     order: RwLock<()>,
+    /// In which term, and when, this member asked whether it leads and has applied all that came before, and was told so.
+    confirmed: Mutex<Option<(Term, Duration)>>,
+    /// A lease is gone, or the leadership.
+    ended: Notify,
+}
+
+/// What comes of a renewal.
+enum Turn {
+    Unknown,
+    Renewed(Renewal),
+    /// It is being revoked: what comes of that has to be waited for.
+    Ending,
+    NotLeading,
 }
 
 impl LeaseClock {
     pub(super) fn new() -> Self {
         let (started, deadlines) = (Instant::now(), Mutex::default());
-        Self { started, deadlines, order: RwLock::default() }
+        let (order, confirmed, ended) = (RwLock::default(), Mutex::default(), Notify::new());
+        Self { started, deadlines, order, confirmed, ended }
     }
 
     /// This member leads now: given are the seconds granted and those left at the last checkpoint;
@@ -50,6 +66,7 @@ impl LeaseClock {
     /// Another member leads.
     pub(super) fn demote(&self) {
         self.lock().demote();
+        self.ended.notify_waiters();
     }
 
     /// A lease was granted; no effect unless this member leads.
@@ -61,13 +78,19 @@ impl LeaseClock {
     /// A lease is gone.
     pub(super) fn revoked(&self, id: LeaseId) {
         self.lock().revoke(id);
+        self.ended.notify_waiters();
     }
 
-    /// All members know that these leases have their full time again.
-    pub(super) fn refilled(&self, ids: &[LeaseId]) {
+    /// All members know that so many seconds are left of these leases, 0 for all.
+    pub(super) fn checkpointed(&self, left: &[(LeaseId, i64)]) {
         let now = self.now();
         let mut deadlines = self.lock();
-        ids.iter().for_each(|id| deadlines.refilled(*id, now));
+        for (id, seconds) in left {
+            match seconds {
+                0 => deadlines.refilled(*id, now),
+                _ => deadlines.told(*id),
+            }
+        }
     }
 
     /// The seconds a lease has left, and those it was granted.
@@ -81,9 +104,21 @@ impl LeaseClock {
         self.lock().by_expiry().collect()
     }
 
-    fn renew(&self, id: LeaseId) -> Option<Renewal> {
+    fn renew(&self, id: LeaseId) -> Turn {
         let now = self.now();
-        self.lock().renew(id, now)
+        let mut deadlines = self.lock();
+        if !deadlines.leading() {
+            return Turn::NotLeading;
+        }
+        if deadlines.is_ending(id) {
+            return Turn::Ending;
+        }
+        deadlines.renew(id, now).map_or(Turn::Unknown, Turn::Renewed)
+    }
+
+    fn is_due(&self) -> bool {
+        let now = self.now();
+        self.lock().is_due(now)
     }
 
     fn expired(&self) -> Vec<LeaseId> {
@@ -110,10 +145,48 @@ impl LeaseClock {
     }
 }
 
+/// Makes sure that this member leads and has applied what came before its term, which is then given. Once in an election
+/// timeout costs a round of heartbeats, the rest nothing: no later leader gives less than that on top.
+///
+/// A process that was stopped, or is cut off, believes for a while that it leads (etcd `ensureLeadership`).
+async fn confirm(handle: &Handle) -> Result<Term, Error> {
+    let clock = &handle.0.leases;
+    let leads_in = || {
+        let status = *handle.0.status.borrow();
+        if status.role == Role::Leader { Ok(status.term) } else { Err(Error::NoLeader) }
+    };
+    let (term, asked) = (leads_in()?, clock.now());
+    let lock = || clock.confirmed.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = *lock();
+    if known.is_some_and(|(of, at)| of == term && asked < at + handle.0.config.election) {
+        return Ok(term);
+    }
+    handle.linearize().await?;
+    if leads_in()? != term {
+        return Err(Error::NoLeader);
+    }
+    let mut confirmed = lock();
+    *confirmed = (*confirmed).max(Some((term, asked)));
+    Ok(term)
+}
+
 /// Renews a lease on this member, which leads: its granted seconds, or `None` when it is unknown.
 pub(super) async fn renew(handle: &Handle, id: LeaseId) -> Result<Option<i64>, Error> {
+    confirm(handle).await?;
     let clock = &handle.0.leases;
-    let Some(renewal) = clock.renew(id) else { return Ok(None) };
+    let renewal = loop {
+        let mut ended = pin!(clock.ended.notified());
+        ended.as_mut().enable();
+        match clock.renew(id) {
+            Turn::Renewed(renewal) => break renewal,
+            Turn::Unknown => return Ok(None),
+            Turn::NotLeading => return Err(Error::NoLeader),
+            Turn::Ending => {
+                let gone = tokio::time::timeout(handle.timeout(), ended).await;
+                gone.map_err(|_elapsed| Error::Timeout)?;
+            }
+        }
+    };
     if renewal.refill {
         let _order = clock.order.read().await;
         let full = [Checkpoint { id, remaining_seconds: 0 }];
@@ -124,9 +197,10 @@ pub(super) async fn renew(handle: &Handle, id: LeaseId) -> Result<Option<i64>, E
 
 /// Tells all members what is left of every lease, so that the next leader goes on exactly there.
 pub(super) async fn tell_all(handle: &Handle) {
+    let Ok(term) = confirm(handle).await else { return };
     let _order = handle.0.leases.order.write().await;
     for batch in handle.0.leases.take_all_checkpoints().chunks(CHECKPOINTS) {
-        if let Err(error) = handle.propose(Caller::Cluster, checkpoint(batch)).await {
+        if let Err(error) = handle.propose_in(term, Caller::Cluster, checkpoint(batch)).await {
             // The next leader then goes on from an older checkpoint.
             debug!(error = %error, "leases were not checkpointed before the leadership is handed over");
             return;
@@ -142,13 +216,19 @@ pub(super) async fn run(handle: Handle) {
     let handle = Arc::new(handle);
     loop {
         tick.tick().await;
-        while handle.leads() && expire(&handle).await {}
-        while handle.leads() && checkpoint_due(&handle).await {}
+        while handle.0.leases.is_due()
+            && let Ok(term) = confirm(&handle).await
+        {
+            let more = expire(&handle, term).await;
+            if !(checkpoint_due(&handle, term).await || more) {
+                break;
+            }
+        }
     }
 }
 
 /// Whether there may be more.
-async fn expire(handle: &Arc<Handle>) -> bool {
+async fn expire(handle: &Arc<Handle>, term: Term) -> bool {
     let expired = handle.0.leases.expired();
     let more = expired.len() == REVOKE_AT_ONCE;
     let mut revocations = JoinSet::new();
@@ -156,7 +236,7 @@ async fn expire(handle: &Arc<Handle>) -> bool {
         let handle = Arc::clone(handle);
         revocations.spawn(async move {
             let revoke = Op::LeaseRevoke(LeaseRevokeRequest { id: id.0 });
-            let revoked = handle.propose(Caller::Cluster, revoke).await;
+            let revoked = handle.propose_in(term, Caller::Cluster, revoke).await;
             match &revoked {
                 Ok(_) => handle.counts().leases_expired.inc(),
                 // It stays expired: the next check tries again.
@@ -175,13 +255,13 @@ async fn expire(handle: &Arc<Handle>) -> bool {
 }
 
 /// Whether there may be more.
-async fn checkpoint_due(handle: &Handle) -> bool {
+async fn checkpoint_due(handle: &Handle, term: Term) -> bool {
     let _order = handle.0.leases.order.write().await;
     let due = handle.0.leases.take_checkpoints();
     if due.is_empty() {
         return false;
     }
-    let told = handle.propose(Caller::Cluster, checkpoint(&due)).await;
+    let told = handle.propose_in(term, Caller::Cluster, checkpoint(&due)).await;
     if let Err(error) = &told {
         debug!(leases = due.len(), error = %error, "leases were not checkpointed");
     }

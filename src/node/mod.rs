@@ -29,6 +29,7 @@ mod counts;
 mod data_dir;
 mod error;
 mod flusher;
+mod force;
 mod handle;
 mod lease_clock;
 mod log_loop;

@@ -23,11 +23,13 @@ use super::replica_loop::ReplicaLoop;
 use super::shared::Shared;
 use super::tokens::Tokens;
 use super::waiters::Waiters;
-use super::{Config, Handle, State, compactor, corruption, publish, quota, watch as watches};
+use super::{
+    Config, Handle, State, compactor, corruption, force, publish, quota, watch as watches,
+};
 use crate::membership::Roster;
 use crate::mvcc::StorageError;
 use crate::proto::quorate::peer::peer_server;
-use crate::raft::Index;
+use crate::raft::{Index, Mark};
 use crate::replica::{self, Event, Replica};
 use crate::snap;
 use crate::store::Store;
@@ -218,6 +220,7 @@ fn spawn_tasks(handle: &Handle, reads: mpsc::UnboundedReceiver<ReadNews>) -> Joi
     tasks.spawn(publish::publish(handle.clone()));
     tasks.spawn(compactor::run(handle.clone()));
     tasks.spawn(corruption::watch(handle.clone()));
+    tasks.spawn(corruption::watch_compactions(handle.clone()));
     tasks
 }
 
@@ -307,7 +310,7 @@ fn open(config: &Config) -> Result<Opened, StartError> {
         drop(Wal::create(&log_dir, metadata, options)?);
     }
     snap::remove_unfinished(&config.snap_dir())?;
-    let (wal, recovered) = Wal::open(&log_dir, options)?;
+    let (mut wal, mut recovered) = Wal::open(&log_dir, options)?;
     let file = flusher::store_file(&config.member_dir());
     let mut store = Store::open(&file)?;
     // A received snapshot is on disk before the log says so, and the log says so before the store
@@ -321,6 +324,10 @@ fn open(config: &Config) -> Result<Opened, StartError> {
     let mut state = State::open(store)?;
     if state.applied().0 == Index(0) && !recovered.metadata.joined {
         state.set_roster(&recovered.metadata.roster);
+    }
+    if config.force_new_cluster {
+        let (index, term) = state.applied();
+        force::stand_alone(&mut wal, &mut recovered, state.roster(), Mark { index, term })?;
     }
     Ok(Opened { wal, recovered, state })
 }

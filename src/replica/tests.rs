@@ -1,3 +1,5 @@
+mod fuzz;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use prost::Message as _;
@@ -15,6 +17,8 @@ struct Cluster {
     committed: BTreeMap<MemberId, Vec<Committed>>,
     reads: BTreeMap<MemberId, Vec<ReadReady>>,
     cut_off: Option<MemberId>,
+    /// All messages so far.
+    said: Vec<peer::Message>,
 }
 
 pub(super) fn roster(ids: std::ops::RangeInclusive<u64>) -> Roster {
@@ -52,6 +56,7 @@ impl Cluster {
             committed: BTreeMap::new(),
             reads: BTreeMap::new(),
             cut_off: None,
+            said: Vec::new(),
         }
     }
 
@@ -104,6 +109,7 @@ impl Cluster {
                     });
                 }
             }
+            self.said.extend(network.iter().cloned());
             while let Some(message) = network.pop_front() {
                 let (from, to) = (MemberId(message.from), MemberId(message.to));
                 if [Some(from), Some(to)].contains(&self.cut_off) {

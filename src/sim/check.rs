@@ -16,6 +16,8 @@ pub(super) struct Checkers {
     applied: BTreeMap<Index, (Term, u64)>,
     /// What came of the entry at an index.
     outcomes: BTreeMap<Index, String>,
+    /// The hash of everything at a revision, compacted at another.
+    hashes: BTreeMap<(i64, i64), u32>,
 }
 
 impl Checkers {
@@ -80,6 +82,20 @@ impl Checkers {
             return Ok(());
         }
         Err(format!("equal answers: entry {} is `{text}` to {member}, was `{known}`", index.0))
+    }
+
+    /// Equal hash at equal revision.
+    pub(super) fn hashes(
+        &mut self,
+        member: MemberId,
+        hash: Option<(i64, i64, u32)>,
+    ) -> Result<(), String> {
+        let Some((revision, compacted, hash)) = hash else { return Ok(()) };
+        let known = *self.hashes.entry((revision, compacted)).or_insert(hash);
+        if known == hash {
+            return Ok(());
+        }
+        Err(format!("equal hashes: {member} has {hash:x} at revision {revision}, not {known:x}"))
     }
 
     /// The last index that anybody applied.

@@ -105,7 +105,9 @@ impl History {
             Wish::Swap { old, new } => Op::Txn(swap(&key, old, put(new))),
             Wish::Get => unreachable!("gets are not replicated"),
         };
-        Bytes::from(Request { id: number, op: Some(op), caller: caller.into() }.encode_to_vec())
+        Bytes::from(
+            Request { id: number, op: Some(op), caller: caller.into(), term: 0 }.encode_to_vec(),
+        )
     }
 
     /// The range that answers a get.
@@ -119,23 +121,29 @@ impl History {
         let (key, wish) = (operation.key, operation.wish);
         let action = match (wish, response) {
             (Wish::Swap { old, new }, Response::Txn(txn)) => {
-                Action::Swap { old, new, swapped: txn.succeeded }
+                let met = txn.responses.first().and_then(|response| response.response.as_ref());
+                let found = match met {
+                    Some(pb::response_op::Response::ResponseRange(range)) => value_of(range),
+                    _ => Some(old),
+                };
+                Action::Swap { old, new, found }
             }
             (Wish::Put(new), Response::Put(_)) => Action::Put(new),
             _ => unreachable!("{wish:?} was answered by {response:?}"),
         };
         operation.answer = Some((now, action));
-        if let Action::Put(new) | Action::Swap { new, swapped: true, .. } = action {
-            self.seen.insert(key, new);
-        }
+        let holds = match action {
+            Action::Swap { old, new, found } if found == Some(old) => Some(new),
+            Action::Swap { found, .. } => found,
+            Action::Put(new) => Some(new),
+            _ => None,
+        };
+        self.seen.extend(holds.map(|value| (key, value)));
     }
 
     /// A get was answered.
     pub(super) fn read(&mut self, number: u64, now: u64, response: &pb::RangeResponse) {
-        let found = response.kvs.first().map(|kv| {
-            let text = std::str::from_utf8(&kv.value).expect("values are numbers");
-            text.parse().expect("values are numbers")
-        });
+        let found = value_of(response);
         let operation = self.operation(number);
         operation.answer = Some((now, Action::Get(found)));
         let key = operation.key;
@@ -178,6 +186,12 @@ impl Operation {
     }
 }
 
+fn value_of(range: &pb::RangeResponse) -> Option<u64> {
+    let kv = range.kvs.first()?;
+    let text = std::str::from_utf8(&kv.value).expect("values are numbers");
+    Some(text.parse().expect("values are numbers"))
+}
+
 fn key_bytes(key: u64) -> Bytes {
     Bytes::from(format!("key-{key}"))
 }
@@ -191,5 +205,7 @@ fn swap(key: &Bytes, old: u64, put: pb::PutRequest) -> pb::TxnRequest {
         ..Default::default()
     };
     let put = pb::RequestOp { request: Some(pb::request_op::Request::RequestPut(put)) };
-    pb::TxnRequest { compare: vec![compare], success: vec![put], failure: Vec::new() }
+    let get = pb::RangeRequest { key: key.clone(), ..Default::default() };
+    let get = pb::RequestOp { request: Some(pb::request_op::Request::RequestRange(get)) };
+    pb::TxnRequest { compare: vec![compare], success: vec![put], failure: vec![get] }
 }

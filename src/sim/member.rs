@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 
 use super::SimDisk;
+use super::tenants::LeaseClock;
 use crate::apply::State;
 use crate::membership::{ClusterId, MemberId, Roster};
 use crate::mvcc::Memory;
@@ -42,6 +43,7 @@ pub(super) struct Running {
     pub(super) reads: Vec<(Index, u64)>,
     /// Writes that were proposed here and are answered when applied here.
     pub(super) writes: Vec<u64>,
+    pub(super) clock: LeaseClock,
 }
 
 impl Member {
@@ -107,6 +109,7 @@ impl Member {
             apply_busy: false,
             reads: Vec::new(),
             writes: Vec::new(),
+            clock: LeaseClock::default(),
         });
         Ok(())
     }
@@ -165,6 +168,15 @@ impl Member {
 }
 
 impl Running {
+    /// Sweeps a little, and sometimes hashes everything: revision, compacted revision and hash.
+    pub(super) fn hash_now(&mut self, draw: &mut Draw) -> Option<(i64, i64, u32)> {
+        if draw.chance(300) {
+            self.state.compaction_step(1);
+        }
+        let hash = draw.chance(100).then(|| self.state.hash_kv(0).ok()).flatten()?;
+        Some((self.state.revision(), self.state.compact_revision(), hash))
+    }
+
     /// A snapshot of what is applied.
     pub(super) fn snapshot(&self) -> (SnapshotMeta, Bytes) {
         let (index, term) = self.state.applied();

@@ -36,27 +36,45 @@ fn clusters_keep_their_promises() {
         Some(seeds) => (u64::from(std::process::id()) << 32, seeds),
         None => (0, SEEDS),
     };
-    let (mut answered, mut operations, mut installed, mut denied) = (0, 0, 0, 0);
+    let (mut answered, mut operations) = (0, 0);
+    let mut counted = [0; 8];
     for seed in first..first + seeds {
         match outcome(seed, Sabotage::None, &mut Vec::new()) {
             Ok(summary) => {
                 answered += summary.answered;
                 operations += summary.operations;
-                installed += summary.installed_snapshots;
-                denied += summary.denied;
+                let more = [
+                    summary.installed_snapshots,
+                    summary.denied,
+                    summary.compacted,
+                    summary.renewed,
+                    summary.checkpointed,
+                    summary.expired,
+                    summary.watched,
+                    summary.missed,
+                ];
+                counted.iter_mut().zip(more).for_each(|(sum, one)| *sum += one);
             }
             Err(error) => panic!(
                 "{error}\nreplay with: QUORATE_SIM_SEED={seed} cargo test --lib sim:: -- --nocapture"
             ),
         }
     }
-    println!(
-        "{seeds} seeds, {operations} operations, {answered} answered, {installed} snapshots, {denied} denied"
-    );
+    let named = [
+        "snapshots",
+        "denied",
+        "compactions",
+        "renewals",
+        "checkpoints",
+        "expired",
+        "watched",
+        "missed",
+    ];
+    let named: Vec<_> = named.iter().zip(counted).collect();
+    println!("{seeds} seeds, {operations} operations, {answered} answered, {named:?}");
     // A simulation in which nothing happens proves nothing.
     assert!(answered * 2 > operations, "{answered} of {operations} operations were answered");
-    assert!(installed > 0);
-    assert!(denied > 0);
+    assert!(named.iter().all(|(_, count)| *count > 0), "{named:?}");
 }
 
 #[test]
@@ -89,6 +107,12 @@ fn reads_without_a_read_index_are_noticed() {
 #[test]
 fn acknowledging_before_the_disk_is_noticed() {
     complaint(Sabotage::AcknowledgeEarly, 200);
+}
+
+#[test]
+fn leases_by_the_clock_of_an_old_leader_are_noticed() {
+    let complaint = complaint(Sabotage::TrustClocks, 2000);
+    assert!(complaint.starts_with("leases"), "{complaint}");
 }
 
 #[test]

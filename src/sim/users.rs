@@ -55,5 +55,5 @@ pub(super) fn change(draw: &mut Draw) -> Bytes {
     };
     let op = Op::Auth(AuthChange { change: Some(change) });
     // Nobody waits for it.
-    Request { id: 0, op: Some(op), caller: Caller::Cluster.into() }.encode_to_vec().into()
+    Request { id: 0, op: Some(op), caller: Caller::Cluster.into(), term: 0 }.encode_to_vec().into()
 }

@@ -4,9 +4,10 @@ use super::check::Checkers;
 use super::client::{History, Wish};
 use super::member::Member;
 use super::network::Network;
-use super::users;
-use crate::apply::Error;
-use crate::auth::Caller;
+use super::tenants::Tenants;
+use super::traffic::CLIENT_PATIENCE;
+use super::watchers::Watchers;
+use crate::apply::{Error, Outcome};
 use crate::membership::{MemberId, PeerUrl, Roster, RosterEntry};
 use crate::raft::{Draw, Message, Role};
 use crate::replica::{Committed, Effects, Event, Persist};
@@ -17,11 +18,7 @@ const TICK: u64 = 10;
 const TROUBLE: u64 = 1500;
 /// How long the second may last: forty election timeouts.
 const PATIENCE: u64 = 4000;
-const CLIENTS: usize = 3;
-/// Few enough that the search for an explanation stays small.
-const MAX_OPERATIONS: usize = 60;
-/// A client that has waited for so long turns to something else.
-const CLIENT_PATIENCE: u64 = 200;
+pub(super) const CLIENTS: usize = 3;
 
 /// A rule that the simulated shell breaks on purpose, to show that a checker notices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +30,8 @@ pub enum Sabotage {
     ReadLocally,
     /// Leaves terms and votes out of the log.
     ForgetVotes,
+    /// Judges about leases by the clock of whoever believes to lead.
+    TrustClocks,
 }
 
 /// What a run did, so that tests can see that it did something.
@@ -44,6 +43,15 @@ pub struct Summary {
     pub installed_snapshots: u64,
     /// Requests that were refused for who made them.
     pub denied: u64,
+    /// Compactions that took place.
+    pub compacted: u64,
+    /// Leases: renewals that were acknowledged, checkpoints that were applied, and ends by the clock.
+    pub renewed: u64,
+    pub checkpointed: u64,
+    pub expired: u64,
+    /// Revisions that watchers were told of, and times that what they asked for was compacted.
+    pub watched: u64,
+    pub missed: u64,
     pub happenings: u64,
     /// Differs when anything differs.
     pub fingerprint: u64,
@@ -77,19 +85,21 @@ pub(super) enum Happening {
 pub(super) struct World {
     pub(super) draw: Draw,
     /// What users do, apart from the rest: a broken rule shows at the same seeds with and without them.
-    users: Draw,
+    pub(super) users: Draw,
     pub(super) now: u64,
     queue: BTreeMap<(u64, u64), Happening>,
     last_happening: u64,
     pub(super) members: BTreeMap<MemberId, Member>,
     pub(super) network: Network,
-    history: History,
-    checkers: Checkers,
+    pub(super) history: History,
+    pub(super) checkers: Checkers,
     /// What each client waits for, and since when.
-    clients: [Option<(u64, u64)>; CLIENTS],
-    sabotage: Sabotage,
+    pub(super) clients: [Option<(u64, u64)>; CLIENTS],
+    pub(super) tenants: Tenants,
+    pub(super) watchers: Watchers,
+    pub(super) sabotage: Sabotage,
     /// The second act has begun.
-    calm: bool,
+    pub(super) calm: bool,
     pub(super) summary: Summary,
     story: Vec<String>,
 }
@@ -119,6 +129,8 @@ impl World {
             history: History::default(),
             checkers: Checkers::default(),
             clients: [None; CLIENTS],
+            tenants: Tenants::default(),
+            watchers: Watchers::default(),
             sabotage,
             calm: false,
             summary: Summary::default(),
@@ -163,10 +175,10 @@ impl World {
             self.serve(id, Wish::Put(0), deadline)?;
             self.serve(id, Wish::Get, deadline)?;
         }
-        match self.wait(deadline, Self::equal_states)? {
-            Some(()) => Ok(()),
-            None => Err("liveness: states stay different".to_owned()),
+        if self.wait(deadline, Self::equal_states)?.is_none() {
+            return Err("liveness: states stay different".to_owned());
         }
+        self.watchers_see_all()
     }
 
     /// Lets things happen until there is what is looked for, or the deadline passes.
@@ -185,7 +197,7 @@ impl World {
     }
 
     /// The members of the cluster, when all of them follow one leader.
-    fn settled_roster(&self) -> Option<Vec<MemberId>> {
+    pub(super) fn settled_roster(&self) -> Option<Vec<MemberId>> {
         let running = |id: &MemberId| self.members.get(id)?.up.as_ref();
         let leads =
             |id: &&MemberId| running(id).is_some_and(|up| up.replica.status().role == Role::Leader);
@@ -267,7 +279,7 @@ impl World {
     }
 
     /// One moment of the clients' common clock.
-    fn stamp(&mut self) -> u64 {
+    pub(super) fn stamp(&mut self) -> u64 {
         self.last_happening += 1;
         self.last_happening
     }
@@ -282,7 +294,7 @@ impl World {
         self.settle(id)
     }
 
-    fn is_current(&self, id: MemberId, starts: u64) -> bool {
+    pub(super) fn is_current(&self, id: MemberId, starts: u64) -> bool {
         let member = &self.members[&id];
         member.up.is_some() && member.starts == starts
     }
@@ -294,7 +306,8 @@ impl World {
         // Clocks run at different speeds.
         let next = TICK - 1 + self.draw.below(3);
         self.after(next, Happening::Tick(id, starts));
-        self.step(id, Event::Tick)
+        self.step(id, Event::Tick)?;
+        self.mind_leases(id)
     }
 
     fn deliver(&mut self, message: Message) -> Result<(), String> {
@@ -316,7 +329,7 @@ impl World {
     }
 
     /// Carries out effects until there are none.
-    fn settle(&mut self, id: MemberId) -> Result<(), String> {
+    pub(super) fn settle(&mut self, id: MemberId) -> Result<(), String> {
         while let Some(running) = &mut self.members.get_mut(&id).expect("it exists").up {
             let effects = running.replica.effects();
             if effects.is_empty() {
@@ -330,6 +343,7 @@ impl World {
     fn carry_out(&mut self, id: MemberId, effects: Effects) -> Result<(), String> {
         if let Some(status) = effects.status {
             self.tell(format!("{id} {status:?}"));
+            self.follow_leader(id, status);
             if status.role == Role::Leader {
                 self.checkers.leads(status.term, id)?;
             }
@@ -355,7 +369,11 @@ impl World {
                 && request.id > 0
                 && request.op.is_some()
             {
-                self.history.refused(request.id);
+                if self.is_about_leases(request.id) {
+                    self.refused_of_leases(id, request.id);
+                } else {
+                    self.history.refused(request.id);
+                }
             }
         }
         if apply {
@@ -449,28 +467,17 @@ impl World {
 
     fn apply_one(&mut self, id: MemberId, step: &Committed) -> Result<(), String> {
         self.checkers.applies(id, step)?;
-        let stamp = self.stamp();
         let member = self.members.get_mut(&id).expect("it exists");
         let running = member.up.as_mut().expect("it applies");
         match step {
             Committed::Request { index, term, data } => {
                 let outcome = running.state.apply(*index, *term, data);
-                let outcome = outcome.map_err(|error| error.to_string())?;
-                if let Some(outcome) = &outcome {
-                    self.checkers.comes_to(id, *index, outcome)?;
-                }
-                if let Some(outcome) = outcome
-                    && let Some(at) = running.writes.iter().position(|held| *held == outcome.id)
-                {
-                    running.writes.swap_remove(at);
-                    match outcome.response {
-                        Ok(response) => self.history.written(outcome.id, stamp, &response),
-                        Err(Error::Auth(_)) => {
-                            self.summary.denied += 1;
-                            self.history.refused(outcome.id);
-                        }
-                        Err(error) => return Err(error.to_string()),
-                    }
+                let hash = running.hash_now(&mut self.users);
+                self.checkers.hashes(id, hash)?;
+                if let Some(outcome) = outcome.map_err(|error| error.to_string())? {
+                    self.checkers.comes_to(id, *index, &outcome)?;
+                    self.heard_of(id, &outcome)?;
+                    self.answer(id, outcome)?;
                 }
             }
             Committed::Membership { index, term, roster, .. } => {
@@ -482,11 +489,33 @@ impl World {
                 return Ok(());
             }
         }
+        let running = self.members.get_mut(&id).and_then(|member| member.up.as_mut());
+        let running = running.expect("nothing above stops it");
         running.replica.step(Event::Applied { index: step.index() });
         Ok(())
     }
 
-    fn serve_reads(&mut self, id: MemberId) -> Result<(), String> {
+    /// A client that waits at this member for what was applied gets its answer.
+    fn answer(&mut self, id: MemberId, outcome: Outcome) -> Result<(), String> {
+        let stamp = self.stamp();
+        let running = self.members.get_mut(&id).and_then(|member| member.up.as_mut());
+        let Some(running) = running else { return Ok(()) };
+        let Some(at) = running.writes.iter().position(|held| *held == outcome.id) else {
+            return Ok(());
+        };
+        running.writes.swap_remove(at);
+        match outcome.response {
+            Ok(response) => self.history.written(outcome.id, stamp, &response),
+            Err(Error::Auth(_)) => {
+                self.summary.denied += 1;
+                self.history.refused(outcome.id);
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+        Ok(())
+    }
+
+    pub(super) fn serve_reads(&mut self, id: MemberId) -> Result<(), String> {
         let stamp = self.stamp();
         let running = self.members.get_mut(&id).and_then(|member| member.up.as_mut());
         let Some(running) = running else { return Ok(()) };
@@ -495,6 +524,14 @@ impl World {
         running.reads = waiting;
         let ready: Vec<_> = ready;
         for (_, number) in ready {
+            if self.is_about_leases(number) {
+                self.confirmed(id, number);
+                continue;
+            }
+            let Some(running) = self.members.get_mut(&id).and_then(|member| member.up.as_mut())
+            else {
+                return Ok(());
+            };
             let range = self.history.range(number);
             let response = running.state.range(&range).map_err(|error| error.to_string())?;
             self.history.read(number, stamp, &response);
@@ -509,60 +546,6 @@ impl World {
         let running = self.members[&id].up.as_ref().expect("it is current");
         let (meta, data) = running.snapshot();
         self.step(id, Event::SnapshotReady { meta, data })
-    }
-
-    fn act(&mut self, client: usize) -> Result<(), String> {
-        if self.calm {
-            return Ok(());
-        }
-        let pause = 5 + self.draw.below(60);
-        self.after(pause, Happening::Act(client));
-        let patient = |(number, since): (u64, u64)| {
-            !self.history.is_answered(number) && since + CLIENT_PATIENCE > self.now
-        };
-        if self.clients[client].is_some_and(patient) || self.history.len() >= MAX_OPERATIONS {
-            return Ok(());
-        }
-        let Some(id) = self.any_member(|member| member.up.is_some()) else { return Ok(()) };
-        let stamp = self.stamp();
-        let number = self.history.begin(stamp, &mut self.draw);
-        self.clients[client] = Some((number, self.now));
-        if self.sabotage == Sabotage::None && self.users.chance(300) {
-            let change = users::change(&mut self.users);
-            self.step(id, Event::Propose(change))?;
-        }
-        self.ask(id, number)
-    }
-
-    fn ask(&mut self, id: MemberId, number: u64) -> Result<(), String> {
-        let running = self.members.get_mut(&id).and_then(|member| member.up.as_mut());
-        let Some(running) = running else { return Ok(()) };
-        match self.history.wish(number) {
-            Wish::Get if self.sabotage == Sabotage::ReadLocally => {
-                running.reads.push((running.state.applied().0, number));
-                return self.serve_reads(id);
-            }
-            Wish::Get => running.replica.step(Event::Read { context: number }),
-            Wish::Put(_) | Wish::Swap { .. } => {
-                running.writes.push(number);
-                let caller = match self.sabotage {
-                    Sabotage::None if !self.calm => users::caller(&mut self.users, &running.state),
-                    _ => Caller::Cluster,
-                };
-                running.replica.step(Event::Propose(self.history.request(number, caller)));
-            }
-        }
-        self.settle(id)
-    }
-
-    pub(super) fn any_member(&mut self, fits: impl Fn(&Member) -> bool) -> Option<MemberId> {
-        let fitting: Vec<MemberId> =
-            self.members.values().filter(|member| fits(member)).map(|member| member.id).collect();
-        if fitting.is_empty() {
-            return None;
-        }
-        let at = usize::try_from(self.draw.below(fitting.len() as u64)).expect("members are few");
-        Some(fitting[at])
     }
 
     pub(super) fn tell(&mut self, what: impl Into<String>) {

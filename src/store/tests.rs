@@ -106,7 +106,8 @@ fn a_crash_replays_from_the_applied_index() {
         let mut log: Vec<Bytes> = Vec::new();
         for _ in 0..600 {
             let op = some_request(&mut random, memory.revision());
-            let data: Bytes = Request { id: 1, op: Some(op), caller: None }.encode_to_vec().into();
+            let data: Bytes =
+                Request { id: 1, op: Some(op), caller: None, term: 0 }.encode_to_vec().into();
             log.push(data.clone());
             let index = Index(log.len() as u64);
             let expected = memory.apply(index, Term(1), &data).unwrap().unwrap();
@@ -150,7 +151,8 @@ fn filled(path: &Path) -> State<Store> {
     for index in 1..=2000u64 {
         let (key, value) = (format!("k{index}").into(), Bytes::from(vec![3; 300]));
         let op = Op::Put(pb::PutRequest { key, value, ..Default::default() });
-        let data: Bytes = Request { id: 1, op: Some(op), caller: None }.encode_to_vec().into();
+        let data: Bytes =
+            Request { id: 1, op: Some(op), caller: None, term: 0 }.encode_to_vec().into();
         state.apply(Index(index), Term(4), &data).unwrap();
     }
     state
@@ -292,8 +294,9 @@ fn a_rewrite_keeps_what_is_written_meanwhile() {
             for _ in 0..count {
                 index += 1;
                 let op = some_request(&mut random, model.revision());
-                let request =
-                    Bytes::from(Request { id: 0, op: Some(op), caller: None }.encode_to_vec());
+                let request = Bytes::from(
+                    Request { id: 0, op: Some(op), caller: None, term: 0 }.encode_to_vec(),
+                );
                 state.apply(Index(index), Term(1), &request).unwrap();
                 model.apply(Index(index), Term(1), &request).unwrap();
                 if random.random_range(0..7) == 0 {
@@ -330,7 +333,8 @@ fn a_rewrite_gives_room_back() {
     let mut index = 0;
     let mut apply = |state: &mut State<Store>, op: Op| {
         index += 1;
-        let request = Bytes::from(Request { id: 0, op: Some(op), caller: None }.encode_to_vec());
+        let request =
+            Bytes::from(Request { id: 0, op: Some(op), caller: None, term: 0 }.encode_to_vec());
         state.apply(Index(index), Term(1), &request).unwrap();
     };
     for n in 0..2000 {

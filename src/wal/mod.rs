@@ -52,6 +52,8 @@ mod recover;
 mod write;
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod tests;

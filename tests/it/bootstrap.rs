@@ -106,8 +106,13 @@ fn flags_that_contradict_each_other() {
     check(&["--name=n1", "--listen-peer-urls=http://foo.example:3001"], 1, "expected IP in URL");
     check(
         &["--name=n1", "--initial-advertise-peer-urls=http://:3001"],
-        2,
-        "unexpected empty host (http://:3001)",
+        1,
+        "must be \"host:port\" (unexpected empty host (http://:3001))",
+    );
+    check(
+        &["--name=n1", "--listen-client-urls=http://:3001"],
+        1,
+        "expected IP in URL for binding (http://:3001)",
     );
 }
 

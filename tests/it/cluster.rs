@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 use quorate::proto::etcdserverpb::RangeRequest;
 
 use crate::harness::{
-    Client, Flavor, Node, Put, cluster_id, etcdctl, initial_cluster, scratch, static_cluster,
-    static_cluster_with, wait,
+    Client, Flavor, Node, Put, assert_all_agree, cluster_id, etcdctl, initial_cluster, leader,
+    scratch, static_cluster, static_cluster_with, wait,
 };
 
 #[test]
@@ -99,7 +99,7 @@ fn a_member_far_behind_catches_up_by_snapshot() {
     write_far_ahead(&nodes);
     nodes[2].start().wait_for_log("installing a snapshot");
     nodes[2].wait_until_healthy();
-    assert_all_nodes_agree(&nodes);
+    assert_all_agree(&nodes);
 }
 
 /// A member loses its disk and is added again while clients write; `kill -9` meets it while the state of the
@@ -137,7 +137,7 @@ fn a_wiped_member_added_again_catches_up_under_load() {
     let puts: Vec<Put> = writers.into_iter().flat_map(Writer::finish).collect();
     assert!(!puts.is_empty());
     assert_all_nodes_hold(&nodes, &puts);
-    assert_all_nodes_agree(&nodes);
+    assert_all_agree(&nodes);
 }
 
 /// `etcdctl` sends the whole URL as authority in its maintenance calls.
@@ -191,18 +191,6 @@ fn a_new_leader_comes_within_a_few_election_timeouts() {
     assert!(started.elapsed().as_secs() < 10, "it took {:?}", started.elapsed());
 }
 
-/// Index of the node that leads.
-fn leader(nodes: &[Node]) -> usize {
-    wait("a leader", || {
-        nodes.iter().position(|node| {
-            let status = node.client().status();
-            status.is_ok_and(|status| {
-                status.leader != 0 && Some(status.leader) == status.header.map(|h| h.member_id)
-            })
-        })
-    })
-}
-
 fn acknowledged(writers: &[Writer]) -> usize {
     writers.iter().map(|writer| writer.puts.lock().unwrap().len()).sum()
 }
@@ -214,15 +202,6 @@ fn write_far_ahead(nodes: &[Node]) {
         let keys: Vec<String> = (0..100).map(|at| format!("far/{n}/{at}")).collect();
         client.put_many(&keys, 256).unwrap();
     }
-}
-
-/// Nobody writes any more.
-fn assert_all_nodes_agree(nodes: &[Node]) {
-    wait("all nodes to hold the same", || {
-        let hashes: Result<Vec<_>, _> = nodes.iter().map(|node| node.client().hash()).collect();
-        let hashes = hashes.ok()?;
-        hashes.iter().all(|hash| *hash == hashes[0]).then_some(())
-    });
 }
 
 fn assert_all_nodes_hold(nodes: &[Node], puts: &[Put]) {

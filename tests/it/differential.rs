@@ -64,6 +64,16 @@ fn maintenance() {
 }
 
 #[test]
+fn members() {
+    check("members");
+}
+
+#[test]
+fn accounts() {
+    check("accounts");
+}
+
+#[test]
 fn concurrency() {
     check("concurrency");
 }
@@ -83,7 +93,13 @@ fn check(name: &str) {
     node.wait_until_healthy();
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/differential/{name}.txt"));
     let recorded = fs::read_to_string(&file).unwrap();
-    let mut session = Session { etcdctl, node: &node, leases: Vec::new(), seen: BTreeMap::new() };
+    let mut session = Session {
+        etcdctl,
+        node: &node,
+        leases: Vec::new(),
+        members: Vec::new(),
+        seen: BTreeMap::new(),
+    };
     let answered = session.run(&recorded);
     if std::env::var_os("UPDATE_GOLDENFILES").is_some() {
         assert_eq!(flavor, Flavor::Etcd34, "only SUBJECT=etcd says what is right");
@@ -104,6 +120,8 @@ struct Session<'a> {
     node: &'a Node,
     /// In the order they were granted.
     leases: Vec<String>,
+    /// In the order they were seen: the node itself, those that were added.
+    members: Vec<String>,
     /// Ids and what stands for them.
     seen: BTreeMap<String, String>,
 }
@@ -130,6 +148,9 @@ impl Session<'_> {
         let mut command = command.to_owned();
         for (lease, number) in self.leases.iter().zip(1..) {
             command = command.replace(&format!("${number}"), lease);
+        }
+        for (at, member) in self.members.iter().enumerate() {
+            command = command.replace(&format!("$m{at}"), member);
         }
         let (limit, command) = match command.strip_prefix('(') {
             Some(rest) => {
@@ -184,6 +205,13 @@ impl Session<'_> {
             self.leases.push(id.to_owned());
             self.seen.insert(id.to_owned(), format!("LEASE{}", self.leases.len()));
         }
+        let added = line.strip_prefix("Member ").filter(|rest| rest.contains(" added to cluster "));
+        let listed = added.or_else(|| line.contains(", started, ").then_some(line));
+        if let Some(id) = listed.and_then(|line| line.trim_start().split([' ', ',']).next())
+            && !self.members.iter().any(|member| member == id)
+        {
+            self.members.push(id.to_owned());
+        }
         let mut line = line
             .replace(&self.node.client_url(), "http://CLIENT")
             .replace(&self.node.peer_url(), "http://PEER")
@@ -209,9 +237,19 @@ impl Session<'_> {
         for before in numbers {
             line = replace_after(&line, before, |c| c.is_ascii_digit(), "N");
         }
+        line = sort_pairs(&line);
         line = replace_after(&line, "took = ", |c| !c.is_whitespace(), "T");
-        sort_attached_keys(&hide_ids(&line))
+        // An id that begins with a zero is padded.
+        sort_attached_keys(&hide_ids(&line).replace("Member  ID", "Member ID"))
     }
+}
+
+/// Members come in the order of their ids, which the time decides.
+fn sort_pairs(line: &str) -> String {
+    let Some(list) = line.strip_prefix("ETCD_INITIAL_CLUSTER=\"") else { return line.to_owned() };
+    let mut pairs: Vec<&str> = list.trim_end_matches('"').split(',').collect();
+    pairs.sort_unstable();
+    format!("ETCD_INITIAL_CLUSTER=\"{}\"", pairs.join(","))
 }
 
 /// The keys of a lease come in no particular order.

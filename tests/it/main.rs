@@ -15,8 +15,13 @@ mod differential;
 mod dns;
 mod dns_tools;
 mod dnsmasq;
+mod faults;
+mod force;
 mod gateway;
 mod harness;
+mod kills;
+#[path = "../../src/sim/linear.rs"]
+mod linear;
 mod maintenance;
 mod metrics;
 mod operators;

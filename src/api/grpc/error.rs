@@ -116,6 +116,7 @@ fn apply_words(error: &apply::Error) -> Words {
         E::LeaseNotFound => (NotFound, "etcdserver: requested lease not found"),
         E::LeaseExists => (FailedPrecondition, "etcdserver: lease already exists"),
         E::LeaseTtlTooLarge => (OutOfRange, "etcdserver: too large lease TTL"),
+        E::LeaderChanged => (Unavailable, "etcdserver: leader changed"),
         E::Auth(error) => auth_words(*error),
         // Not an answer: this member alone cannot read its disk, and stops.
         E::Storage(_) => (Unavailable, "etcdserver: server stopped"),
@@ -225,6 +226,7 @@ mod tests {
                 (A::LeaseNotFound, 5, "requested lease not found"),
                 (A::LeaseExists, 9, "lease already exists"),
                 (A::LeaseTtlTooLarge, 11, "too large lease TTL"),
+                (A::LeaderChanged, 14, "leader changed"),
                 (A::Storage(io), 14, "server stopped"),
             ]
             .map(|(error, code, text)| (Error::Apply(error), code, text)),

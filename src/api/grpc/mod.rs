@@ -11,6 +11,7 @@ mod direct;
 mod downgrade;
 mod election;
 mod error;
+mod health;
 mod kv;
 mod lease;
 mod lock;
@@ -35,7 +36,6 @@ use tonic::metadata::MetadataMap;
 use tonic::server::NamedService;
 use tonic::{Code, Status};
 use tonic_health::pb::health_server::HealthServer;
-use tonic_health::server::{HealthReporter, HealthService};
 use tower::ServiceExt;
 use tracing::warn;
 
@@ -132,7 +132,7 @@ pub(super) fn routes(handle: &Handle, extensive_metrics: bool) -> Router {
     let election = election::Election { handle: handle.clone(), within };
     let election = ElectionServer::new(election).max_decoding_message_size(largest);
     router = add(router, &ELECTION, &election, meters);
-    let health = HealthService::from_health_reporter(HealthReporter::new());
+    let health = health::Health { handle: handle.clone() };
     router = add(router, &HEALTH, &HealthServer::new(health), meters);
     router = add(router, &REFLECTION, &reflection::v1(), meters);
     add(router, &REFLECTION, &reflection::v1alpha(), meters)

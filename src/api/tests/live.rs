@@ -22,6 +22,9 @@ use crate::proto::etcdserverpb::watch_client::WatchClient;
 use crate::proto::etcdserverpb::watch_request::RequestUnion;
 use crate::proto::mvccpb;
 use crate::transport::{Bound, Http, serve};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 /// Far more than anything here takes; only a failure waits for it.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -62,6 +65,11 @@ impl Node {
 impl Node {
     pub(super) async fn channel(&self) -> Channel {
         Endpoint::new(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
+    }
+
+    /// Any request, past the sockets.
+    pub(super) async fn send(&self, request: Request) -> Response {
+        self.router.clone().oneshot(request).await.unwrap()
     }
 
     /// A request to the plain HTTP paths.
@@ -313,4 +321,24 @@ async fn open_streams_end_when_the_node_stops() {
     node.stop().await;
     let end = tokio::time::timeout(PATIENCE, watching.answers.message()).await.unwrap();
     assert_eq!(words(&end.unwrap_err()), (Code::Unavailable, "etcdserver: server stopped"));
+}
+
+#[tokio::test]
+async fn health_is_watched_until_the_node_stops() {
+    let node = Node::start().await;
+    let mut health = HealthClient::new(node.channel().await);
+    let ask = |service: &str| HealthCheckRequest { service: service.to_owned() };
+    let checked = health.check(ask("")).await.unwrap().into_inner();
+    assert_eq!(checked.status(), ServingStatus::Serving);
+    let unknown = health.check(ask("etcdserverpb.KV")).await.unwrap_err();
+    assert_eq!((unknown.code(), unknown.message()), (Code::NotFound, "unknown service"));
+    let mut strange = health.watch(ask("nothing")).await.unwrap().into_inner();
+    let first = strange.message().await.unwrap().unwrap();
+    assert_eq!(first.status(), ServingStatus::ServiceUnknown);
+    let mut watched = health.watch(ask("")).await.unwrap().into_inner();
+    assert_eq!(watched.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    let watching = tokio::spawn(async move { watched.message().await });
+    node.stop().await;
+    let last = watching.await.unwrap().unwrap().unwrap();
+    assert_eq!(last.status(), ServingStatus::NotServing);
 }

@@ -1,4 +1,5 @@
 mod auth;
+mod fuzz;
 mod http;
 mod live;
 mod recipes;

@@ -29,7 +29,7 @@ fn permission(key: &str, range_end: &str) -> Option<authpb::Permission> {
 impl Machine {
     fn outcome_for(&mut self, caller: Caller, op: Op) -> Outcome {
         let (Index(index), _) = self.state.applied();
-        let request = Request { id: 7, op: Some(op), caller: caller.into() };
+        let request = Request { id: 7, op: Some(op), caller: caller.into(), term: 0 };
         let data = request.encode_to_vec().into();
         self.state.apply(Index(index + 1), Term(2), &data).unwrap().expect("it is new")
     }

@@ -2,6 +2,9 @@ use std::fmt;
 
 use super::{Given, Source};
 
+/// Of reasons that are about a URL without a host.
+pub(super) const EMPTY_HOST: &str = "unexpected empty host";
+
 /// Something wrong with the configuration, as one sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -24,6 +27,13 @@ impl Problem {
     pub(super) fn value(given: &Given, reason: &str) -> Self {
         let Given { flag, text, source } = given;
         match source {
+            // Go reads such a URL; what etcd says of it depends on the use.
+            Source::Flag if reason.contains(EMPTY_HOST) && flag.name.starts_with("listen-") => {
+                Self::setting(format!("expected IP in URL for binding ({text})"))
+            }
+            Source::Flag if reason.contains(EMPTY_HOST) => {
+                Self::setting(format!("--{} \"{text}\" {reason}", flag.name))
+            }
             Source::Flag => {
                 Self::usage(format!("invalid value \"{text}\" for flag -{}: {reason}", flag.name))
             }

@@ -124,6 +124,7 @@ fn node_config(values: &Values, auth_token: node::TokenOptions) -> node::Config 
             entries => entries,
         },
         catchup_entries: values.uint("snapshot-catchup-entries"),
+        force_new_cluster: values.bool("force-new-cluster"),
         unsafe_no_fsync: values.bool("unsafe-no-fsync"),
         strict_reconfig_check: values.bool("strict-reconfig-check"),
         max_learners: usize::try_from(values.int("max-learners")).unwrap_or_default(),
@@ -158,6 +159,13 @@ fn upkeep(values: &Values) -> node::Upkeep {
         initial_corrupt_check: values.bool("experimental-initial-corrupt-check")
             || gate("InitialCorruptCheck"),
         corrupt_check_time: values.duration("corrupt-check-time"),
+        compact_check_time: if values.bool("experimental-compact-hash-check-enabled")
+            || gate("CompactHashCheck")
+        {
+            values.duration("compact-hash-check-time")
+        } else {
+            Duration::ZERO
+        },
         warning_apply_duration: values.duration("warning-apply-duration"),
     }
 }

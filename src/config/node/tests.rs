@@ -1,3 +1,5 @@
+mod fuzz;
+
 use std::ffi::OsString;
 use std::time::Duration;
 
@@ -351,7 +353,7 @@ fn v3_discovery_is_checked() {
 #[test]
 fn all_problems_are_reported_at_once() {
     let line = "--nope 5 --pre-vote=maybe --election-timeout=1 --listen-peer-urls http://a.b:1 \
-        --force-new-cluster --discovery-token t";
+        --proxy=on --discovery-token t";
     assert_eq!(problems(line, &[]).len(), 6);
 }
 

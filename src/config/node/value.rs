@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::flag::Kind;
+use super::problem::EMPTY_HOST;
 use crate::membership::{PeerUrl, UrlError};
 
 /// A value of the kind its flag asks for.
@@ -62,7 +63,7 @@ fn parse_urls(
 ) -> Result<Vec<PeerUrl>, String> {
     let parse = |url: &str| {
         if url.contains("://:") {
-            return Err(format!("must be \"host:port\" (unexpected empty host ({url}))"));
+            return Err(format!("must be \"host:port\" ({EMPTY_HOST} ({url}))"));
         }
         parse_url(url).map_err(|error| error.to_string())
     };

@@ -2,8 +2,9 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::Error;
 use super::client::Failure;
-use super::{Entry, Error};
+use crate::discovery::roll::Entry;
 
 /// What a success says; everything else in the answer is ignored.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,8 +5,9 @@ use http::{Method, StatusCode};
 use url::Url;
 use url::form_urlencoded::Serializer;
 
+use super::Error;
 use super::answer::{self, Answer, Node};
-use super::{Entry, Error};
+use crate::discovery::roll::Entry;
 use crate::discovery::{Pace, http as shared};
 use crate::membership::MemberId;
 use crate::v2::X_ETCD_INDEX;

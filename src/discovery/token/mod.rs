@@ -15,9 +15,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::roll::{Entry, Roll, Standing};
+use super::attempt::Attempt;
+use super::roll::Roll;
 use super::{Memo, Pace, Request, TokenRequest};
-use crate::membership::{InitialCluster, MemberId, ParseError, PeerUrl};
+use crate::membership::{InitialCluster, ParseError};
 use crate::transport::tls::TlsError;
 use client::{Client, Failure};
 
@@ -122,64 +123,40 @@ pub(super) async fn join(
     memo: &Memo,
     pace: Pace,
 ) -> Result<InitialCluster, super::Error> {
-    let mut own = InitialCluster::new();
-    for url in &request.peer_urls {
-        own.add(&request.name, url.clone());
-    }
-    let id = MemberId::derive(request.peer_urls.iter().map(PeerUrl::as_str), &way.url);
+    let attempt = Attempt::new(request, &way.url, "server", pace);
     if let Some(proxy) = &way.proxy {
         info!(proxy_url = proxy, "running proxy with discovery");
     }
     let client = Client::new(&way.url, way.proxy.as_deref(), pace).map_err(super::Error::Token)?;
-    let value = own.to_string();
-    let mut join = Join { client, pace, url: &way.url, id, value, failures: 0, announced: 0 };
+    let mut join = Join { client, value: attempt.value(), attempt };
     let roll = join.run(memo).await?;
-    let founders = roll.founders().map_err(super::Error::Token)?;
-    founders
-        .check_unique_urls()
-        .map_err(|error| super::Error::DuplicateTokenUrl { list: error.list })?;
-    if founders.urls(&request.name) != own.urls(&request.name) {
-        return Err(super::Error::Token(Error::Strange));
-    }
-    for name in roll.misspelled(&way.url) {
-        warn!(
-            member.name = name,
-            "member registered with another spelling of the discovery URL; give all members the very same URL"
-        );
-    }
-    info!(cluster = %founders, "discovery joined cluster successfully");
-    Ok(founders)
+    join.attempt.founders(&roll, |source| Error::InvalidUrl { source })
 }
 
 /// One attempt to join, from the first reading to the full list.
 #[derive(Debug)]
 struct Join<'a> {
     client: Client,
-    pace: Pace,
-    url: &'a str,
-    id: MemberId,
     /// What is registered: the own `name=url,...`.
     value: String,
-    /// Failures in a row.
-    failures: u32,
-    /// Entries that were logged already.
-    announced: usize,
+    attempt: Attempt<'a>,
 }
 
 impl Join<'_> {
     async fn run(&mut self, memo: &Memo) -> Result<Roll, super::Error> {
         let token = super::Error::Token;
         let (roll, _) = self.read().await.map_err(token)?;
-        self.refuse_if_full(&roll)?;
-        let resumed = memo.is_of(self.url, self.id);
+        self.attempt.refuse_if_full(&roll)?;
+        let resumed = memo.is_of(self.attempt.token, self.attempt.id);
         if resumed && self.is_registered(&roll) {
-            info!(member.id = %self.id, "resuming the registration that this data directory made");
+            info!(member.id = %self.attempt.id, "resuming the registration that this data directory made");
         } else {
             // The memo must be there before the registration is. When the registration is there
             // before the memo it may be that of a founder who lost its disk, and must not become ours.
-            let known = roll.entry(self.id).is_some();
+            let known = roll.entry(self.attempt.id).is_some();
             if !known {
-                memo.write(self.url, self.id).map_err(|source| token(Error::Memo { source }))?;
+                memo.write(self.attempt.token, self.attempt.id)
+                    .map_err(|source| token(Error::Memo { source }))?;
             }
             let registered = self.register(resumed || !known).await;
             if registered.is_err() {
@@ -187,29 +164,22 @@ impl Join<'_> {
                 memo.remove().map_err(|source| token(Error::Memo { source }))?;
             }
             let created = registered?;
-            memo.write(self.url, self.id).map_err(|source| token(Error::Memo { source }))?;
+            memo.write(self.attempt.token, self.attempt.id)
+                .map_err(|source| token(Error::Memo { source }))?;
             self.read_own(created).await.map_err(token)?;
         }
         loop {
             let (mut roll, mut index) = self.read().await.map_err(token)?;
-            self.refuse_if_full(&roll)?;
+            self.attempt.refuse_if_full(&roll)?;
             if self.wait(&mut roll, &mut index).await.map_err(token)? {
-                self.refuse_if_full(&roll)?;
-                info!("found all needed peers from discovery server");
+                self.attempt.refuse_if_full(&roll)?;
                 return Ok(roll);
             }
         }
     }
 
-    fn refuse_if_full(&self, roll: &Roll) -> Result<(), super::Error> {
-        match roll.standing(self.id) {
-            Standing::Full => Err(super::Error::Full { peer_urls: roll.peer_urls() }),
-            Standing::In | Standing::Open => Ok(()),
-        }
-    }
-
     fn is_registered(&self, roll: &Roll) -> bool {
-        roll.entry(self.id).is_some_and(|entry| entry.value == self.value)
+        roll.entry(self.attempt.id).is_some_and(|entry| entry.value == self.value)
     }
 
     /// Reads size and registrations, with the index of the reading, until it works.
@@ -218,7 +188,7 @@ impl Join<'_> {
             let failure = match self.client.size().await {
                 Ok(size) => match self.client.entries().await {
                     Ok((entries, index)) => {
-                        self.failures = 0;
+                        self.attempt.answered();
                         return Ok((Roll::new(size, entries), index));
                     }
                     Err(failure) => failure,
@@ -237,14 +207,14 @@ impl Join<'_> {
     async fn register(&mut self, fresh: bool) -> Result<Option<u64>, super::Error> {
         let mut lost = false;
         loop {
-            match self.client.register(self.id, &self.value).await {
+            match self.client.register(self.attempt.id, &self.value).await {
                 Ok(created) => return Ok(created),
                 Err(Failure::Final(Error::Refused { code: KEY_EXISTS, .. })) => {
                     let (roll, _) = self.read().await.map_err(super::Error::Token)?;
-                    self.refuse_if_full(&roll)?;
+                    self.attempt.refuse_if_full(&roll)?;
                     if self.is_registered(&roll) && (fresh && lost || !roll.is_complete()) {
                         warn!(
-                            member.id = %self.id,
+                            member.id = %self.attempt.id,
                             "this member is registered already with the same URLs; resuming"
                         );
                         return Ok(None);
@@ -263,7 +233,7 @@ impl Join<'_> {
     /// follows tells the same, so a failure that may pass is no reason to stop here.
     async fn read_own(&mut self, created: Option<u64>) -> Result<(), Error> {
         let Some(created) = created else { return Ok(()) };
-        match self.client.own(self.id, created).await {
+        match self.client.own(self.attempt.id, created).await {
             Err(Failure::Final(error)) if !is_history_gone(&error) => Err(error),
             _ => Ok(()),
         }
@@ -271,30 +241,30 @@ impl Join<'_> {
 
     /// Waits until the list is full; false when the list should be read anew.
     async fn wait(&mut self, roll: &mut Roll, index: &mut u64) -> Result<bool, Error> {
-        self.announce(roll);
+        self.attempt.announce(roll);
         let mut reminder = Instant::now() + REMINDER;
         while !roll.is_complete() {
             let asked = Instant::now();
             match self.client.next_event(*index + 1).await {
                 Ok(Some(event)) => {
-                    self.failures = 0;
+                    self.attempt.answered();
                     let Some(at) = event.modified_index else { return Ok(false) };
                     *index = (*index).max(at);
                     if let Some(entry) = event.entry {
                         roll.add(entry);
                     }
-                    self.announce(roll);
+                    self.attempt.announce(roll);
                     reminder = Instant::now() + REMINDER;
                 }
                 Ok(None) => {
                     if asked.elapsed() < POLL_PAUSE {
-                        tokio::time::sleep(POLL_PAUSE.min(self.pace.first)).await;
+                        tokio::time::sleep(POLL_PAUSE.min(self.attempt.pace.first)).await;
                     }
                 }
                 Err(Failure::Silent) => return Ok(false),
                 Err(Failure::Final(error)) if is_history_gone(&error) => {
                     info!(error = %error, "reading the discovery server anew");
-                    tokio::time::sleep(POLL_PAUSE.min(self.pace.first)).await;
+                    tokio::time::sleep(POLL_PAUSE.min(self.attempt.pace.first)).await;
                     return Ok(false);
                 }
                 Err(failure) => {
@@ -303,34 +273,11 @@ impl Join<'_> {
                 }
             }
             if Instant::now() >= reminder {
-                super::remind(self.url, roll);
+                super::remind(self.attempt.token, roll);
                 reminder = Instant::now() + REMINDER;
             }
         }
         Ok(true)
-    }
-
-    fn announce(&mut self, roll: &Roll) {
-        let found: Vec<&Entry> = roll.entries().collect();
-        if found.len() <= self.announced {
-            return;
-        }
-        for entry in &found[self.announced..] {
-            if entry.id == self.id.to_string() {
-                info!(peer = entry.id, "found self from discovery server");
-            } else {
-                info!(peer = entry.id, value = entry.value, "found peer from discovery server");
-            }
-        }
-        self.announced = found.len();
-        if !roll.is_complete() {
-            info!(
-                found_peers = found.len(),
-                needed_peers = roll.missing(),
-                "found peers from discovery server; waiting for more"
-            );
-            super::remind(self.url, roll);
-        }
     }
 
     /// Passes a final failure on, and waits after one that may pass.
@@ -340,16 +287,15 @@ impl Join<'_> {
             Failure::Silent => "context deadline exceeded".to_owned(),
             Failure::Passing(detail) => detail,
         };
-        self.failures = self.failures.saturating_add(1);
-        let pause = self.pace.jittered(self.failures);
+        let pause = self.attempt.failed();
         warn!(
-            path = redact(self.url),
+            path = redact(self.attempt.token),
             error =
                 format!("client: etcd cluster is unavailable or misconfigured; error #0: {detail}"),
             "failed to get from discovery server"
         );
         info!(
-            url = redact(self.url),
+            url = redact(self.attempt.token),
             reason,
             backoff = format!("{:.1}s", pause.as_secs_f64()),
             "retry connecting to discovery service"

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::discovery::Way;
+use crate::membership::{MemberId, PeerUrl};
 
 const PACE: Pace = Pace {
     first: Duration::from_millis(5),

@@ -8,8 +8,9 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status, Streaming};
 use tracing::warn;
 
-use super::{Credentials, Entry, Error, TokenV3Request};
+use super::{Credentials, Error, TokenV3Request};
 use crate::discovery::Pace;
+use crate::discovery::roll::Entry;
 use crate::membership::MemberId;
 use crate::proto::etcdserverpb::auth_client::AuthClient;
 use crate::proto::etcdserverpb::kv_client::KvClient;

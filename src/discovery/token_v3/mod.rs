@@ -13,10 +13,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::roll::{Entry, Roll, Standing};
+use super::attempt::Attempt;
+use super::roll::Roll;
 use super::token::Error;
 use super::{Memo, Pace, Request};
-use crate::membership::{InitialCluster, MemberId, PeerUrl};
+use crate::membership::InitialCluster;
 use crate::transport::tls::ClientOptions;
 use client::{Client, Failure, Members};
 
@@ -67,80 +68,44 @@ async fn join_at(
     memo: &Memo,
     pace: Pace,
 ) -> Result<InitialCluster, super::Error> {
-    let mut own = InitialCluster::new();
-    for url in &request.peer_urls {
-        own.add(&request.name, url.clone());
-    }
-    let id = MemberId::derive(request.peer_urls.iter().map(PeerUrl::as_str), &way.token);
+    let attempt = Attempt::new(request, &way.token, "service", pace);
     let client = Client::new(way, pace).map_err(super::Error::Token)?;
-    let value = own.to_string();
-    let mut join = Join { client, pace, token: &way.token, id, value, failures: 0, announced: 0 };
+    let mut join = Join { client, value: attempt.value(), attempt };
     let roll = join.run(memo).await?;
-    let founders = roll.founders().map_err(|error| match error {
-        Error::InvalidUrl { source } => super::Error::Token(Error::InvalidPeerUrl { source }),
-        error => super::Error::Token(error),
-    })?;
-    founders
-        .check_unique_urls()
-        .map_err(|error| super::Error::DuplicateTokenUrl { list: error.list })?;
-    if founders.urls(&request.name) != own.urls(&request.name) {
-        return Err(super::Error::Token(Error::Strange));
-    }
-    for name in roll.misspelled(&way.token) {
-        warn!(
-            member.name = name,
-            "member registered with another spelling of the discovery token; give all members the very same token"
-        );
-    }
-    info!(cluster = %founders, "discovery joined cluster successfully");
-    Ok(founders)
+    join.attempt.founders(&roll, |source| Error::InvalidPeerUrl { source })
 }
 
 /// One attempt to join, from the first reading to the full list.
 #[derive(Debug)]
 struct Join<'a> {
     client: Client,
-    pace: Pace,
-    token: &'a str,
-    id: MemberId,
     /// What is registered: the own `name=url,...`.
     value: String,
-    /// Failures in a row.
-    failures: u32,
-    /// Entries that were logged already.
-    announced: usize,
+    attempt: Attempt<'a>,
 }
 
 impl Join<'_> {
     async fn run(&mut self, memo: &Memo) -> Result<Roll, super::Error> {
         let token = super::Error::Token;
         let (roll, _) = self.read().await.map_err(token)?;
-        self.refuse_if_full(&roll)?;
-        let known = roll.entry(self.id).map(|entry| entry.value == self.value);
-        let resumed = memo.is_of(self.token, self.id);
+        self.attempt.refuse_if_full(&roll)?;
+        let known = roll.entry(self.attempt.id).map(|entry| entry.value == self.value);
+        let resumed = memo.is_of(self.attempt.token, self.attempt.id);
         match known {
             Some(true) if resumed => {
-                info!(member.id = %self.id, "resuming the registration that this data directory made");
+                info!(member.id = %self.attempt.id, "resuming the registration that this data directory made");
             }
             Some(_) if roll.is_complete() => return Err(token(Error::DuplicateId)),
             _ => self.register(memo, known.is_some()).await.map_err(token)?,
         }
         loop {
             let (mut roll, revision) = self.read().await.map_err(token)?;
-            self.refuse_if_full(&roll)?;
-            self.announce(&roll);
+            self.attempt.refuse_if_full(&roll)?;
+            self.attempt.announce(&roll);
             if self.wait(&mut roll, revision).await.map_err(token)? {
-                self.refuse_if_full(&roll)?;
-                info!("found all needed peers from discovery service");
+                self.attempt.refuse_if_full(&roll)?;
                 return Ok(roll);
             }
-        }
-    }
-
-    fn refuse_if_full(&self, roll: &Roll) -> Result<(), super::Error> {
-        match roll.standing(self.id) {
-            Standing::Full => Err(super::Error::Full { peer_urls: roll.peer_urls() }),
-            Standing::In | Standing::Open => Ok(()),
         }
     }
 
@@ -150,7 +115,7 @@ impl Join<'_> {
             let failure = match self.client.size().await {
                 Ok(size) => match self.client.members().await {
                     Ok(Members { entries, revision }) => {
-                        self.failures = 0;
+                        self.attempt.answered();
                         return Ok((Roll::new(size, entries), revision));
                     }
                     Err(failure) => failure,
@@ -164,21 +129,25 @@ impl Join<'_> {
     /// Registers until it works. The memo is there before a registration that was not there, and
     /// after one that was: only the first is certainly of this data directory.
     async fn register(&mut self, memo: &Memo, known: bool) -> Result<(), Error> {
-        let write = || memo.write(self.token, self.id).map_err(|source| Error::Memo { source });
+        let write = || {
+            memo.write(self.attempt.token, self.attempt.id).map_err(|source| Error::Memo { source })
+        };
         if !known {
             write()?;
         }
         loop {
-            let Err(failure) = self.client.register(self.id, &self.value).await else { break };
+            let Err(failure) = self.client.register(self.attempt.id, &self.value).await else {
+                break;
+            };
             if let Err(error) = self.back_off(failure, "register member itself").await {
                 // What was refused must not look like ours at the next start.
                 memo.remove().map_err(|source| Error::Memo { source })?;
                 return Err(error);
             }
         }
-        self.failures = 0;
-        memo.write(self.token, self.id).map_err(|source| Error::Memo { source })?;
-        info!(member.id = %self.id, "register member itself successfully");
+        self.attempt.answered();
+        memo.write(self.attempt.token, self.attempt.id).map_err(|source| Error::Memo { source })?;
+        info!(member.id = %self.attempt.id, "register member itself successfully");
         Ok(())
     }
 
@@ -194,14 +163,14 @@ impl Join<'_> {
                 return Ok(false);
             }
         };
-        let limit = Instant::now() + self.pace.poll;
+        let limit = Instant::now() + self.attempt.pace.poll;
         while !roll.is_complete() {
             let next = tokio::time::timeout(REMINDER, watch.next()).await;
             match next {
                 Ok(Ok(Some(entries))) => {
-                    self.failures = 0;
+                    self.attempt.answered();
                     entries.into_iter().for_each(|entry| roll.add(entry));
-                    self.announce(roll);
+                    self.attempt.announce(roll);
                 }
                 // Ended without an error, as after a compaction: read again, but never in haste.
                 Ok(Ok(None)) => {
@@ -214,31 +183,10 @@ impl Join<'_> {
                     return Ok(false);
                 }
                 Err(_elapsed) if Instant::now() >= limit => return Ok(false),
-                Err(_elapsed) => super::remind(self.token, roll),
+                Err(_elapsed) => super::remind(self.attempt.token, roll),
             }
         }
         Ok(true)
-    }
-
-    fn announce(&mut self, roll: &Roll) {
-        let found: Vec<&Entry> = roll.entries().collect();
-        for entry in found.iter().skip(self.announced) {
-            if entry.id == self.id.to_string() {
-                info!(peer = entry.id, "found self from discovery service");
-            } else {
-                info!(peer = entry.id, value = entry.value, "found peer from discovery service");
-            }
-        }
-        let new = found.len() > self.announced;
-        self.announced = self.announced.max(found.len());
-        if new && !roll.is_complete() {
-            info!(
-                found_peers = found.len(),
-                needed_peers = roll.missing(),
-                "found peers from discovery service; waiting for more"
-            );
-            super::remind(self.token, roll);
-        }
     }
 
     /// Passes a final failure on, and waits after one that may pass.
@@ -247,8 +195,7 @@ impl Join<'_> {
             Failure::Final(error) => return Err(error),
             Failure::Passing(detail) => detail,
         };
-        self.failures = self.failures.saturating_add(1);
-        let pause = self.pace.jittered(self.failures);
+        let pause = self.attempt.failed();
         warn!(
             endpoint = self.client.endpoint(),
             error = detail,

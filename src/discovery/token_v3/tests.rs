@@ -13,6 +13,7 @@ use tonic::{Request as Call, Response, Status, Streaming};
 
 use super::*;
 use crate::discovery::Way;
+use crate::membership::{MemberId, PeerUrl};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::kv_server::KvServer;
 use crate::proto::etcdserverpb::watch_request::RequestUnion;

@@ -1,5 +1,6 @@
 use bytes::Bytes;
 
+use crate::fuzz::Fuzz;
 use crate::mvcc::{Applied, DumpError, Keyspace, Memory, Storage};
 
 fn filled() -> Memory {
@@ -30,6 +31,20 @@ fn a_dump_gives_the_same_storage() {
     assert_eq!(read.applied(), Applied { index: 12, term: 3 });
     assert_eq!(read.to_bytes(), bytes);
     assert_eq!(hash(read), hash(memory));
+}
+
+#[test]
+fn a_fuzzed_dump_is_what_it_was_or_refused() {
+    let mut fuzz = Fuzz::new("received snapshots", 300);
+    // One only: that two are not mixed is for the checksum over the whole, which `snap` compares.
+    let corpus = [filled().to_bytes().to_vec()];
+    while fuzz.goes_on() {
+        let damaged = fuzz.damaged(&corpus);
+        if let Ok(read) = Memory::from_bytes(&damaged) {
+            let same = read.to_bytes()[..] == corpus[0][..];
+            assert!(same, "{}: what was never written is believed", fuzz.place());
+        }
+    }
 }
 
 #[test]

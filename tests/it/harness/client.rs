@@ -3,11 +3,13 @@ use std::time::Duration;
 
 use quorate::proto::etcdserverpb::cluster_client::ClusterClient;
 use quorate::proto::etcdserverpb::kv_client::KvClient;
+use quorate::proto::etcdserverpb::lease_client::LeaseClient;
 use quorate::proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use quorate::proto::etcdserverpb::request_op::Request;
 use quorate::proto::etcdserverpb::{
-    HashKvRequest, Member, MemberAddRequest, MemberListRequest, MemberRemoveRequest, PutRequest,
-    RangeRequest, RangeResponse, RequestOp, StatusRequest, StatusResponse, TxnRequest,
+    HashKvRequest, LeaseGrantRequest, LeaseKeepAliveRequest, Member, MemberAddRequest,
+    MemberListRequest, MemberRemoveRequest, PutRequest, RangeRequest, RangeResponse, RequestOp,
+    StatusRequest, StatusResponse, TxnRequest, TxnResponse,
 };
 use tokio::runtime::Runtime;
 use tonic::Status;
@@ -35,11 +37,16 @@ pub struct Put {
 
 impl Client {
     pub fn connect(url: &str) -> Self {
+        Self::connect_for(url, CALL)
+    }
+
+    /// A client whose calls end after so long.
+    pub fn connect_for(url: &str, call: Duration) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let endpoint = Endpoint::from_shared(url.to_owned()).unwrap().timeout(CALL);
+        let endpoint = Endpoint::from_shared(url.to_owned()).unwrap().timeout(call);
         let channel = {
             let _inside = runtime.enter();
-            endpoint.connect_timeout(CALL).connect_lazy()
+            endpoint.connect_timeout(call).connect_lazy()
         };
         Self { runtime, channel }
     }
@@ -54,6 +61,33 @@ impl Client {
         let answer = self.runtime.block_on(kv.put(request))?.into_inner();
         let revision = answer.header.expect("every answer has a header").revision;
         Ok(Put { key: key.to_owned(), value: value.to_owned(), revision })
+    }
+
+    pub fn txn(&self, request: TxnRequest) -> Result<TxnResponse, Status> {
+        let mut kv = KvClient::new(self.channel.clone());
+        Ok(self.runtime.block_on(kv.txn(request))?.into_inner())
+    }
+
+    /// Gives a lease this long, and a key to it.
+    pub fn lease_key(&self, key: &str, ttl_seconds: i64) -> Result<i64, Status> {
+        let mut leases = LeaseClient::new(self.channel.clone());
+        let request = LeaseGrantRequest { ttl: ttl_seconds, ..LeaseGrantRequest::default() };
+        let lease = self.runtime.block_on(leases.lease_grant(request))?.into_inner().id;
+        let put = PutRequest { key: key.to_owned().into(), lease, ..PutRequest::default() };
+        let mut kv = KvClient::new(self.channel.clone());
+        self.runtime.block_on(kv.put(put))?;
+        Ok(lease)
+    }
+
+    /// The seconds the lease was renewed for; 0 when there is none.
+    pub fn keep_alive(&self, id: i64) -> Result<i64, Status> {
+        let mut leases = LeaseClient::new(self.channel.clone());
+        let one = tokio_stream::once(LeaseKeepAliveRequest { id });
+        self.runtime.block_on(async {
+            let mut answers = leases.lease_keep_alive(one).await?.into_inner();
+            let none = || Status::unavailable("the stream ended without an answer");
+            Ok(answers.message().await?.ok_or_else(none)?.ttl)
+        })
     }
 
     /// Writes many keys at once, with values of `bytes` bytes.

@@ -5,25 +5,31 @@
 
 mod browser;
 mod client;
+mod lan;
+mod load;
 mod namespace;
 mod node;
 mod ports;
 mod process;
 mod service;
+mod tenant;
 pub mod tools;
 
 use std::time::{Duration, Instant};
 
 pub use browser::Browser;
 pub use client::{Client, Put, etcdctl};
+pub use lan::{Lan, in_a_network_of_its_own};
+pub use load::Load;
 pub use namespace::Namespace;
 pub use node::{
-    Flavor, Node, cluster_id, initial_cluster, static_cluster, static_cluster_with, token_cluster,
-    token_v3_cluster,
+    Flavor, Node, assert_all_agree, cluster_id, initial_cluster, leader, static_cluster,
+    static_cluster_with, token_cluster, token_v3_cluster,
 };
 pub use ports::free_port;
 pub use process::Process;
 pub use service::{Answer, Service, http, http_with};
+pub use tenant::Tenant;
 
 /// The longest a test waits for anything.
 pub const DEADLINE: Duration = Duration::from_secs(60);

@@ -1,4 +1,6 @@
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use quorate::membership::InitialCluster;
 
@@ -29,6 +31,10 @@ pub struct Node {
     pub name: String,
     pub peer_port: u16,
     pub client_port: u16,
+    /// Where it listens.
+    pub host: String,
+    /// What starts it: a program and its arguments, before those of the node; nothing for most.
+    pub within: Vec<OsString>,
     program: PathBuf,
     dir: PathBuf,
     /// How it finds the others.
@@ -43,6 +49,8 @@ impl Node {
             name: name.to_owned(),
             peer_port: free_port(),
             client_port: free_port(),
+            host: "127.0.0.1".to_owned(),
+            within: Vec::new(),
             program: flavor.program()?,
             dir: dir.to_owned(),
             bootstrap: Vec::new(),
@@ -51,11 +59,11 @@ impl Node {
     }
 
     pub fn peer_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.peer_port)
+        format!("http://{}:{}", self.host, self.peer_port)
     }
 
     pub fn client_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.client_port)
+        format!("http://{}:{}", self.host, self.client_port)
     }
 
     pub fn data_dir(&self) -> PathBuf {
@@ -78,8 +86,11 @@ impl Node {
     }
 
     pub fn start(&mut self) -> &mut Process {
-        let flags = self.flags();
-        let process = Process::start(&self.name, &self.program, &flags, &[], &self.dir);
+        let mut words = self.within.clone();
+        words.push(self.program.clone().into());
+        words.extend(self.flags().into_iter().map(OsString::from));
+        let program = PathBuf::from(words.remove(0));
+        let process = Process::start(&self.name, &program, &words, &[], &self.dir);
         self.process.insert(process)
     }
 
@@ -99,6 +110,14 @@ impl Node {
     /// Loses everything it ever stored.
     pub fn wipe(&self) {
         std::fs::remove_dir_all(self.data_dir()).unwrap();
+    }
+
+    /// Whether it says that it leads.
+    pub fn leads(&self) -> bool {
+        let status = Client::connect_for(&self.client_url(), Duration::from_secs(1)).status();
+        status.is_ok_and(|status| {
+            status.leader != 0 && Some(status.leader) == status.header.map(|h| h.member_id)
+        })
     }
 
     pub fn is_healthy(&self) -> bool {
@@ -126,10 +145,24 @@ pub fn initial_cluster(nodes: &[Node]) -> String {
     pairs.collect::<Vec<_>>().join(",")
 }
 
+/// Waits until all hold the same at the same revision; nobody writes any more.
+pub fn assert_all_agree(nodes: &[Node]) {
+    wait("all nodes to hold the same", || {
+        let hashes: Result<Vec<_>, _> = nodes.iter().map(|node| node.client().hash()).collect();
+        let hashes = hashes.ok()?;
+        hashes.iter().all(|hash| *hash == hashes[0]).then_some(())
+    });
+}
+
 /// The id that arithmetic gives these nodes under this token.
 pub fn cluster_id(nodes: &[Node], token: &str) -> u64 {
     let list: InitialCluster = initial_cluster(nodes).parse().unwrap();
     list.cluster_id(token).0
+}
+
+/// Index of the node that leads.
+pub fn leader(nodes: &[Node]) -> usize {
+    wait("a leader", || nodes.iter().position(Node::leads))
 }
 
 fn nodes(flavors: &[Flavor], dir: &Path) -> Option<Vec<Node>> {

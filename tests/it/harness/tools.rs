@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 /// Whether a missing tool fails the test instead of skipping it.
 fn must_have_everything() -> bool {
@@ -85,8 +86,32 @@ pub fn dnsmasq() -> Option<PathBuf> {
     in_path("dnsmasq").or_else(|| missing("dnsmasq (Debian package dnsmasq-base)"))
 }
 
+/// Runs a program in namespaces of its own.
+pub fn unshare() -> Option<PathBuf> {
+    in_path("unshare").or_else(|| missing("unshare (Debian package util-linux)"))
+}
+
+/// Makes chosen system calls of a running program slow.
+pub fn strace() -> Option<PathBuf> {
+    in_path("strace").or_else(|| missing("strace (Debian package strace)"))
+}
+
+/// The library that stands between a program and the clock.
+pub fn faketime() -> Option<PathBuf> {
+    let libraries = Path::new("/usr/lib").read_dir().ok()?.filter_map(Result::ok);
+    let mut files = libraries.map(|dir| dir.path().join("faketime/libfaketimeMT.so.1"));
+    let found = files.find(|file| file.is_file());
+    found.or_else(|| missing("libfaketime (Debian package libfaketime)"))
+}
+
 /// `ip`, if network namespaces can be made with it.
 pub fn network_namespaces() -> Option<PathBuf> {
+    // Looked for once: tests that look at the same time would meet each other's probe.
+    static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
+    FOUND.get_or_init(probe_namespaces).clone()
+}
+
+fn probe_namespaces() -> Option<PathBuf> {
     if !rustix::process::getuid().is_root() {
         return missing("root, for network namespaces,");
     }

@@ -1,16 +1,14 @@
 use super::{Flag, flag};
 use crate::config::node::flag::Kind::{Bool, Duration, Int, Text, Uint};
-use crate::config::node::flag::Treatment::{Alias, Honoured, Refuse, Silent, Warn};
+use crate::config::node::flag::Treatment::{Alias, Honoured, Silent, Warn};
 
-const CORRUPTION: &str =
-    "a compaction is not compared by itself; --corrupt-check-time compares hashes at any time";
-const GATES: &str = "of the feature gates only InitialCorruptCheck has a meaning here; leases are always checkpointed and their checkpoints kept";
+const GATES: &str = "of the feature gates InitialCorruptCheck and CompactHashCheck have a meaning here; leases are always checkpointed and their checkpoints kept";
 
 #[rustfmt::skip] // a table reads by its lines
 pub(super) const FLAGS: &[Flag] = &[
-    flag("feature-gates", Text, "", Warn(GATES), "Features to turn on or off, as Name=true,...; of them InitialCorruptCheck is known."),
+    flag("feature-gates", Text, "", Warn(GATES), "Features to turn on or off, as Name=true,...; of them InitialCorruptCheck and CompactHashCheck are known."),
     flag("corrupt-check-time", Duration, "0s", Honoured, "Interval at which the leader compares hashes with the other members; 0 never."),
-    flag("compact-hash-check-time", Duration, "1m", Silent, "Interval of the comparison of compaction hashes."),
+    flag("compact-hash-check-time", Duration, "1m", Honoured, "Interval at which the leader compares what compactions left."),
     flag("compaction-batch-limit", Int, "0", Honoured, "Revisions that compaction takes at a time; 0 means 2000."),
     flag("compaction-sleep-interval", Duration, "0s", Honoured, "Pause of compaction between two batches."),
     flag("watch-progress-notify-interval", Duration, "0s", Honoured, "Interval of progress notifications; 0 means 10 minutes."),
@@ -23,7 +21,7 @@ pub(super) const FLAGS: &[Flag] = &[
 pub(super) const EXPERIMENTAL: &[Flag] = &[
     flag("experimental-initial-corrupt-check", Bool, "false", Honoured, "Compare hashes with other members before serving."),
     flag("experimental-corrupt-check-time", Duration, "0s", Alias("corrupt-check-time"), ""),
-    flag("experimental-compact-hash-check-enabled", Bool, "false", Warn(CORRUPTION), "Compare compaction hashes."),
+    flag("experimental-compact-hash-check-enabled", Bool, "false", Honoured, "As the leader, compare what each compaction left with the other members."),
     flag("experimental-compact-hash-check-time", Duration, "1m", Alias("compact-hash-check-time"), ""),
     flag("experimental-enable-lease-checkpoint", Bool, "false", Silent, "Replicate the remaining TTL of leases; always done."),
     flag("experimental-enable-lease-checkpoint-persist", Bool, "false", Silent, "Keep it on disk; always done."),
@@ -51,5 +49,5 @@ pub(super) const EXPERIMENTAL: &[Flag] = &[
 #[rustfmt::skip] // a table reads by its lines
 pub(super) const UNSAFE: &[Flag] = &[
     flag("unsafe-no-fsync", Bool, "false", Honoured, "Do not wait for the disk: a crash may lose what was acknowledged."),
-    flag("force-new-cluster", Bool, "false", Refuse("making a cluster of one out of this data directory comes with a later release"), "Make a cluster of one out of this data directory."),
+    flag("force-new-cluster", Bool, "false", Honoured, "Take all other members out of the cluster of this data directory, for when they are lost."),
 ];

@@ -1,0 +1,93 @@
+//! Damaged input for tests: what was right is changed at random, and whatever reads it must not be surprised.
+//!
+//! An ordinary run makes a fixed number of rounds from a fixed seed. `QUORATE_FUZZ_SECONDS=3600 cargo test --lib
+//! fuzz` goes on for an hour per target, from another seed.
+
+use std::time::{Duration, Instant};
+
+use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+/// One target's way through its rounds.
+#[derive(Debug)]
+pub(crate) struct Fuzz {
+    pub(crate) random: SmallRng,
+    name: &'static str,
+    seed: u64,
+    rounds: u64,
+    round: u64,
+    begun: Instant,
+    until: Option<Instant>,
+}
+
+impl Fuzz {
+    /// So many rounds unless seconds are given.
+    pub(crate) fn new(name: &'static str, rounds: u64) -> Self {
+        let seconds = std::env::var("QUORATE_FUZZ_SECONDS").ok().and_then(|it| it.parse().ok());
+        let begun = Instant::now();
+        let until = seconds.map(|seconds| begun + Duration::from_secs(seconds));
+        let seed = if until.is_some() { rand::random() } else { 1 };
+        let random = SmallRng::seed_from_u64(seed);
+        Self { random, name, seed, rounds, round: 0, begun, until }
+    }
+
+    /// Whether there is another round.
+    pub(crate) fn goes_on(&mut self) -> bool {
+        let over = self.until.map_or(self.round >= self.rounds, |until| Instant::now() > until);
+        if over {
+            let Self { name, seed, round, begun, .. } = self;
+            println!("{name}: {round} rounds in {:?}, seed {seed}", begun.elapsed());
+        }
+        self.round += 1;
+        !over
+    }
+
+    /// What a failure has to name.
+    pub(crate) fn place(&self) -> String {
+        format!("{}, seed {}, round {}", self.name, self.seed, self.round)
+    }
+
+    /// A number below.
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        self.random.random_range(0..limit)
+    }
+
+    /// One of the corpus, damaged in a few places.
+    pub(crate) fn damaged(&mut self, corpus: &[Vec<u8>]) -> Vec<u8> {
+        let at = self.below(corpus.len());
+        let mut bytes = corpus[at].clone();
+        for _ in 0..=self.below(4) {
+            self.damage(&mut bytes, corpus);
+        }
+        bytes
+    }
+
+    fn damage(&mut self, bytes: &mut Vec<u8>, corpus: &[Vec<u8>]) {
+        const EDGES: [u8; 8] = [0, 1, 0x7f, 0x80, 0xff, 0xfe, 0x20, 0x0a];
+        let at = self.below(bytes.len() + 1);
+        let inside = at < bytes.len();
+        match self.below(9) {
+            0 if inside => bytes[at] = self.random.random(),
+            1 if inside => bytes[at] ^= 1 << self.below(8),
+            2 if inside => bytes[at] = EDGES[self.below(EDGES.len())],
+            3 => bytes.truncate(at),
+            4 => bytes.insert(at, self.random.random()),
+            5 if inside => drop(bytes.remove(at)),
+            6 => {
+                // As though it had never been written.
+                let end = (at + self.below(64)).min(bytes.len());
+                bytes[at..end].fill(0);
+            }
+            7 if inside => {
+                let end = (at + self.below(64)).min(bytes.len());
+                let again = bytes[at..end].to_vec();
+                bytes.splice(at..at, again);
+            }
+            _ => {
+                let other = &corpus[self.below(corpus.len())];
+                bytes.truncate(at);
+                bytes.extend_from_slice(&other[at.min(other.len())..]);
+            }
+        }
+    }
+}
