@@ -2,16 +2,19 @@
 //!
 //! ```text
 //! cargo bench --bench quorate                         everything, a few minutes
-//! cargo bench --bench quorate -- put range            some questions: put range memory stall registry herd
+//! cargo bench --bench quorate -- put range            some questions: put range memory stall registry herd dns
 //! cargo bench --bench quorate -- --seconds 1 put      shorter measurements
 //! cargo bench --bench quorate -- --keys 1000000 memory
 //! ```
+//!
+//! Name servers are measured beside Knot and dnsmasq, where these are installed.
 //!
 //! Etcd is looked for in `PATH` (or `ETCD34`) and in `ETCD35` or `target/ci-venv`; without one the
 //! numbers stand alone. Subjects take turns in every round, so that a disturbance meets all of them.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program for people who measure")]
 
 mod cluster;
+mod dns;
 mod load;
 mod machine;
 mod memory;
@@ -79,6 +82,9 @@ fn main() {
         }
         if plan.asks("herd") {
             registry::herd().await;
+        }
+        if plan.asks("dns") {
+            tokio::task::block_in_place(|| dns::measure(&plan));
         }
     });
 }
