@@ -3,10 +3,12 @@
 //! ```text
 //! cargo bench --bench quorate                         everything, a few minutes
 //! cargo bench --bench quorate -- put range            some questions of:
-//!     put range many txn lease watch catch-up memory stall registry herd
+//!     put range many txn lease watch catch-up memory stall registry herd dns
 //! cargo bench --bench quorate -- --seconds 1 put      shorter measurements
 //! cargo bench --bench quorate -- --keys 1000000 memory
 //! ```
+//!
+//! Name servers are measured beside Knot and dnsmasq, where these are installed.
 //!
 //! Etcd is looked for in `PATH` (or `ETCD34`) and in `ETCD35` or `target/ci-venv`; without one the
 //! numbers stand alone. Subjects take turns in every round, so that a disturbance meets all of them.
@@ -14,6 +16,7 @@
 
 mod catch_up;
 mod cluster;
+mod dns;
 mod grpc;
 mod load;
 mod machine;
@@ -87,6 +90,9 @@ fn main() {
         }
         if plan.asks("herd") {
             registry::herd().await;
+        }
+        if plan.asks("dns") {
+            tokio::task::block_in_place(|| dns::measure(&plan));
         }
     });
 }

@@ -3,14 +3,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::health::client_ports;
-use crate::admission::{Founding, Label, UnixMillis};
+use crate::admission::{Founding, Label, State, UnixMillis};
 use crate::dns_server::Catalog;
-use crate::registry::{self, Registry};
+use crate::registry::{self, Milestone, Registry};
 
 /// How often expired clusters are looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -50,25 +52,31 @@ impl Publisher {
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut milestones = self.registry.milestones();
         let mut closed = self.closed.clone();
+        let mut looked = Instant::now();
+        let mut due = looked;
         loop {
-            milestones.mark_unchanged();
-            closed.mark_unchanged();
-            self.look(registry::now());
-            let next = async {
-                tokio::time::sleep(PAUSE).await;
-                let changed = async {
-                    tokio::select! {
-                        _ = milestones.changed() => {}
-                        // Without `--dns-check` nobody sends.
-                        Ok(()) = closed.changed() => {}
-                    }
-                };
-                // The registry outlives this task, so an end of the signal is not awaited.
-                let _ = tokio::time::timeout(LOOK_EVERY, changed).await;
-            };
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = next => {}
+                () = sleep_until(due) => {
+                    closed.mark_unchanged();
+                    self.look(registry::now());
+                    looked = Instant::now();
+                    due = looked + LOOK_EVERY;
+                }
+                heard = milestones.recv() => match heard {
+                    // Members wait for it, so it is shown without a look at all the others.
+                    Ok(Milestone::Full(founding)) => {
+                        if founding.state(registry::now()) == State::Full {
+                            self.show(&founding);
+                        }
+                    }
+                    Ok(Milestone::Other) | Err(RecvError::Lagged(_)) => {
+                        due = due.min(looked + PAUSE);
+                    }
+                    Err(RecvError::Closed) => return,
+                },
+                // Without `--dns-check` nobody sends.
+                Ok(()) = closed.changed() => due = due.min(looked + PAUSE),
             }
         }
     }
@@ -79,9 +87,9 @@ impl Publisher {
         let labels = full.iter().map(|founding| (label_of(founding), founding));
         let clusters: BTreeMap<String, &Arc<Founding>> = labels.collect();
         let expected = self.registry.expected(now);
-        let expected: Vec<&str> = expected.iter().map(Label::as_str).collect();
+        let expected: BTreeSet<&str> = expected.iter().map(Label::as_str).collect();
         let gone =
-            |label: &String| !clusters.contains_key(label) && !expected.contains(&label.as_str());
+            |label: &String| !clusters.contains_key(label) && !expected.contains(label.as_str());
         let gone: Vec<String> = self.shown.keys().filter(|label| gone(label)).cloned().collect();
         for label in gone {
             self.catalog.unpublish(&label);
@@ -94,25 +102,42 @@ impl Publisher {
                 self.note(label, Shown::Expected, self.catalog.expect(label).err());
             }
         }
-        for (label, founding) in clusters {
-            let Some(cluster) = founding.initial_cluster() else { continue };
-            let closed: BTreeSet<SocketAddr> =
-                client_ports(&cluster).intersection(&self.closed.borrow()).copied().collect();
-            let shown = Shown::Cluster(founding.created_index, closed.clone());
-            if self.shown.get(&label) != Some(&shown) {
-                let refused = self.catalog.publish_without(&label, &cluster, &closed).err();
-                if refused.is_none() {
-                    info!(
-                        token.id = %founding.path.public_id(),
-                        dns.label = label,
-                        members = cluster.len(),
-                        closed = closed.len(),
-                        "cluster published in DNS"
-                    );
-                }
-                self.note(&label, shown, refused);
-            }
+        for founding in clusters.into_values() {
+            self.show(founding);
         }
+    }
+
+    /// Publishes a complete cluster, unless it is shown already or a younger one has its label.
+    fn show(&mut self, founding: &Founding) {
+        let label = label_of(founding);
+        let held = self.shown.get(&label);
+        let closed = self.closed.borrow().clone();
+        if let Some(Shown::Cluster(index, without)) = held
+            && (*index > founding.created_index
+                || *index == founding.created_index && closed.is_empty() && without.is_empty())
+        {
+            return;
+        }
+        let Some(cluster) = founding.initial_cluster() else { return };
+        let closed: BTreeSet<SocketAddr> = match closed.is_empty() {
+            true => closed,
+            false => client_ports(&cluster).intersection(&closed).copied().collect(),
+        };
+        let shown = Shown::Cluster(founding.created_index, closed.clone());
+        if held == Some(&shown) {
+            return;
+        }
+        let refused = self.catalog.publish_without(&label, &cluster, &closed).err();
+        if refused.is_none() {
+            info!(
+                token.id = %founding.path.public_id(),
+                dns.label = label,
+                members = cluster.len(),
+                closed = closed.len(),
+                "cluster published in DNS"
+            );
+        }
+        self.note(&label, shown, refused);
     }
 
     /// Remembers what was done, also when it was refused: the answer would be the same next time.

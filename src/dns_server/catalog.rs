@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -33,6 +34,9 @@ pub struct Catalog {
     journal: Journal,
     /// Zones that secondaries have not been told of.
     untold: Mutex<Vec<Arc<Zone>>>,
+    /// Moves after anything that is served has changed, so that what others said before is not
+    /// said about names that are ours since.
+    state: AtomicU64,
 }
 
 /// Why a name cannot be the domain of the clusters.
@@ -69,6 +73,7 @@ impl Catalog {
             transfers: OnceLock::new(),
             journal: Journal::default(),
             untold: Mutex::new(Vec::new()),
+            state: AtomicU64::new(0),
         };
         Ok((catalog, changes.warnings))
     }
@@ -103,9 +108,11 @@ impl Catalog {
         }
         let clusters = Clusters::new(domain, addresses, &self.counters)
             .ok_or_else(|| DomainError::Unfit(domain.clone()))?;
-        self.clusters.set(clusters).map_err(|clusters| {
+        let set = self.clusters.set(clusters).map_err(|clusters| {
             DomainError::SetBefore(self.clusters.get().unwrap_or(&clusters).domain().clone())
-        })
+        });
+        self.moved();
+        set
     }
 
     /// Makes the names of a cluster to come exist: they answer "no such data" for a short time,
@@ -182,6 +189,34 @@ impl Catalog {
         Some(said)
     }
 
+    /// Appends what others said before, if the question is none about names that are known here.
+    ///
+    /// `style` is that of a client for whom others are asked.
+    pub(super) fn answer_of_others(
+        &self,
+        packet: &[u8],
+        question: &Question,
+        style: Style,
+        dice: &mut Dice,
+        out: &mut Vec<u8>,
+    ) -> Option<Said> {
+        // A cluster that was published since may have the address; that does not move the state.
+        let reverse = question.kind() == u16::from(RecordType::PTR);
+        if !question.recursion_desired() || reverse && self.clusters.get().is_some() {
+            return None;
+        }
+        self.forwarder()?.ready().answer(packet, question, style, self.state(), dice, out)
+    }
+
+    /// Two equal states mean that nothing changed between, but for published clusters.
+    pub(super) fn state(&self) -> u64 {
+        self.state.load(Ordering::Acquire)
+    }
+
+    fn moved(&self) {
+        self.state.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// The names that published clusters give to the address in a reverse name.
     pub fn reverse(&self, name: &Name, kind: RecordType) -> Vec<Record> {
         match self.clusters.get() {
@@ -198,6 +233,7 @@ impl Catalog {
         let mut files = LocalFiles::new(sources);
         files.refresh(false, &self.local);
         *self.local_files.lock().unwrap_or_else(PoisonError::into_inner) = Some(files);
+        self.moved();
     }
 
     /// Asks these servers about names that are not known here. Only the first call counts; local
@@ -273,14 +309,18 @@ impl Catalog {
     ///
     /// Reads files, so keep it off the threads that answer.
     pub fn refresh(&self) {
+        let (served, names) = (self.served.load_full(), self.local());
         self.refresh_zones();
         let mut local = self.local_files.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(files) = local.as_mut() {
             files.refresh(true, &self.local);
         }
         drop(local);
-        if let Some(forwarder) = self.forwarder.get() {
-            forwarder.refresh();
+        let asked = self.forwarder.get().is_some_and(Forwarder::refresh);
+        let same =
+            Arc::ptr_eq(&served, &self.served.load()) && Arc::ptr_eq(&names, &self.local.load());
+        if asked || !same {
+            self.moved();
         }
     }
 

@@ -236,12 +236,8 @@ impl Clusters {
         all.extend(cluster.into_iter().flat_map(|cluster| {
             records(&self.domain, label, cluster).expect("it was published with these members")
         }));
-        let mut zone = Zone::assemble(all).expect("the head has an SOA");
-        for service in SERVICES {
-            let name = self.below([service, "_tcp", label]);
-            zone.reserve(&name).expect("the name is below the domain");
-        }
-        zone
+        let services = SERVICES.map(|service| self.below([service, "_tcp", label]));
+        Zone::assemble_with(all.iter(), &services).expect("the head has an SOA")
     }
 
     fn records_of(&self, label: &str, held: Option<&Entry>) -> Vec<Record> {
@@ -289,7 +285,7 @@ impl Clusters {
 
 impl Head {
     fn new(domain: &Name, addresses: &[IpAddr], serial: u32) -> Option<Self> {
-        let zone = Zone::assemble(head(domain, addresses, serial))?;
+        let zone = Zone::assemble(head(domain, addresses, serial).iter())?;
         Some(Self { serial, compiled: Compiled::of(&zone), zone: Arc::new(zone) })
     }
 }

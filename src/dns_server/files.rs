@@ -20,6 +20,8 @@ pub(super) type Zones = BTreeMap<Key, Arc<Zone>>;
 pub(super) struct ZoneFiles {
     directory: PathBuf,
     files: BTreeMap<PathBuf, File>,
+    /// The file that last made a zone with this apex.
+    holders: BTreeMap<Key, PathBuf>,
     directory_missing: bool,
 }
 
@@ -93,7 +95,12 @@ pub(super) struct Changes {
 impl ZoneFiles {
     pub(super) fn new(directory: &Path) -> Self {
         let directory = directory.to_owned();
-        Self { directory, files: BTreeMap::new(), directory_missing: false }
+        Self {
+            directory,
+            files: BTreeMap::new(),
+            holders: BTreeMap::new(),
+            directory_missing: false,
+        }
     }
 
     pub(super) fn directory(&self) -> &Path {
@@ -150,6 +157,7 @@ impl ZoneFiles {
                     changes.warnings.extend(loaded.warnings.into_iter().map(warn));
                     let zone = Arc::new(loaded.zone);
                     changes.loaded.push(Arc::clone(&zone));
+                    self.holders.insert(Key::of(zone.origin()), path);
                     file.zone = Some(zone);
                 }
                 Err(fault) => changes.errors.push(FileError { file: path, fault }),
@@ -184,7 +192,8 @@ impl ZoneFiles {
 
     fn drop_missing(&mut self, stamps: &[(PathBuf, Stamp)], settle: bool, changes: &mut Changes) {
         self.files.retain(|path, file| {
-            if stamps.iter().any(|(present, _)| present == path) {
+            // They are sorted.
+            if stamps.binary_search_by(|(present, _)| present.cmp(path)).is_ok() {
                 return true;
             }
             let again = std::mem::replace(&mut file.missing, true);
@@ -198,15 +207,13 @@ impl ZoneFiles {
 
     /// Refuses a zone that another file has already.
     fn alone(&self, path: &Path, loaded: Loaded) -> Result<Loaded, FileFault> {
-        let apex = Key::of(loaded.zone.origin());
-        let holds = |(other, file): &(&PathBuf, &File)| {
-            *other != path && file.zone.as_ref().is_some_and(|zone| Key::of(zone.origin()) == apex)
+        let origin = loaded.zone.origin();
+        let holds = |other: &&PathBuf| {
+            let zone = self.files.get(*other).and_then(|file| file.zone.as_ref());
+            *other != path && zone.is_some_and(|zone| zone.origin() == origin)
         };
-        match self.files.iter().find(holds) {
-            Some((other, _)) => {
-                let origin = loaded.zone.origin().clone();
-                Err(FileFault::Twice { origin, other: other.clone() })
-            }
+        match self.holders.get(&Key::of(origin)).filter(holds) {
+            Some(other) => Err(FileFault::Twice { origin: origin.clone(), other: other.clone() }),
             None => Ok(loaded),
         }
     }

@@ -13,12 +13,15 @@ use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
 };
+use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError, NoRecords};
+use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use super::Network;
 use super::files::Stamp;
+use super::ready::Ready;
 use super::stale::Stale;
 use crate::local::resolv;
 use crate::zone::Answer;
@@ -61,10 +64,15 @@ pub(super) struct Forwarder {
     of_domains: BTreeMap<Vec<SocketAddr>, Upstream>,
     files: Mutex<BTreeMap<PathBuf, File>>,
     stale: Stale,
+    ready: Ready,
 }
 
 /// A set of servers with one cache.
-struct Upstream(TokioResolver);
+struct Upstream {
+    all: TokioResolver,
+    /// Of several servers each by itself: who refuses or fails is the end of a question to all.
+    each: Vec<TokioResolver>,
+}
 
 #[derive(Debug, Default)]
 struct File {
@@ -85,6 +93,7 @@ impl Forwarder {
             of_domains,
             files: Mutex::new(BTreeMap::new()),
             stale: Stale::default(),
+            ready: Ready::default(),
             upstreams,
         };
         forwarder.refresh();
@@ -97,8 +106,13 @@ impl Forwarder {
         self.upstreams.allow.iter().any(|network| network.contains(client))
     }
 
-    /// Reads resolver files that have changed.
-    pub(super) fn refresh(&self) {
+    /// What others said before to questions of the usual shape.
+    pub(super) fn ready(&self) -> &Ready {
+        &self.ready
+    }
+
+    /// Reads resolver files that have changed; whether others are asked since.
+    pub(super) fn refresh(&self) -> bool {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let mut changed = false;
         for path in &self.upstreams.resolv_files {
@@ -137,6 +151,7 @@ impl Forwarder {
         if changed {
             self.set_default();
         }
+        changed
     }
 
     fn set_default(&self) {
@@ -148,11 +163,15 @@ impl Forwarder {
     }
 
     /// What others say. `servers` are those of the name's domain, if it has some of its own.
+    ///
+    /// With `state`, that of our own data, it is all that there is to say, and kept for the next
+    /// who asks.
     pub(super) async fn ask(
         &self,
         name: &Name,
         kind: RecordType,
         servers: Option<&[SocketAddr]>,
+        state: Option<u64>,
     ) -> Answer<'static> {
         let default = self.default.load_full();
         let upstream = match servers.and_then(|servers| self.of_domains.get(servers)) {
@@ -170,7 +189,7 @@ impl Forwarder {
         if self.stale.failed_lately(&name, kind, Instant::now()) {
             return old().unwrap_or_else(failed);
         }
-        let answer = match upstream.0.lookup(name.clone(), kind).await {
+        let answer = match upstream.lookup(&name, kind).await {
             Ok(lookup) => Answer {
                 answers: lookup.answers().iter().cloned().map(Cow::Owned).collect(),
                 ..Answer::bare(lookup.message().response_code)
@@ -186,7 +205,11 @@ impl Forwarder {
             self.stale.fail(&name, kind, Instant::now());
             return old().unwrap_or(answer);
         }
-        self.stale.keep(&name, kind, &answer, Instant::now());
+        let now = Instant::now();
+        self.stale.keep(&name, kind, &answer, now);
+        if let Some(state) = state {
+            self.ready.keep(&name, kind, &answer, state, now);
+        }
         answer
     }
 }
@@ -228,28 +251,54 @@ fn is_own(server: SocketAddr, own: &[SocketAddr]) -> bool {
 
 impl Upstream {
     fn new(servers: &[SocketAddr]) -> Self {
-        let server = |address: &SocketAddr| {
-            let port = |mut config: ConnectionConfig| {
-                config.port = address.port();
-                config
-            };
-            let connections = vec![port(ConnectionConfig::udp()), port(ConnectionConfig::tcp())];
-            NameServerConfig::new(address.ip(), true, connections)
-        };
-        let servers = servers.iter().map(server).collect();
-        let config = ResolverConfig::from_parts(None, Vec::new(), servers);
-        let mut builder =
-            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-        let options: &mut ResolverOpts = builder.options_mut();
-        options.timeout = TIMEOUT;
-        options.attempts = ATTEMPTS;
-        options.cache_size = CACHE;
-        options.edns0 = true;
-        options.use_hosts_file = ResolveHosts::Never;
-        options.preserve_intermediates = true;
-        options.try_tcp_on_error = true;
-        Self(builder.build().expect("without TLS and DNSSEC nothing can be missing"))
+        let each = if servers.len() > 1 { servers } else { &[] };
+        let each = each.iter().map(|server| resolver(&[*server])).collect();
+        Self { all: resolver(servers), each }
     }
+
+    /// What the first server says that says something; one that refuses or fails is passed over.
+    async fn lookup(&self, name: &Name, kind: RecordType) -> Result<Lookup, NetError> {
+        let refused = match self.all.lookup(name.clone(), kind).await {
+            Err(NetError::Dns(DnsError::ResponseCode(code))) => code,
+            said => return said,
+        };
+        let others = async {
+            for resolver in &self.each {
+                let said = resolver.lookup(name.clone(), kind).await;
+                if matches!(&said, Ok(_) | Err(NetError::Dns(DnsError::NoRecordsFound(_)))) {
+                    return Some(said);
+                }
+            }
+            None
+        };
+        let said = timeout(TIMEOUT, others).await.ok().flatten();
+        said.unwrap_or(Err(NetError::Dns(DnsError::ResponseCode(refused))))
+    }
+}
+
+fn resolver(servers: &[SocketAddr]) -> TokioResolver {
+    let server = |address: &SocketAddr| {
+        let port = |mut config: ConnectionConfig| {
+            config.port = address.port();
+            config
+        };
+        let connections = vec![port(ConnectionConfig::udp()), port(ConnectionConfig::tcp())];
+        NameServerConfig::new(address.ip(), true, connections)
+    };
+    let servers = servers.iter().map(server).collect();
+    let config = ResolverConfig::from_parts(None, Vec::new(), servers);
+    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+    let options: &mut ResolverOpts = builder.options_mut();
+    options.timeout = TIMEOUT;
+    options.attempts = ATTEMPTS;
+    options.cache_size = CACHE;
+    options.edns0 = true;
+    options.use_hosts_file = ResolveHosts::Never;
+    options.preserve_intermediates = true;
+    options.try_tcp_on_error = true;
+    // Whoever forges answers has to guess the letter case too.
+    options.case_randomization = true;
+    builder.build().expect("without TLS and DNSSEC nothing can be missing")
 }
 
 impl fmt::Debug for Upstream {

@@ -91,9 +91,11 @@ impl Handler {
             offered: DATAGRAM_LIMIT,
         };
         let start = out.len();
-        let Some(said) = self.catalog.answer(packet, question, style, dice, out) else {
-            return false;
-        };
+        let mut said = self.catalog.answer(packet, question, style, dice, out);
+        if said.is_none() && style.recursion_available {
+            said = self.catalog.answer_of_others(packet, question, style, dice, out);
+        }
+        let Some(said) = said else { return false };
         if asker.transport == Transport::Udp {
             match self.limiter.judge(client, packet.len(), out.len() - start) {
                 Verdict::Send => {}
@@ -130,6 +132,8 @@ impl Handler {
             return reply;
         }
         let client = asker.address.ip();
+        // Before anything is looked up, so that what changes meanwhile is seen as younger.
+        let state = self.catalog.state();
         let forwarder = self.forwarder(client);
         let wanted = options::read(&request, asker, &self.settings.cookies);
         let mut frame = frame(&request, asker.transport, forwarder.is_some());
@@ -149,7 +153,7 @@ impl Handler {
                 zone.iter().for_each(|zone| self.catalog.count(zone));
                 match self.with_reverse(name, kind, answer) {
                     Some(answer) => answer,
-                    None => say(&local, asked_elsewhere, name, kind).await,
+                    None => say(&local, asked_elsewhere, state, name, kind).await,
                 }
             }
         };
@@ -253,6 +257,7 @@ impl Handler {
 async fn say<'n>(
     local: &'n Names,
     forwarder: Option<&Forwarder>,
+    state: u64,
     name: &Name,
     kind: RecordType,
 ) -> Answer<'n> {
@@ -266,7 +271,8 @@ async fn say<'n>(
     let complete = known && matches!(kind, RecordType::A | RecordType::AAAA | RecordType::ANY);
     match forwarder {
         Some(forwarder) if !complete => {
-            let answer = forwarder.ask(name, kind, local.servers(name)).await;
+            let answer =
+                forwarder.ask(name, kind, local.servers(name), (!known).then_some(state)).await;
             match answer.code {
                 ResponseCode::NXDomain | ResponseCode::Refused if known => nothing,
                 _ => answer,
@@ -320,11 +326,13 @@ pub(super) fn frame(request: &Message, transport: Transport, recursion_available
         }
         Transport::Tcp | Transport::Tls => u16::MAX,
     };
+    // In other operations these bits have other meanings, or none.
+    let query = request.metadata.op_code == OpCode::Query;
     Frame {
         id: request.metadata.id,
         op_code: request.metadata.op_code,
-        recursion_desired: request.metadata.recursion_desired,
-        checking_disabled: request.metadata.checking_disabled,
+        recursion_desired: query && request.metadata.recursion_desired,
+        checking_disabled: query && request.metadata.checking_disabled,
         recursion_available,
         edns: request
             .edns

@@ -22,7 +22,8 @@
 //! 6. Strangers who prove no address with a cookie get at most three bytes for one (`limit`).
 //!
 //! Questions of the usual shape are answered from [`crate::zone::Compiled`] with bytes that were
-//! written when the zone was loaded; `handler` has the way for all others.
+//! written when the zone was loaded, or with those that others said before (`ready`); `handler` has
+//! the way for all others.
 //!
 //! Other servers may have whole zones of files (`secondary` judges who, `transfer` has the records,
 //! `tsig` the signatures), and are told when one has changed (`notify`).
@@ -48,6 +49,7 @@ mod metrics;
 mod notify;
 mod options;
 mod query_log;
+mod ready;
 mod reply;
 mod secondary;
 mod settings;

@@ -21,6 +21,8 @@ mod hosts;
 mod protocol;
 mod published;
 mod reload;
+mod rfc;
+mod upstream;
 mod wire;
 
 const DEADLINE: Duration = Duration::from_secs(10);

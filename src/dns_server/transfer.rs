@@ -108,7 +108,7 @@ impl Journal {
 fn change(old: &Zone, new: &Zone) -> Option<Change> {
     let lines = |zone: &Zone| -> BTreeMap<Vec<u8>, Record> {
         let records = zone.records().filter(|record| record.record_type() != RecordType::SOA);
-        records.filter_map(|record| Some((record.to_bytes().ok()?, record.clone()))).collect()
+        records.filter_map(|record| Some((record.to_bytes().ok()?, record))).collect()
     };
     let (mut removed, mut added) = (lines(old), lines(new));
     let same: BTreeSet<Vec<u8>> =
@@ -161,7 +161,7 @@ pub(super) fn records(
     }
     let mut records = vec![soa.clone()];
     let others = zone.records().filter(|record| record.record_type() != RecordType::SOA);
-    records.extend(others.cloned());
+    records.extend(others);
     records.push(soa);
     records
 }

@@ -39,12 +39,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use prometheus::Histogram;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 pub use clock::now;
 pub use error::{Error, OpenError, SyncFailed, VerifyError, WriterFailed};
 pub use sqlite::{Backup, BackupError, BackupHead, inspect, restore};
-pub use state::Counts;
+pub use state::{Counts, Milestone};
 pub use timeline::{Broken, Entry, Verified, What};
 pub use writer::Writer;
 
@@ -369,8 +369,8 @@ impl Registry {
         self.shared.select(waits).iter().filter_map(|held| held.label.clone()).collect()
     }
 
-    /// Changes whenever a token becomes full, a labelled one is made, or tokens are forgotten.
-    pub fn milestones(&self) -> watch::Receiver<u64> {
+    /// Tells whenever a token becomes full, a labelled one is made, or tokens go; perhaps repeatedly.
+    pub fn milestones(&self) -> broadcast::Receiver<Milestone> {
         self.shared.milestones()
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use prometheus::{Histogram, HistogramOpts};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, broadcast};
 
 use super::timeline::Head;
 use crate::admission::{Founding, State, UnixMillis};
@@ -28,8 +28,20 @@ pub(super) struct Shared {
     cluster_id: String,
     waiters: Vec<Notify>,
     hasher: RandomState,
-    milestones: watch::Sender<u64>,
+    milestones: broadcast::Sender<Milestone>,
 }
+
+/// What those hear who show tokens elsewhere.
+#[derive(Debug, Clone)]
+pub enum Milestone {
+    /// This token has all its founders.
+    Full(Arc<Founding>),
+    /// A labelled token was made, one was revoked, or tokens are forgotten.
+    Other,
+}
+
+/// Who falls behind by so many misses some, hears that, and looks at everything.
+const MILESTONES: usize = 1024;
 
 /// Everything a registry holds.
 #[derive(Debug)]
@@ -119,7 +131,7 @@ impl Shared {
             cluster_id: loaded.cluster_id,
             waiters: (0..WAITER_GROUPS).map(|_| Notify::new()).collect(),
             hasher: RandomState::new(),
-            milestones: watch::Sender::new(0),
+            milestones: broadcast::Sender::new(MILESTONES),
         }
     }
 
@@ -168,12 +180,7 @@ impl Shared {
 
     /// Shows committed states, then wakes whoever waits for them.
     pub(super) fn publish(&self, changed: HashMap<TokenPath, Arc<Founding>>, last_index: u64) {
-        let passed = |held: &Arc<Founding>| {
-            held.is_full()
-                || held.revoked_at.is_some()
-                || (held.label.is_some() && held.founders.is_empty())
-        };
-        let milestone = changed.values().any(passed);
+        let milestones: Vec<Milestone> = changed.values().filter_map(milestone).collect();
         let paths: Vec<TokenPath> = changed.keys().cloned().collect();
         let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
         for (path, founding) in changed {
@@ -184,9 +191,7 @@ impl Shared {
         for path in &paths {
             self.changes_of(path).notify_waiters();
         }
-        if milestone {
-            self.milestones.send_modify(|count| *count += 1);
-        }
+        milestones.into_iter().for_each(|milestone| self.tell(milestone));
     }
 
     /// Takes tokens away that nobody may ask for any more.
@@ -199,7 +204,7 @@ impl Shared {
         for path in paths {
             self.changes_of(path).notify_waiters();
         }
-        self.milestones.send_modify(|count| *count += 1);
+        self.tell(Milestone::Other);
     }
 
     /// Shows what the database holds instead of everything shown before.
@@ -210,7 +215,12 @@ impl Shared {
         for group in &self.waiters {
             group.notify_waiters();
         }
-        self.milestones.send_modify(|count| *count += 1);
+        self.tell(Milestone::Other);
+    }
+
+    fn tell(&self, milestone: Milestone) {
+        // Nobody may be there to hear it.
+        let _ = self.milestones.send(milestone);
     }
 
     /// The tokens for which `wanted` holds, oldest first.
@@ -227,7 +237,7 @@ impl Shared {
         self.select(|founding| founding.state(now) == State::Full)
     }
 
-    pub(super) fn milestones(&self) -> watch::Receiver<u64> {
+    pub(super) fn milestones(&self) -> broadcast::Receiver<Milestone> {
         self.milestones.subscribe()
     }
 
@@ -260,6 +270,14 @@ impl Shared {
             }
         }
         counts
+    }
+}
+
+fn milestone(held: &Arc<Founding>) -> Option<Milestone> {
+    let expected = held.label.is_some() && held.founders.is_empty();
+    match held.revoked_at.is_some() || expected {
+        true => Some(Milestone::Other),
+        false => held.is_full().then(|| Milestone::Full(Arc::clone(held))),
     }
 }
 

@@ -6,8 +6,9 @@ use hickory_proto::rr::rdata::SRV;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::lexer::Fault;
+use super::packed::RecordSet;
 use super::parse::Entry;
-use super::tree::{Key, RecordSet, Zone};
+use super::tree::{Key, Zone};
 
 /// Below it are the ports that only the administrator may open.
 const LEAST_USUAL_PORT: u16 = 1024;
@@ -83,20 +84,19 @@ pub enum Flaw {
 }
 
 /// Judges the records of a master file; `previous` is the zone in service under the same name.
-pub fn check(entries: Vec<Entry>, previous: Option<&Zone>) -> Findings {
+pub fn check(entries: &[Entry], previous: Option<&Zone>) -> Findings {
     let mut findings = Findings::default();
-    let places = Places::of(&entries);
+    let places = Places::of(entries);
     let soa = entries.iter().find(|entry| entry.record.record_type() == RecordType::SOA);
     let Some(apex) = soa.map(|entry| entry.record.name.clone()) else {
         findings.error(None, Flaw::NoSoa);
         return findings;
     };
-    check_records(&entries, &apex, &mut findings);
-    let records = entries.into_iter().map(|entry| entry.record).collect();
-    let Some(zone) = Zone::assemble(records) else {
+    check_records(entries, &apex, &mut findings);
+    let Some(zone) = Zone::assemble(entries.iter().map(|entry| &entry.record)) else {
         return findings;
     };
-    if zone.node(&apex).is_none_or(|node| node.set(RecordType::NS).is_none()) {
+    if zone.node(&apex).is_none_or(|node| !node.has(RecordType::NS)) {
         findings.error(None, Flaw::NoNs { apex });
     }
     check_exclusive(&zone, &places, &mut findings);
@@ -137,14 +137,15 @@ fn check_records(entries: &[Entry], apex: &Name, findings: &mut Findings) {
 }
 
 /// CNAME and DNAME want to be alone (RFC 2181 §10.1, RFC 6672 §2.3 and §2.4).
-fn check_exclusive(zone: &Zone, places: &Places, findings: &mut Findings) {
+fn check_exclusive(zone: &Zone, places: &Places<'_>, findings: &mut Findings) {
     let mut dname: Option<(Key, Name)> = None;
-    for (key, node) in &zone.nodes {
-        let Some(owner) = node.sets().first().map(|set| set.records()[0].name.clone()) else {
+    for (key, node) in zone.nodes.iter() {
+        if node.kinds().next().is_none() {
             continue;
-        };
+        }
+        let owner = node.owner();
         match &dname {
-            Some((above, name)) if key.is_within(above) => {
+            Some((above, name)) if key.starts_with(above.as_bytes()) => {
                 let flaw = Flaw::BelowDname { owner: owner.clone(), dname: name.clone() };
                 findings.error(places.first_of(&owner), flaw);
             }
@@ -153,7 +154,7 @@ fn check_exclusive(zone: &Zone, places: &Places, findings: &mut Findings) {
         for kind in [RecordType::CNAME, RecordType::DNAME] {
             let Some(set) = node.set(kind) else { continue };
             let beside = match set.records().len() {
-                1 => node.sets().iter().map(RecordSet::kind).find(|other| {
+                1 => node.kinds().find(|other| {
                     *other != kind && (kind == RecordType::CNAME || *other == RecordType::CNAME)
                 }),
                 _ => Some(kind),
@@ -170,18 +171,18 @@ fn check_exclusive(zone: &Zone, places: &Places, findings: &mut Findings) {
 }
 
 /// Targets inside the zone have addresses here and are no aliases (RFC 2782, RFC 2181 §10.3).
-fn check_targets(zone: &Zone, places: &Places, findings: &mut Findings) {
+fn check_targets(zone: &Zone, places: &Places<'_>, findings: &mut Findings) {
     for record in zone.records() {
         let kind = record.record_type();
-        let Some(target) = target_of(record) else { continue };
+        let Some(target) = target_of(&record) else { continue };
         if target.is_root() || !Key::of(target).is_within(&zone.apex) {
             continue;
         }
-        let place = places.of_record(record);
+        let place = places.of_record(&record);
         let target = target.clone();
         // Glue is not authoritative, so ask the tree before the lookup.
         let own = zone.node(&target);
-        let has = |kind| own.is_some_and(|node| node.set(kind).is_some());
+        let has = |kind| own.is_some_and(|node| node.has(kind));
         if has(RecordType::A) || has(RecordType::AAAA) {
             continue;
         }
@@ -209,7 +210,7 @@ fn target_of(record: &Record) -> Option<&Name> {
 }
 
 /// Fields that are right for the format and for nothing else.
-fn check_fields(set: &RecordSet, places: &Places, findings: &mut Findings) {
+fn check_fields(set: &RecordSet, places: &Places<'_>, findings: &mut Findings) {
     for record in set.records() {
         let RData::SRV(SRV { priority, weight, port, target, .. }) = &record.data else { continue };
         let (priority, weight, port) = (*priority, *weight, *port);
@@ -225,10 +226,10 @@ fn check_fields(set: &RecordSet, places: &Places, findings: &mut Findings) {
 }
 
 /// Service names that etcd will never find, or finds twice.
-fn check_services(zone: &Zone, places: &Places, findings: &mut Findings) {
-    let services = zone.nodes.values().filter_map(|node| node.set(RecordType::SRV));
+fn check_services(zone: &Zone, places: &Places<'_>, findings: &mut Findings) {
+    let services = zone.nodes.iter().filter_map(|(_, node)| node.set(RecordType::SRV));
     for set in services {
-        check_fields(set, places, findings);
+        check_fields(&set, places, findings);
         let owner = &set.records()[0].name;
         let place = places.of_kind(owner, RecordType::SRV);
         let Some(label) = owner.iter().next() else { continue };
@@ -262,7 +263,7 @@ fn check_services(zone: &Zone, places: &Places, findings: &mut Findings) {
 }
 
 /// Serials are compared in a circle (RFC 1982 §3.2).
-fn check_serial(zone: &Zone, previous: &Zone, places: &Places, findings: &mut Findings) {
+fn check_serial(zone: &Zone, previous: &Zone, places: &Places<'_>, findings: &mut Findings) {
     let (old, new) = (previous.serial(), zone.serial());
     let ahead = new.wrapping_sub(old);
     let forward = ahead != 0 && ahead < 1 << 31;
@@ -275,21 +276,20 @@ fn check_serial(zone: &Zone, previous: &Zone, places: &Places, findings: &mut Fi
 }
 
 /// The place each record was written at.
-struct Places(BTreeMap<Key, Vec<(Place, Record)>>);
+struct Places<'e>(BTreeMap<Key, Vec<&'e Entry>>);
 
-impl Places {
-    fn of(entries: &[Entry]) -> Self {
-        let mut places: BTreeMap<Key, Vec<(Place, Record)>> = BTreeMap::new();
+impl<'e> Places<'e> {
+    fn of(entries: &'e [Entry]) -> Self {
+        let mut places: BTreeMap<Key, Vec<&Entry>> = BTreeMap::new();
         for entry in entries {
-            let place = (entry.place.clone(), entry.record.clone());
-            places.entry(Key::of(&entry.record.name)).or_default().push(place);
+            places.entry(Key::of(&entry.record.name)).or_default().push(entry);
         }
         Self(places)
     }
 
     fn find(&self, owner: &Name, wanted: impl Fn(&Record) -> bool) -> Option<Place> {
         let places = self.0.get(&Key::of(owner))?;
-        places.iter().find(|(_, record)| wanted(record)).map(|(place, _)| place.clone())
+        places.iter().find(|entry| wanted(&entry.record)).map(|entry| entry.place.clone())
     }
 
     fn first_of(&self, owner: &Name) -> Option<Place> {

@@ -5,7 +5,8 @@ use hickory_proto::rr::rdata::CNAME;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 
-use super::tree::{Key, Node, RecordSet, Zone};
+use super::packed::{Node, RecordSet};
+use super::tree::{Key, Zone};
 
 /// A chain of aliases longer than this ends where it is; nobody has one on purpose.
 const LONGEST_CHAIN: usize = 16;
@@ -28,13 +29,13 @@ pub struct Answer<'z> {
 enum Place<'z> {
     /// The name exists, or a wildcard speaks for it.
     Here {
-        node: &'z Node,
+        node: Node<'z>,
         wildcard: bool,
     },
     /// Other servers know; these are their names.
-    Delegated(&'z RecordSet),
+    Delegated(RecordSet),
     /// The name is below a DNAME (RFC 6672).
-    Redirected(&'z Record),
+    Redirected(Box<Record>),
     Missing,
 }
 
@@ -69,34 +70,38 @@ impl Zone {
             Place::Delegated(servers) => {
                 answer.authoritative = !answer.answers.is_empty();
                 answer.needs_additional = true;
-                answer.authority.extend(servers.records().iter().map(Cow::Borrowed));
+                answer.authority.extend(servers.into_records().into_iter().map(Cow::Owned));
                 None
             }
             Place::Redirected(dname) => {
-                answer.answers.push(Cow::Borrowed(dname));
-                let Some(next) = dname_target(dname, name) else {
+                let (next, ttl) = (dname_target(&dname, name), dname.ttl);
+                answer.answers.push(Cow::Owned(*dname));
+                let Some(next) = next else {
                     answer.code = ResponseCode::YXDomain;
                     return None;
                 };
                 let alias = RData::CNAME(CNAME(next.clone()));
-                answer.answers.push(Cow::Owned(Record::from_rdata(name.clone(), dname.ttl, alias)));
+                answer.answers.push(Cow::Owned(Record::from_rdata(name.clone(), ttl, alias)));
                 // The alias that was made is what was asked for, or as good as anything.
                 (!matches!(kind, RecordType::CNAME | RecordType::ANY)).then_some(next)
             }
             Place::Here { node, wildcard } => {
                 let owner = wildcard.then_some(name);
-                let alias = node.set(RecordType::CNAME);
-                let alias = alias.filter(|_| !matches!(kind, RecordType::CNAME | RecordType::ANY));
+                let leads_on = !matches!(kind, RecordType::CNAME | RecordType::ANY)
+                    && node.has(RecordType::CNAME);
                 let set = match kind {
                     // One set is enough of an answer to "anything" (RFC 8482 §4.1).
-                    RecordType::ANY => node.sets().first(),
-                    _ => alias.or_else(|| node.set(kind)),
+                    RecordType::ANY => node.sets().next(),
+                    _ if leads_on => node.set(RecordType::CNAME),
+                    _ => node.set(kind),
                 };
-                match set {
-                    Some(set) => answer.answers.extend(owned_by(set, owner)),
-                    None => answer.authority.push(Cow::Borrowed(&self.negative)),
-                }
-                alias.and_then(|set| alias_target(set.records()))
+                let Some(set) = set else {
+                    answer.authority.push(Cow::Borrowed(&self.negative));
+                    return None;
+                };
+                let next = leads_on.then(|| alias_target(set.records())).flatten();
+                answer.answers.extend(owned_by(set, owner));
+                next
             }
         }
     }
@@ -116,21 +121,21 @@ impl Zone {
             if prefix.len() < self.apex.as_bytes().len() {
                 continue;
             }
-            let Some(node) = self.nodes.get(prefix) else {
+            let Some(node) = self.nodes.find(prefix) else {
                 return self.wildcard(encloser.unwrap_or_default());
             };
             let at_apex = prefix.len() == self.apex.as_bytes().len();
             let at_name = prefix.len() == key.as_bytes().len();
             // The DS of a delegation lives on this side of the cut (RFC 4035 §3.1.4.1).
             let ours = at_apex || (at_name && kind == RecordType::DS);
-            if let Some(servers) = node.set(RecordType::NS).filter(|_| !ours) {
+            if !ours && let Some(servers) = node.set(RecordType::NS) {
                 return Place::Delegated(servers);
             }
             if at_name {
                 return Place::Here { node, wildcard: false };
             }
             if let Some(set) = node.set(RecordType::DNAME) {
-                return Place::Redirected(&set.records()[0]);
+                return Place::Redirected(set.records()[0].clone().into());
             }
             encloser = Some(prefix);
         }
@@ -140,14 +145,14 @@ impl Zone {
     /// What `*` right below the closest existing ancestor says (RFC 4592 §3.3.1).
     fn wildcard(&self, encloser: &[u8]) -> Place<'_> {
         let key = [encloser, b"\x01*"].concat();
-        match self.nodes.get(key.as_slice()) {
+        match self.nodes.find(&key) {
             Some(node) => Place::Here { node, wildcard: true },
             None => Place::Missing,
         }
     }
 
     /// Adds the addresses of every target that the answer or a referral names.
-    fn add_addresses<'z>(&'z self, answer: &mut Answer<'z>) {
+    fn add_addresses(&self, answer: &mut Answer<'_>) {
         let mut seen: Vec<Key> = Vec::new();
         let mut additional = Vec::new();
         for record in answer.answers.iter().chain(&answer.authority) {
@@ -161,7 +166,7 @@ impl Zone {
             if target.is_root() || !key.is_within(&self.apex) || seen.contains(&key) {
                 continue;
             }
-            let (node, owner) = match self.nodes.get(key.as_bytes()) {
+            let (node, owner) = match self.nodes.find(key.as_bytes()) {
                 Some(node) => (node, None),
                 None => match self.place(target, RecordType::A) {
                     Place::Here { node, .. } => (node, Some(target)),
@@ -180,12 +185,12 @@ impl Zone {
 }
 
 /// The records of a set; under another owner if a wildcard made them.
-fn owned_by<'z>(set: &'z RecordSet, owner: Option<&Name>) -> impl Iterator<Item = Cow<'z, Record>> {
-    set.records().iter().map(move |record| match owner {
-        None => Cow::Borrowed(record),
-        Some(owner) => {
-            Cow::Owned(Record::from_rdata(owner.clone(), record.ttl, record.data.clone()))
+fn owned_by<'a>(set: RecordSet, owner: Option<&Name>) -> impl Iterator<Item = Cow<'a, Record>> {
+    set.into_records().into_iter().map(move |mut record| {
+        if let Some(owner) = owner {
+            record.name = owner.clone();
         }
+        Cow::Owned(record)
     })
 }
 

@@ -30,6 +30,7 @@ mod forms;
 mod generate;
 mod lexer;
 mod lookup;
+mod packed;
 mod parse;
 mod print;
 mod rdata;
@@ -37,14 +38,15 @@ mod service_binding;
 mod tree;
 
 pub use check::{Finding, Findings, Flaw, Place, check};
-pub use compiled::{Apexes, Compiled, Dice, Question, Said, Style, shuffle};
+pub use compiled::{Apexes, Compiled, Dice, Kept, Question, Said, Style, shuffle};
 pub use encode::Encoder;
 pub use forms::base64;
 pub use lexer::Fault;
 pub use lookup::Answer;
+pub use packed::{Node, RecordSet};
 pub use parse::{Entry, Include, no_include, parse};
 pub use print::print;
-pub use tree::{Key, Node, RecordSet, Zone};
+pub use tree::{Key, Zone};
 
 use hickory_proto::rr::Name;
 
@@ -70,20 +72,25 @@ pub fn load(
     previous: Option<&Zone>,
     include: &mut Include<'_>,
 ) -> Result<Loaded, Error> {
-    let entries = match parse(text, origin, include) {
+    let mut entries = match parse(text, origin, include) {
         Ok(entries) => entries,
         Err(mut wrong) => {
             // What can be said all the same: that something is missing may follow from the rest.
-            let Findings { errors, .. } = check(wrong.entries, None);
+            let Findings { errors, .. } = check(&wrong.entries, None);
             let sure =
                 |finding: &Finding| matches!(finding.flaw, Flaw::SecondSoa | Flaw::NotAlone { .. });
             wrong.findings.extend(errors.into_iter().filter(sure));
             return Err(Error(wrong.findings));
         }
     };
-    let Findings { errors, warnings, zone } = check(entries, previous);
+    let Findings { errors, warnings, zone } = check(&entries, previous);
     match zone {
-        Some(zone) if errors.is_empty() => Ok(Loaded { zone, warnings }),
+        Some(zone) if errors.is_empty() => {
+            // Memory goes back to the system from its end only. The entries of a large zone are
+            // gone now, so what stays is copied to where they were, and they are no hole below it.
+            entries.clear();
+            Ok(Loaded { zone: zone.clone(), warnings })
+        }
         _ => Err(Error(errors)),
     }
 }

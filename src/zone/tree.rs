@@ -2,7 +2,9 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use hickory_proto::rr::rdata::SOA;
-use hickory_proto::rr::{Name, RData, Record, RecordType};
+use hickory_proto::rr::{Name, RData, Record};
+
+use super::packed::{Draft, Node, Nodes, RecordSet};
 
 /// A name as trees order it: lower case, labels from the root down, each behind its length.
 ///
@@ -51,61 +53,42 @@ impl Borrow<[u8]> for Key {
 pub struct Zone {
     origin: Name,
     pub(super) apex: Key,
-    pub(super) nodes: BTreeMap<Key, Node>,
+    pub(super) nodes: Nodes,
     soa: SOA,
     /// The SOA as negative answers carry it, with the TTL they are kept for (RFC 2308 §3).
     pub(super) negative: Record,
-}
-
-/// What one name owns; nothing if only names below it do.
-#[derive(Debug, Clone, Default)]
-pub struct Node {
-    sets: Vec<RecordSet>,
-}
-
-/// All records of one name and type; never empty.
-#[derive(Debug, Clone)]
-pub struct RecordSet {
-    kind: RecordType,
-    records: Vec<Record>,
 }
 
 impl Zone {
     /// Builds the zone whose apex is the owner of the first SOA; none without an SOA.
     ///
     /// Owners outside are left out, and so are repeated records; each set gets its lowest TTL.
-    pub fn assemble(records: Vec<Record>) -> Option<Self> {
-        let (origin, ttl, soa) = records.iter().find_map(|record| match &record.data {
+    pub fn assemble<'r>(records: impl Iterator<Item = &'r Record> + Clone) -> Option<Self> {
+        Self::assemble_with(records, &[])
+    }
+
+    /// The same; these names exist too, with everything above them, and own perhaps nothing.
+    pub fn assemble_with<'r>(
+        records: impl Iterator<Item = &'r Record> + Clone,
+        reserved: &[Name],
+    ) -> Option<Self> {
+        let (origin, ttl, soa) = records.clone().find_map(|record| match &record.data {
             RData::SOA(soa) => Some((record.name.clone(), record.ttl, soa.clone())),
             _ => None,
         })?;
         let apex = Key::of(&origin);
         let negative =
             Record::from_rdata(origin.clone(), ttl.min(soa.minimum), RData::SOA(soa.clone()));
-        let mut zone = Self { origin, apex, nodes: BTreeMap::new(), soa, negative };
+        let mut drafts = BTreeMap::new();
         for record in records {
-            if let Some(node) = zone.reserve(&record.name) {
-                node.add(record);
+            if let Some(draft) = reserve(&mut drafts, &apex, &record.name) {
+                draft.add(record);
             }
         }
-        Some(zone)
-    }
-
-    /// Makes a name and everything above it exist, with whatever it owns already, perhaps nothing.
-    ///
-    /// None for a name outside of the zone.
-    pub fn reserve(&mut self, name: &Name) -> Option<&mut Node> {
-        let key = Key::of(name);
-        if !key.is_within(&self.apex) {
-            return None;
+        for name in reserved {
+            reserve(&mut drafts, &apex, name);
         }
-        let within = |prefix: &&[u8]| prefix.len() >= self.apex.0.len();
-        for prefix in key.prefixes().filter(within) {
-            if !self.nodes.contains_key(prefix) {
-                self.nodes.insert(Key(prefix.into()), Node::default());
-            }
-        }
-        Some(self.nodes.entry(key).or_default())
+        Some(Self { origin, apex, nodes: Nodes::pack(&drafts), soa, negative })
     }
 
     pub fn origin(&self) -> &Name {
@@ -117,48 +100,31 @@ impl Zone {
     }
 
     /// The node of exactly this name, wherever in the zone or below a delegation it is.
-    pub fn node(&self, name: &Name) -> Option<&Node> {
-        self.nodes.get(Key::of(name).as_bytes())
+    pub fn node(&self, name: &Name) -> Option<Node<'_>> {
+        self.nodes.find(Key::of(name).as_bytes())
     }
 
     /// Every record, ancestors before descendants.
-    pub fn records(&self) -> impl Iterator<Item = &Record> {
-        self.nodes.values().flat_map(|node| &node.sets).flat_map(|set| &set.records)
+    pub fn records(&self) -> impl Iterator<Item = Record> {
+        self.nodes.iter().flat_map(|(_, node)| node.sets()).flat_map(RecordSet::into_records)
     }
 }
 
-impl Node {
-    pub fn set(&self, kind: RecordType) -> Option<&RecordSet> {
-        self.sets.iter().find(|set| set.kind == kind)
+/// Makes a name and everything above it exist. None for a name outside of the zone.
+fn reserve<'d, 'r>(
+    drafts: &'d mut BTreeMap<Key, Draft<'r>>,
+    apex: &Key,
+    name: &Name,
+) -> Option<&'d mut Draft<'r>> {
+    let key = Key::of(name);
+    if !key.is_within(apex) {
+        return None;
     }
-
-    pub fn sets(&self) -> &[RecordSet] {
-        &self.sets
-    }
-
-    fn add(&mut self, mut record: Record) {
-        let kind = record.record_type();
-        let Some(set) = self.sets.iter_mut().find(|set| set.kind == kind) else {
-            self.sets.push(RecordSet { kind, records: vec![record] });
-            return;
-        };
-        let ttl = record.ttl.min(set.records[0].ttl);
-        record.ttl = ttl;
-        for held in &mut set.records {
-            held.ttl = ttl;
-        }
-        if set.records.iter().all(|held| held.data != record.data) {
-            set.records.push(record);
+    let within = |prefix: &&[u8]| prefix.len() >= apex.0.len();
+    for prefix in key.prefixes().filter(within) {
+        if !drafts.contains_key(prefix) {
+            drafts.insert(Key(prefix.into()), Draft::default());
         }
     }
-}
-
-impl RecordSet {
-    pub fn kind(&self) -> RecordType {
-        self.kind
-    }
-
-    pub fn records(&self) -> &[Record] {
-        &self.records
-    }
+    Some(drafts.entry(key).or_default())
 }

@@ -13,6 +13,7 @@ mod cluster;
 mod crash;
 mod differential;
 mod dns;
+mod dns_limit;
 mod dns_tools;
 mod dnsmasq;
 mod faults;

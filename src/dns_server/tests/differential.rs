@@ -1,5 +1,5 @@
-//! The zone of the checklist, asked the same questions here and in Knot: code, AA, answer and
-//! authority section are the same for all of them.
+//! The zone of the checklist, asked the same questions here and in Knot: code, AA and the answer,
+//! authority and additional sections are the same for all of them.
 //!
 //! `testdata/knot.txt` has what Knot said, so the comparison needs no Knot; where `knotd` is
 //! installed it is asked again, and a change is a failure. `UPDATE_GOLDENFILES=1` records anew.
@@ -55,18 +55,18 @@ fn names() -> BTreeSet<String> {
     names
 }
 
-/// Code, AA, and the records of answer and authority, in an order of their own.
+/// Code, AA, and the records of the three sections, in an order of their own.
 fn digest(reply: &Message) -> String {
     let texts = |records: &[Record]| {
         let text = |record: &Record| record_text(record).to_ascii_lowercase();
         records.iter().map(text).collect::<BTreeSet<_>>()
     };
-    let (answers, authority) = (texts(&reply.answers), texts(&reply.authorities));
-    let hash = Sha256::digest(format!("{answers:?} {authority:?}"));
+    let sections = [&reply.answers, &reply.authorities, &reply.additionals].map(|it| texts(it));
+    let hash = Sha256::digest(format!("{sections:?}"));
     let aa = if reply.authoritative { " aa" } else { "" };
-    let (answers, authority) = (answers.len(), authority.len());
-    let (first, second) = (hash[0], hash[1]);
-    format!("{:?}{aa} {answers}/{authority} {first:02x}{second:02x}", reply.response_code)
+    let [answers, authority, additional] = sections.map(|it| it.len());
+    let (code, first, second) = (reply.response_code, hash[0], hash[1]);
+    format!("{code:?}{aa} {answers}/{authority}/{additional} {first:02x}{second:02x}")
 }
 
 /// One line for each name: what each group of types is answered.

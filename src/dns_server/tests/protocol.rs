@@ -104,16 +104,20 @@ fn types_that_only_questions_have_get_no_data() {
 #[test]
 fn the_flags_of_a_question_come_back_as_they_should() {
     let service = service();
-    let ask = |low: u8, name: &[u8]| {
-        let head = [0x22, 0x22, 0x01, low, 0, 1, 0, 0, 0, 0, 0, 0];
+    let ask = |high: u8, low: u8, name: &[u8]| {
+        let head = [0x22, 0x22, high, low, 0, 1, 0, 0, 0, 0, 0, 0];
         Message::from_vec(&service.udp(&[&head[..], name].concat())).unwrap()
     };
     // CD is copied (RFC 4035 §3.2.2), AD is not, whichever way the answer takes.
     for name in [QUERY, b"\x05alias\x03rfc\x04test\0\0\x01\0\x01"] {
-        let reply = ask(0x30, name);
+        let reply = ask(0x01, 0x30, name);
         assert!(reply.recursion_desired && reply.checking_disabled, "{reply}");
         assert!(!reply.authentic_data && !reply.recursion_available, "{reply}");
     }
+    // They are about questions, and an operation that nobody knows has no use for them.
+    let unknown = ask(0x79, 0x30, QUERY);
+    assert_eq!(unknown.response_code, ResponseCode::NotImp);
+    assert!(!unknown.recursion_desired && !unknown.checking_disabled, "{unknown}");
 }
 
 /// Without fragments, and never above what the client takes (RFC 9715).

@@ -110,3 +110,41 @@ fn a_missing_directory_holds_no_zones_and_may_come() {
     catalog.refresh();
     assert!(served());
 }
+
+/// Others are answered all the time while a large zone is exchanged, first by the old one.
+#[test]
+fn nobody_waits_while_a_large_zone_changes() {
+    let hosts: String =
+        (0..5_000).map(|n| format!("h{n} A 10.7.{}.{}\n", n / 250, n % 250)).collect();
+    let service =
+        Service::start(&[("host.test.zone", &zone(1, &format!("n A 10.0.0.1\n{hosts}")))]);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let socket = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+            socket.connect(service.address).unwrap();
+            // No second attempt: a question that is lost fails the test.
+            socket.set_read_timeout(Some(DEADLINE)).unwrap();
+            let packet = question("n.host.test.", RecordType::A).to_vec().unwrap();
+            let mut seen = Vec::new();
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                socket.send(&packet).unwrap();
+                let mut reply = [0; 512];
+                let length = socket.recv(&mut reply).expect("every question is answered");
+                let reply = Message::from_vec(&reply[..length]).unwrap();
+                let data = reply.answers[0].data.to_string();
+                if seen.last() != Some(&data) {
+                    seen.push(data);
+                }
+            }
+            seen
+        });
+        let text = zone(2, &format!("n A 10.0.0.2\n{hosts}"));
+        std::fs::write(service.path("host.test.zone"), text).unwrap();
+        eventually("the changed zone is served", || {
+            service.data("n.host.test.", RecordType::A) == ["10.0.0.2"]
+        });
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(asking.join().unwrap(), ["10.0.0.1", "10.0.0.2"]);
+    });
+}

@@ -12,6 +12,7 @@
 //!
 //! Left to the zone: aliases, wildcards, delegations and everything below them, `ANY`.
 
+mod kept;
 mod order;
 mod question;
 mod table;
@@ -23,6 +24,7 @@ use self::table::Table;
 use super::encode::Encoder;
 use super::tree::{Key, Zone};
 
+pub use kept::Kept;
 pub use order::{Dice, shuffle};
 pub use question::Question;
 
@@ -124,34 +126,33 @@ impl Compiled {
             apex: wire(zone.apex.as_bytes()),
         };
         // Ancestors come before descendants, so the last cut is the one above.
-        let mut cut: Option<&Key> = None;
+        let mut cut: Option<&[u8]> = None;
         let mut named = Vec::new();
-        for (key, node) in &zone.nodes {
-            if !key.is_within(branch) {
+        for (key, node) in zone.nodes.iter() {
+            if !key.starts_with(branch.as_bytes()) {
                 continue;
             }
-            let below_cut = cut.is_some_and(|cut| key.is_within(cut));
-            let has = |kind| node.set(kind).is_some();
-            let cuts = *key != zone.apex && has(RecordType::NS) || has(RecordType::DNAME);
-            let elsewhere = below_cut || cuts || has(RecordType::CNAME);
+            let below_cut = cut.is_some_and(|cut| key.starts_with(cut));
+            let at_apex = key == zone.apex.as_bytes();
+            let cuts = !at_apex && node.has(RecordType::NS) || node.has(RecordType::DNAME);
+            let elsewhere = below_cut || cuts || node.has(RecordType::CNAME);
             if cuts && !below_cut {
                 cut = Some(key);
             }
             let first = u32::try_from(compiled.sets.len()).expect("sets stay below 2^32");
             if !elsewhere {
-                for set in node.sets() {
-                    compiled.write(zone, &set.records()[0].name, set.kind());
-                }
+                let owner = node.owner();
+                node.kinds().for_each(|kind| compiled.write(zone, &owner, kind));
             }
             let count = compiled.sets.len() - first as usize;
-            let star = [key.as_bytes(), b"\x01*"].concat();
+            let star = [key, b"\x01*"].concat();
             let node = Node {
                 first,
                 count: u16::try_from(count).expect("a name has at most 2^16 types"),
                 elsewhere,
-                wildcard: zone.nodes.contains_key(star.as_slice()),
+                wildcard: zone.nodes.find(&star).is_some(),
             };
-            named.push((wire(key.as_bytes()), node));
+            named.push((wire(key), node));
         }
         compiled.table = Table::new(named.into_iter());
         compiled.sets.shrink_to_fit();
@@ -265,33 +266,19 @@ impl Compiled {
         out: &mut Vec<u8>,
     ) -> Option<Said> {
         let length = set.map_or(negative.bytes.len(), |set| set.length.into());
-        let whole = HEADER + question.wire_length() + length + question.opt_length();
-        if whole > question.limit(style.usual, style.most) {
+        if !question.has_room(length, style) {
             return None;
         }
-        let (answers, authority, additional) = match set {
-            Some(set) => (set.answers, 0, set.additional),
-            None => (0, 1, 0),
+        let counts = match set {
+            Some(set) => [set.answers, 0, set.additional],
+            None => [0, 1, 0],
         };
-        let code = if said == Said::NxDomain { 3 } else { 0 };
-        // QR and AA, RD as it came; RA, CD as it came.
-        let high = 0x84 | packet[2] & 0x01;
-        let low = u8::from(style.recursion_available) << 7 | packet[3] & 0x10 | code;
-        out.extend_from_slice(&[packet[0], packet[1], high, low, 0, 1]);
-        let additional = additional + u16::from(question.edns.is_some());
-        for count in [answers, authority, additional] {
-            out.extend_from_slice(&count.to_be_bytes());
-        }
-        out.extend_from_slice(&packet[HEADER..HEADER + question.wire_length()]);
+        Head { authoritative: true, said, counts }.put(packet, question, style, out);
         match set {
             Some(set) => self.put_set(set, dice, out),
             None => negative.put(question.name_length(), self.apex.len(), out),
         }
-        if let Some(Edns { dnssec_ok, .. }) = question.edns {
-            let [size0, size1] = style.offered.to_be_bytes();
-            out.extend_from_slice(&OPT_TYPE);
-            out.extend_from_slice(&[size0, size1, 0, 0, u8::from(dnssec_ok) << 7, 0, 0, 0]);
-        }
+        put_opt(question, style, out);
         Some(said)
     }
 
@@ -299,23 +286,63 @@ impl Compiled {
         let at = set.at as usize;
         let bytes = &self.bytes[at..at + usize::from(set.length)];
         let count = usize::from(set.answers);
-        if set.kind != u16::from(RecordType::SRV) || !(2..=SHUFFLED).contains(&count) {
-            out.extend_from_slice(bytes);
-            return;
+        match set.kind == u16::from(RecordType::SRV) {
+            true => put_servers(bytes, count, dice, out),
+            false => out.extend_from_slice(bytes),
         }
-        // Nothing points into these records, so they can stand in any order.
-        let mut records: [&[u8]; SHUFFLED] = [&[]; SHUFFLED];
-        let mut rest = bytes;
-        for record in &mut records[..count] {
-            // Owner as a pointer, type, class, TTL, and the length of the data.
-            let length = 12 + usize::from(u16::from_be_bytes([rest[10], rest[11]]));
-            (*record, rest) = rest.split_at(length);
-        }
-        let number = |record: &[u8], at: usize| u16::from_be_bytes([record[at], record[at + 1]]);
-        shuffle(&mut records[..count], |record| (number(record, 12), number(record, 14)), dice);
-        records[..count].iter().for_each(|record| out.extend_from_slice(record));
-        out.extend_from_slice(rest);
     }
+}
+
+/// Header and question of an answer.
+struct Head {
+    authoritative: bool,
+    said: Said,
+    /// Of answer, authority and additional section, without the OPT record.
+    counts: [u16; 3],
+}
+
+impl Head {
+    fn put(self, packet: &[u8], question: &Question, style: Style, out: &mut Vec<u8>) {
+        let code = if self.said == Said::NxDomain { 3 } else { 0 };
+        // QR and AA, RD as it came; RA, CD as it came.
+        let high = 0x80 | u8::from(self.authoritative) << 2 | packet[2] & 0x01;
+        let low = u8::from(style.recursion_available) << 7 | packet[3] & 0x10 | code;
+        out.extend_from_slice(&[packet[0], packet[1], high, low, 0, 1]);
+        let [answers, authority, additional] = self.counts;
+        for count in [answers, authority, additional + u16::from(question.edns.is_some())] {
+            out.extend_from_slice(&count.to_be_bytes());
+        }
+        out.extend_from_slice(&packet[HEADER..HEADER + question.wire_length()]);
+    }
+}
+
+/// Appends our own OPT record, if the question had one.
+fn put_opt(question: &Question, style: Style, out: &mut Vec<u8>) {
+    if let Some(Edns { dnssec_ok, .. }) = question.edns {
+        let [size0, size1] = style.offered.to_be_bytes();
+        out.extend_from_slice(&OPT_TYPE);
+        out.extend_from_slice(&[size0, size1, 0, 0, u8::from(dnssec_ok) << 7, 0, 0, 0]);
+    }
+}
+
+/// Appends records of which the first `count` are servers of the asked name, in changing order.
+fn put_servers(bytes: &[u8], count: usize, dice: &mut Dice, out: &mut Vec<u8>) {
+    if !(2..=SHUFFLED).contains(&count) {
+        out.extend_from_slice(bytes);
+        return;
+    }
+    // Nothing points into these records, so they can stand in any order.
+    let mut records: [&[u8]; SHUFFLED] = [&[]; SHUFFLED];
+    let mut rest = bytes;
+    for record in &mut records[..count] {
+        // Owner as a pointer, type, class, TTL, and the length of the data.
+        let length = 12 + usize::from(u16::from_be_bytes([rest[10], rest[11]]));
+        (*record, rest) = rest.split_at(length);
+    }
+    let number = |record: &[u8], at: usize| u16::from_be_bytes([record[at], record[at + 1]]);
+    shuffle(&mut records[..count], |record| (number(record, 12), number(record, 14)), dice);
+    records[..count].iter().for_each(|record| out.extend_from_slice(record));
+    out.extend_from_slice(rest);
 }
 
 impl Negative {

@@ -1,3 +1,5 @@
+use super::Style;
+
 /// Lengths and offsets of a header and of what stands behind a name in a question.
 pub(super) const HEADER: usize = 12;
 const NAME_LIMIT: usize = 255;
@@ -17,6 +19,7 @@ pub struct Question {
     /// Where each label begins, and the hash of the name from there on.
     labels: [(u8, u32); LABELS],
     count: usize,
+    recursion_desired: bool,
     pub(super) kind: u16,
     pub(super) edns: Option<Edns>,
 }
@@ -43,6 +46,7 @@ impl Question {
             length: 0,
             labels: [(0, 0); LABELS],
             count: 0,
+            recursion_desired: false,
             kind: 0,
             edns: None,
         }
@@ -62,6 +66,7 @@ impl Question {
         if high & 0xfe != 0 || low & 0xcf != 0 {
             return None;
         }
+        self.recursion_desired = high & 0x01 != 0;
         let rest = self.read_name(&packet[HEADER..])?;
         let (&[kind0, kind1, 0, 1], rest) = rest.split_first_chunk()? else { return None };
         self.kind = u16::from_be_bytes([kind0, kind1]);
@@ -118,6 +123,11 @@ impl Question {
         self.kind
     }
 
+    /// Whether the client wants others to be asked (RD).
+    pub fn recursion_desired(&self) -> bool {
+        self.recursion_desired
+    }
+
     /// Where the question ends in the message.
     pub fn end(&self) -> usize {
         HEADER + self.wire_length()
@@ -128,13 +138,20 @@ impl Question {
         self.length + 4
     }
 
+    /// The name that is asked for, in wire form and lower case.
+    pub fn name(&self) -> &[u8] {
+        &self.name[..self.length]
+    }
+
     pub(super) fn name_length(&self) -> usize {
         self.length
     }
 
-    /// How many bytes a datagram may have, of `usual` and `most`.
-    pub(super) fn limit(&self, usual: u16, most: u16) -> usize {
-        self.edns.map_or(usual, |edns| edns.size.clamp(usual, most)).into()
+    /// Whether a message may have so many bytes of records besides header, question and OPT.
+    pub(super) fn has_room(&self, length: usize, style: Style) -> bool {
+        let Style { usual, most, .. } = style;
+        let limit = self.edns.map_or(usual, |edns| edns.size.clamp(usual, most));
+        HEADER + self.wire_length() + length + self.opt_length() <= limit.into()
     }
 
     /// The name, then its parent, and so on up to the root.
@@ -155,7 +172,7 @@ impl Question {
     }
 
     /// The bytes that the OPT record of the answer has.
-    pub(super) fn opt_length(&self) -> usize {
+    fn opt_length(&self) -> usize {
         self.edns.map_or(0, |_| OPT_LENGTH)
     }
 }

@@ -1,13 +1,19 @@
 //! Written answers against those of the zone they were written from, on random zones.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
-use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
+use hickory_proto::rr::rdata::SRV;
+use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use super::model::{random_name, random_zone};
 use super::{origin, show};
-use crate::zone::{Apexes, Compiled, Dice, Key, Question, Said, Style, Zone, shuffle};
+use crate::zone::{
+    Answer, Apexes, Compiled, Dice, Kept, Key, Question, Said, Style, Zone, shuffle,
+};
 
 const STYLE: Style = Style { recursion_available: false, usual: 512, most: 1232, offered: 1232 };
 const KINDS: [RecordType; 8] = [
@@ -60,7 +66,7 @@ fn written_answers_are_those_of_the_zone() {
     for seed in 0..400 {
         let mut random = SmallRng::seed_from_u64(seed);
         let records = random_zone(&mut random);
-        let zone = Zone::assemble(records.clone()).unwrap();
+        let zone = Zone::assemble(records.iter()).unwrap();
         let compiled = Compiled::of(&zone);
         for round in 0..60 {
             let name = random_name(&mut random);
@@ -117,7 +123,7 @@ fn a_branch_denies_with_the_soa_of_its_apex() {
 
 #[test]
 fn other_shapes_are_left_alone() {
-    let zone = Zone::assemble(random_zone(&mut SmallRng::seed_from_u64(1))).unwrap();
+    let zone = Zone::assemble(random_zone(&mut SmallRng::seed_from_u64(1)).iter()).unwrap();
     let compiled = Compiled::of(&zone);
     let plain = packet(&origin("z"), RecordType::SOA, false);
     assert!(written(&compiled, &plain, STYLE).is_some());
@@ -190,4 +196,37 @@ fn servers_are_drawn_by_weight_within_their_priority() {
     }
     assert!((850..1_150).contains(&first[0]) && (2_800..3_150).contains(&first[1]), "{first:?}");
     assert!(first[2] < 20 && first[3] == 0, "{first:?}");
+}
+
+/// Answers of others come with the letter case of the question, and older by what has passed.
+#[test]
+fn kept_answers_grow_older_and_keep_to_the_limit() {
+    let name = Name::from_ascii("_s._tcp.far.test.").unwrap();
+    let record = |target: &str, ttl| {
+        let target = Name::from_ascii(target).unwrap();
+        Cow::Owned(Record::from_rdata(name.clone(), ttl, RData::SRV(SRV::new(0, 1, 7, target))))
+    };
+    let answers: Vec<_> = (0..60).map(|n| record(&format!("h{n}.far.test."), 300 + n)).collect();
+    let answer = Answer { answers, ..Answer::bare(ResponseCode::NoError) };
+    let (kept, life) = Kept::of(&name, RecordType::SRV, &answer).unwrap();
+    assert_eq!(life, 300, "as long as the first of them");
+    let asked = packet(&Name::from_ascii("_S._tcp.FAR.test.").unwrap(), RecordType::SRV, true);
+    let mut question = Question::new();
+    assert!(question.read(&asked));
+    let put = |style: Style| {
+        let mut out = Vec::new();
+        let said = kept.answer(10, &asked, &question, style, &mut Dice::new(1), &mut out);
+        said.map(|_| Message::from_vec(&out).unwrap())
+    };
+    assert!(put(STYLE).is_none(), "60 servers do not fit into a datagram");
+    let whole = put(Style { usual: u16::MAX, most: u16::MAX, ..STYLE }).unwrap();
+    assert!(!whole.authoritative && whole.edns.is_some());
+    assert_eq!(whole.queries[0].name().to_ascii(), "_S._tcp.FAR.test.");
+    let times: BTreeSet<u32> = whole.answers.iter().map(|it| it.ttl).collect();
+    assert_eq!(times, (290..350).collect());
+
+    let soon = Answer { answers: vec![record("h.far.test.", 0)], ..answer.clone() };
+    assert!(Kept::of(&name, RecordType::SRV, &soon).is_none(), "for once only");
+    let failed = Answer { code: ResponseCode::ServFail, ..answer };
+    assert!(Kept::of(&name, RecordType::SRV, &failed).is_none());
 }

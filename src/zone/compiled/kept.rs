@@ -1,0 +1,102 @@
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::{Name, Record, RecordType};
+
+use super::order::Dice;
+use super::question::{HEADER, Question};
+use super::{Head, Said, Style, put_opt, put_servers};
+use crate::zone::encode::Encoder;
+use crate::zone::lookup::Answer;
+
+/// What others answered to one question of the usual shape, as bytes; its times count down.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    said: Said,
+    answers: u16,
+    authority: u16,
+    /// All answers are servers of the asked name, so they can stand in any order.
+    servers: bool,
+    bytes: Box<[u8]>,
+}
+
+impl Kept {
+    /// The answer and for how many seconds it may be given; none for one that is not to be kept.
+    pub fn of(name: &Name, kind: RecordType, answer: &Answer<'_>) -> Option<(Self, u32)> {
+        let said = match answer.code {
+            ResponseCode::NoError => Said::NoError,
+            ResponseCode::NXDomain => Said::NxDomain,
+            _ => return None,
+        };
+        let records = || answer.answers.iter().chain(&answer.authority);
+        let life = records().map(|record| record.ttl).min().filter(|life| *life > 0)?;
+        let mut encoder = Encoder::after(vec![0; HEADER]);
+        encoder.name(name);
+        encoder.number(kind.into());
+        encoder.number(1);
+        let start = encoder.len();
+        records().for_each(|record| encoder.record(record));
+        // What does not fit into a message would have to be cut each time.
+        u16::try_from(encoder.len()).ok()?;
+        let servers =
+            |record: &Record| record.record_type() == RecordType::SRV && record.name == *name;
+        let kept = Self {
+            said,
+            answers: u16::try_from(answer.answers.len()).ok()?,
+            authority: u16::try_from(answer.authority.len()).ok()?,
+            servers: answer.answers.iter().all(|record| servers(record)),
+            bytes: encoder.bytes()[start..].into(),
+        };
+        Some((kept, life))
+    }
+
+    /// Appends the answer to `out` as it is after `age` seconds; none if it is too long.
+    ///
+    /// `packet` is the message that `question` was read from.
+    pub fn answer(
+        &self,
+        age: u32,
+        packet: &[u8],
+        question: &Question,
+        style: Style,
+        dice: &mut Dice,
+        out: &mut Vec<u8>,
+    ) -> Option<Said> {
+        if !question.has_room(self.bytes.len(), style) {
+            return None;
+        }
+        let counts = [self.answers, self.authority, 0];
+        Head { authoritative: false, said: self.said, counts }.put(packet, question, style, out);
+        let start = out.len();
+        match self.servers {
+            true => put_servers(&self.bytes, self.answers.into(), dice, out),
+            false => out.extend_from_slice(&self.bytes),
+        }
+        grow_older(&mut out[start..], age);
+        put_opt(question, style, out);
+        Some(self.said)
+    }
+}
+
+/// Takes `age` from the TTL of each of these records.
+fn grow_older(records: &mut [u8], age: u32) {
+    let mut at = 0;
+    while at < records.len() {
+        at = after_name(records, at);
+        let (head, _) = records[at..].split_at_mut(10);
+        if let [_, _, _, _, ttl @ .., length0, length1] = head {
+            let left = ttl.iter().fold(0, |ttl, byte| ttl << 8 | u32::from(*byte));
+            ttl.copy_from_slice(&left.saturating_sub(age).to_be_bytes());
+            at += 10 + usize::from(u16::from_be_bytes([*length0, *length1]));
+        }
+    }
+}
+
+/// Where the name that begins `at` ends; these are our own bytes, and whole.
+fn after_name(bytes: &[u8], mut at: usize) -> usize {
+    loop {
+        match bytes[at] {
+            0 => return at + 1,
+            0xc0.. => return at + 2,
+            length => at += 1 + usize::from(length),
+        }
+    }
+}
