@@ -9,7 +9,7 @@ use tracing::{info, warn};
 
 use super::health::client_ports;
 use crate::admission::{Founding, Label, UnixMillis};
-use crate::dns_server::Catalog;
+use crate::dns_server::{CLIENT_PORT, Catalog};
 use crate::registry::{self, Registry};
 
 /// How often expired clusters are looked for.
@@ -96,11 +96,12 @@ impl Publisher {
         }
         for (label, founding) in clusters {
             let Some(cluster) = founding.initial_cluster() else { continue };
+            let port = founding.client_port.unwrap_or(CLIENT_PORT);
             let closed: BTreeSet<SocketAddr> =
-                client_ports(&cluster).intersection(&self.closed.borrow()).copied().collect();
+                client_ports(&cluster, port).intersection(&self.closed.borrow()).copied().collect();
             let shown = Shown::Cluster(founding.created_index, closed.clone());
             if self.shown.get(&label) != Some(&shown) {
-                let refused = self.catalog.publish_without(&label, &cluster, &closed).err();
+                let refused = self.catalog.publish_at(&label, &cluster, port, &closed).err();
                 if refused.is_none() {
                     info!(
                         token.id = %founding.path.public_id(),
