@@ -61,6 +61,11 @@ pub(crate) async fn measure(plan: &Plan, size: usize) {
     }
 }
 
+/// Puts with so many in flight.
+pub(crate) async fn puts(cluster: &Cluster, in_flight: usize, plan: &Plan) -> Sample {
+    one(cluster, Question::Put, in_flight, plan).await
+}
+
 async fn one(cluster: &Cluster, question: Question, in_flight: usize, plan: &Plan) -> Sample {
     let clients = clients(&cluster.endpoints);
     // Connections are made and leaders known before the clock starts.

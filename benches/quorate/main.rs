@@ -3,6 +3,7 @@
 //! ```text
 //! cargo bench --bench quorate                         everything, a few minutes
 //! cargo bench --bench quorate -- put range            some questions: put range memory stall registry herd
+//!                                                      polls million
 //! cargo bench --bench quorate -- --seconds 1 put      shorter measurements
 //! cargo bench --bench quorate -- --keys 1000000 memory
 //! ```
@@ -12,12 +13,15 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program for people who measure")]
 
 mod cluster;
+mod herd;
 mod load;
 mod machine;
 mod memory;
+mod million;
 mod registry;
 mod stall;
 mod subject;
+mod wire;
 
 use std::time::Duration;
 
@@ -78,7 +82,13 @@ fn main() {
             registry::rates(&plan).await;
         }
         if plan.asks("herd") {
-            registry::herd().await;
+            herd::herd().await;
+        }
+        if plan.asks("polls") {
+            herd::polls().await;
+        }
+        if plan.asks("million") {
+            million::measure(&plan).await;
         }
     });
 }
