@@ -115,6 +115,11 @@ async fn fill(cluster: &Cluster) {
     writers.join_all().await;
 }
 
+/// Puts with so many in flight.
+pub(crate) async fn puts(cluster: &Cluster, in_flight: usize, plan: &Plan) -> Sample {
+    one(cluster, Question::Put, in_flight, plan).await
+}
+
 async fn one(cluster: &Cluster, question: Question, in_flight: usize, plan: &Plan) -> Sample {
     let connections = Arc::new(Connection::open_all(&cluster.endpoints, CONNECTIONS).await);
     if question == Question::KeepAlive {

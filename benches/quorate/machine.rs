@@ -1,4 +1,6 @@
 use std::fs;
+use std::io::Write as _;
+use std::time::{Duration, Instant};
 
 /// What the numbers were measured on.
 pub(crate) fn describe() -> String {
@@ -40,4 +42,17 @@ pub(crate) fn usage(process: u32) -> Usage {
         cpu_seconds: (ticks(11) + ticks(12)) / TICKS_PER_SECOND,
         rss_mib: rss.unwrap_or(0.0) / 1024.0,
     }
+}
+
+/// How often a second 4 KiB can be added to a file and synced, by one thread and one after the other.
+pub(crate) fn sync_rate(span: Duration) -> f64 {
+    let mut file = tempfile::tempfile().unwrap();
+    let began = Instant::now();
+    let mut syncs = 0_u32;
+    while began.elapsed() < span {
+        file.write_all(&[b'x'; 4096]).unwrap();
+        file.sync_data().unwrap();
+        syncs += 1;
+    }
+    f64::from(syncs) / began.elapsed().as_secs_f64()
 }

@@ -3,7 +3,8 @@
 //! ```text
 //! cargo bench --bench quorate                         everything, a few minutes
 //! cargo bench --bench quorate -- put range            some questions of:
-//!     put range many txn lease watch catch-up memory stall registry herd dns
+//!     put range many txn lease watch catch-up memory stall registry herd
+//!     polls million dns
 //! cargo bench --bench quorate -- --seconds 1 put      shorter measurements
 //! cargo bench --bench quorate -- --keys 1000000 memory
 //! ```
@@ -18,13 +19,16 @@ mod catch_up;
 mod cluster;
 mod dns;
 mod grpc;
+mod herd;
 mod load;
 mod machine;
 mod memory;
+mod million;
 mod registry;
 mod stall;
 mod subject;
 mod watchers;
+mod wire;
 
 use std::time::Duration;
 
@@ -89,7 +93,13 @@ fn main() {
             registry::rates(&plan).await;
         }
         if plan.asks("herd") {
-            registry::herd().await;
+            herd::herd().await;
+        }
+        if plan.asks("polls") {
+            herd::polls().await;
+        }
+        if plan.asks("million") {
+            million::measure(&plan).await;
         }
         if plan.asks("dns") {
             tokio::task::block_in_place(|| dns::measure(&plan));

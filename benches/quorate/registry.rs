@@ -1,86 +1,133 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use quorate::membership::MemberId;
-use reqwest::{Client, StatusCode};
-use tokio::sync::Barrier;
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
-use super::Plan;
-use super::load::{self, Sample, http_client};
+use super::load::{self, Sample};
 use super::subject::{Cluster, Process, Subject, free_port, wait_until_healthy};
+use super::wire::{self, Wire};
+use super::{Plan, cluster, machine};
 
 /// Members per token.
-const SIZE: usize = 9;
+pub(crate) const SIZE: usize = 9;
 /// Tokens made before registrations are measured.
 const TOKENS: usize = 8192;
-/// Nodes of the herd: 111 clusters of nine, and one of one.
-const HERD: usize = 1000;
 
-struct Service {
-    url: String,
-    process: Process,
+/// What the Go discovery service with etcd 3.4 as its store does a second at eight connections, on
+/// two cores: `/new`, reads of a directory, registrations. Ten times as much is asked of ours.
+const PEER: [f64; 3] = [680.0, 2900.0, 1200.0];
+
+/// A running `quorate serve` with an empty registry, or with that of `data`.
+pub(crate) struct Service {
+    pub(crate) url: String,
+    pub(crate) process: Process,
     _dir: tempfile::TempDir,
 }
 
 impl Service {
-    async fn start() -> Self {
+    pub(crate) async fn start(more: &[&str]) -> Self {
+        Self::start_on(None, more).await
+    }
+
+    pub(crate) async fn start_on(data: Option<PathBuf>, more: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("http://127.0.0.1:{}", free_port());
-        let flags = vec![
+        let data = data.unwrap_or_else(|| dir.path().join("data"));
+        let mut flags = vec![
             "serve".to_owned(),
             "--new-rate=off".to_owned(),
-            format!("--data-dir={}", dir.path().join("data").display()),
+            format!("--data-dir={}", data.display()),
             format!("--zones-dir={}", dir.path().display()),
             format!("--http-addr={}", url.trim_start_matches("http://")),
             "--dns-addr=off".to_owned(),
             "--log-level=error".to_owned(),
         ];
+        flags.extend(more.iter().map(|flag| (*flag).to_owned()));
         let program = Path::new(env!("CARGO_BIN_EXE_quorate"));
         let process = Process::start(program, &flags, &dir.path().join("log"));
         wait_until_healthy(&url).await;
         Self { url, process, _dir: dir }
     }
 
-    async fn new_token(&self, http: &Client) -> String {
-        let answer = http.post(format!("{}/new?size={SIZE}", self.url)).send().await.unwrap();
-        assert_eq!(answer.status(), StatusCode::OK);
-        answer.text().await.unwrap()
+    pub(crate) async fn new_token(&self, size: usize) -> String {
+        let mut wire = Wire::connect(&self.url).await;
+        let request = wire::get(&format!("{}/new?size={size}", self.url));
+        let answer = wire.ask(&request).await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.body
     }
 }
 
-/// Tokens and registrations per second, each durable before it is answered.
+/// Tokens, reads and registrations per second, each write durable before it is answered.
 pub(crate) async fn rates(plan: &Plan) {
-    println!("\nregistry, every answer durable");
-    let service = Service::start().await;
+    println!(
+        "\nregistry, every write durable before its answer; ratios to what was measured beside it"
+    );
+    let service = Service::start(&[]).await;
+    let store = match Subject::all().into_iter().find(|subject| subject.name == "etcd 3.4") {
+        Some(subject) => Some(Cluster::start(subject, 1, &["--enable-v2"]).await),
+        None => None,
+    };
+    let idle = service.process.usage().rss_mib;
+    let mut reached = true;
     for connections in [8, 64] {
-        let http = http_client();
-        let new = format!("{}/new?size={SIZE}", service.url);
-        let before = service.process.usage().cpu_seconds;
-        let mut sample = load::run(connections, plan.span, move |_, _| {
-            let answer = http.post(&new).send();
-            async move { answer.await.is_ok_and(|answer| answer.status() == StatusCode::OK) }
-        })
-        .await;
-        sample.cpu_seconds = service.process.usage().cpu_seconds - before;
-        print("/new", connections, "quorate", &sample);
-
-        let ours = registrations(&service, connections, plan).await;
-        print("registration", connections, "quorate", &ours);
-        if let Some(store) = Subject::all().into_iter().find(|subject| subject.name == "etcd 3.4") {
-            let store = Cluster::start(store, 1, &["--enable-v2"]).await;
-            let theirs = v2_puts(&store, connections, plan).await;
-            print("registration", connections, "etcd 3.4 (v2 keys)", &theirs);
-            println!("{:>24}ours: rate x {:.2}", "", ours.rate() / theirs.rate());
+        let syncs = machine::sync_rate(plan.span);
+        println!(
+            "{:<14}{connections:>4} at a time  fdatasync of 4 KiB, alone: {syncs:.0}/s",
+            "machine"
+        );
+        let puts = match &store {
+            Some(store) => {
+                let theirs = cluster::puts(store, connections, plan).await;
+                print("put", connections, "etcd 3.4 (v3)", &theirs);
+                Some(theirs.rate())
+            }
+            None => None,
+        };
+        let samples = [
+            ("/new", news(&service, connections, plan).await),
+            ("directory", directories(&service, connections, plan).await),
+            ("registration", registrations(&service, connections, plan).await),
+        ];
+        for ((what, sample), peer) in samples.iter().zip(PEER) {
+            print(what, connections, "quorate", sample);
+            let etcd = puts.map_or_else(String::new, |puts| {
+                format!("{:.1} x etcd's puts, ", sample.rate() / puts)
+            });
+            let fast = sample.rate() >= 10.0 * peer;
+            let prompt = connections > 8 || sample.percentile(0.99) < 10.0;
+            reached &= fast && prompt && sample.failures == 0;
+            println!(
+                "{:>20}{:.1} x the machine's syncs, {etcd}{:.1} x the Go service elsewhere: {}",
+                "",
+                sample.rate() / syncs,
+                sample.rate() / peer,
+                verdict(fast && prompt && sample.failures == 0),
+            );
         }
+        wrk(&service, connections, plan).await;
     }
+    let ours = service.process.usage().rss_mib;
+    print!("memory: idle {idle:.1} MiB, afterwards {ours:.1} MiB");
+    match &store {
+        Some(store) => println!("; etcd 3.4 alone afterwards {:.1} MiB", store.usage().rss_mib),
+        None => println!(),
+    }
+    println!("ten times the Go service, p99 under 10 ms at 8: {}", verdict(reached));
 }
 
-fn print(what: &str, connections: usize, who: &str, sample: &Sample) {
+pub(crate) fn verdict(holds: bool) -> &'static str {
+    if holds { "holds" } else { "DOES NOT HOLD" }
+}
+
+pub(crate) fn print(what: &str, connections: usize, who: &str, sample: &Sample) {
     println!(
-        "{what:<14}{connections:>4} connections  {who:<20}{:>8.0}/s  p50 {:.2} ms  p99 {:.2} ms  \
+        "{what:<14}{connections:>4} at a time  {who:<16}{:>8.0}/s  p50 {:.2} ms  p99 {:.2} ms  \
          {:.0} µs of processor{}",
         sample.rate(),
         sample.percentile(0.5),
@@ -90,37 +137,72 @@ fn print(what: &str, connections: usize, who: &str, sample: &Sample) {
     );
 }
 
-/// Founders of tokens that exist already.
-async fn registrations(service: &Service, connections: usize, plan: &Plan) -> Sample {
-    let http = http_client();
-    let tokens = make_tokens(service, &http).await;
-    let tokens = Arc::new(tokens);
-    let next = Arc::new(AtomicUsize::new(0));
+/// Sends what `request` says over so many connections, and counts answers with this status.
+async fn drive(
+    service: &Service,
+    connections: usize,
+    span: Duration,
+    status: u16,
+    request: impl Fn() -> Option<Vec<u8>> + Clone + Send + Sync + 'static,
+) -> Sample {
+    let mut wires = Vec::new();
+    for _ in 0..connections {
+        wires.push(Mutex::new(Wire::connect(&service.url).await));
+    }
+    let wires = Arc::new(wires);
     let before = service.process.usage().cpu_seconds;
-    let request = move |_: usize, _: usize| {
-        let (http, tokens, next) = (http.clone(), Arc::clone(&tokens), Arc::clone(&next));
+    let ask = move |worker: usize, _: usize| {
+        let (wires, request) = (Arc::clone(&wires), request.clone());
         async move {
-            let place = next.fetch_add(1, Ordering::Relaxed);
             // Running out counts as a failure, and failures are printed.
-            let Some(url) = tokens.get(place / SIZE) else { return false };
-            register(&http, url, place % SIZE).await.is_some()
+            let Some(request) = request() else { return false };
+            let answer = wires[worker].lock().await.ask(&request).await;
+            answer.is_some_and(|answer| answer.status == status)
         }
     };
-    let mut sample = load::run(connections, plan.span, request).await;
+    let mut sample = load::run(connections, span, ask).await;
     sample.cpu_seconds = service.process.usage().cpu_seconds - before;
     sample
 }
 
+pub(crate) async fn news(service: &Service, connections: usize, plan: &Plan) -> Sample {
+    let request = wire::get(&format!("{}/new?size={SIZE}", service.url));
+    drive(service, connections, plan.span, 200, move || Some(request.clone())).await
+}
+
+/// Reads of a directory with three members.
+async fn directories(service: &Service, connections: usize, plan: &Plan) -> Sample {
+    let url = service.new_token(3).await;
+    let mut wire = Wire::connect(&url).await;
+    for number in 0..3 {
+        assert_eq!(wire.ask(&registration(&url, number)).await.unwrap().status, 201);
+    }
+    let request = wire::get(&url);
+    drive(service, connections, plan.span, 200, move || Some(request.clone())).await
+}
+
+/// Founders of tokens that exist already.
+async fn registrations(service: &Service, connections: usize, plan: &Plan) -> Sample {
+    let tokens = Arc::new(make_tokens(service).await);
+    let next = Arc::new(AtomicUsize::new(0));
+    let request = move || {
+        let place = next.fetch_add(1, Ordering::Relaxed);
+        Some(registration(tokens.get(place / SIZE)?, place % SIZE))
+    };
+    drive(service, connections, plan.span, 201, request).await
+}
+
 /// More tokens than one measurement can fill; all of them exist before the clock starts.
-async fn make_tokens(service: &Service, http: &Client) -> Vec<String> {
+async fn make_tokens(service: &Service) -> Vec<String> {
     let mut makers = JoinSet::new();
     for _ in 0..64 {
-        let (http, url) = (http.clone(), format!("{}/new?size={SIZE}", service.url));
+        let url = service.url.clone();
         makers.spawn(async move {
+            let mut wire = Wire::connect(&url).await;
+            let request = wire::get(&format!("{url}/new?size={SIZE}"));
             let mut tokens = Vec::new();
             for _ in 0..TOKENS / 64 {
-                let answer = http.post(&url).send().await.unwrap();
-                tokens.push(answer.text().await.unwrap());
+                tokens.push(wire.ask(&request).await.unwrap().body);
             }
             tokens
         });
@@ -132,88 +214,43 @@ async fn make_tokens(service: &Service, http: &Client) -> Vec<String> {
     tokens
 }
 
-/// One registration as etcd sends it; how long it took, if it was admitted.
-async fn register(http: &Client, url: &str, number: usize) -> Option<Duration> {
+/// One registration as etcd sends it.
+pub(crate) fn registration(url: &str, number: usize) -> Vec<u8> {
     let peer = format!("http://10.0.{}.{}:2380", number / 250, number % 250 + 1);
     let id = MemberId::derive([peer.as_str()], url);
-    let body = format!("value=n{number}%3D{}", peer.replace(':', "%3A").replace('/', "%2F"));
-    let put = http
-        .put(format!("{url}/{id}?prevExist=false"))
-        .header("content-type", "application/x-www-form-urlencoded")
-        .body(body);
-    let sent = Instant::now();
-    let answer = put.send().await.ok()?;
-    (answer.status() == StatusCode::CREATED).then(|| sent.elapsed())
+    let value = format!("value=n{number}%3D{}", peer.replace(':', "%3A").replace('/', "%2F"));
+    wire::put(&format!("{url}/{id}?prevExist=false"), &value)
 }
 
-async fn v2_puts(store: &Cluster, connections: usize, plan: &Plan) -> Sample {
-    let http = http_client();
-    let url = format!("{}/v2/keys/discovery", store.endpoints[0]);
-    let before = store.usage().cpu_seconds;
-    let request = move |worker: usize, number: usize| {
-        let (http, url) = (http.clone(), format!("{url}/{connections}-{worker}-{}", number / SIZE));
-        async move { register(&http, &url, number % SIZE).await.is_some() }
-    };
-    let mut sample = load::run(connections, plan.span, request).await;
-    sample.cpu_seconds = store.usage().cpu_seconds - before;
-    sample
-}
-
-/// A thousand nodes arrive at once; etcd gives up on any plain request after five seconds.
-pub(crate) async fn herd() {
-    let service = Service::start().await;
-    let http = http_client();
-    let mut tokens = Vec::new();
-    for _ in 0..HERD.div_ceil(SIZE) {
-        tokens.push(service.new_token(&http).await);
+/// The same with wrk, where it is installed.
+async fn wrk(service: &Service, connections: usize, plan: &Plan) {
+    let url = service.new_token(3).await;
+    let mut wire = Wire::connect(&url).await;
+    for number in 0..3 {
+        assert_eq!(wire.ask(&registration(&url, number)).await.unwrap().status, 201);
     }
-    let mut nodes = JoinSet::new();
-    let gate = Arc::new(Barrier::new(HERD + 1));
-    for number in 0..HERD {
-        let (url, gate) = (tokens[number / SIZE].clone(), Arc::clone(&gate));
-        // Nodes share nothing, not even a connection; what a client costs to make is not the service's.
-        let http = http_client();
-        nodes.spawn(async move {
-            gate.wait().await;
-            converse(&http, &url, number % SIZE).await
-        });
+    for (what, url) in [("/new", format!("{}/new?size={SIZE}", service.url)), ("directory", url)] {
+        let mut command = Command::new("wrk");
+        command.args(["-t1", "--latency"]).arg(format!("-c{connections}"));
+        command.arg(format!("-d{}s", plan.span.as_secs().max(1))).arg(url);
+        let began = Instant::now();
+        let output = tokio::task::spawn_blocking(move || command.stderr(Stdio::null()).output());
+        let Ok(output) = output.await.unwrap() else {
+            println!("{what:<14}{connections:>4} at a time  wrk is not installed");
+            return;
+        };
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let after = |name: &str| {
+            let line = text.lines().find_map(|line| line.trim().strip_prefix(name));
+            line.unwrap_or("?").trim().to_owned()
+        };
+        println!(
+            "{what:<14}{connections:>4} at a time  wrk: {}/s  p50 {}  p99 {}  in {:.0} s{}",
+            after("Requests/sec:"),
+            after("50%"),
+            after("99%"),
+            began.elapsed().as_secs_f64(),
+            if text.contains("Non-2xx") { "  SOME FAILED" } else { "" },
+        );
     }
-    gate.wait().await;
-    let started = Instant::now();
-    let mut slowest = Vec::new();
-    while let Some(node) = nodes.join_next().await {
-        slowest.push(node.unwrap());
-    }
-    slowest.sort_unstable();
-    let at = |share: usize| slowest[HERD * share / 100 - 1].as_secs_f64() * 1e3;
-    println!(
-        "\nherd: {HERD} nodes at once, slowest plain request of each: p50 {:.0} ms, p99 {:.0} ms, \
-         max {:.0} ms; all joined in {:.2} s; service {:.0} MiB",
-        at(50),
-        at(99),
-        at(100),
-        started.elapsed().as_secs_f64(),
-        service.process.usage().rss_mib
-    );
-}
-
-/// Size, directory, registration, own watch, size and directory again: the slowest of them.
-async fn converse(http: &Client, url: &str, number: usize) -> Duration {
-    let mut slowest = Duration::ZERO;
-    let get = async |path: &str| {
-        let sent = Instant::now();
-        let answer = http.get(format!("{url}{path}")).send().await.unwrap();
-        assert_eq!(answer.status(), StatusCode::OK);
-        answer.bytes().await.unwrap();
-        sent.elapsed()
-    };
-    let plain = "?quorum=false&recursive=false&sorted=false";
-    for path in [format!("/_config/size{plain}"), plain.to_owned()] {
-        slowest = slowest.max(get(&path).await);
-    }
-    slowest = slowest.max(register(http, url, number).await.expect("a founder is admitted"));
-    for path in [format!("/_config/size{plain}"), plain.to_owned()] {
-        slowest = slowest.max(get(&path).await);
-    }
-    slowest
 }

@@ -26,6 +26,10 @@ pub struct Founding {
     pub noted: u32,
     /// The timeline says that it expired.
     pub expiry_recorded: bool,
+    /// Where members serve clients, if whoever made the token said so.
+    pub client_port: Option<u16>,
+    /// The first entry of the timeline that may be about this path; 0 if that is not known.
+    pub first_entry: u64,
     /// In commit order.
     pub founders: Vec<Arc<Registered>>,
     /// Those who came after the token was full.

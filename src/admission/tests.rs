@@ -52,6 +52,8 @@ fn founding(founders: &[&str], surplus: &[&str]) -> Founding {
         revoked_at: None,
         noted: 0,
         expiry_recorded: false,
+        client_port: None,
+        first_entry: 1,
         founders,
         surplus,
     }

@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -9,6 +10,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use crate::admission::Founding;
 use crate::dns_server::CLIENT_PORT;
 use crate::membership::InitialCluster;
 use crate::registry::{self, Registry};
@@ -52,8 +54,11 @@ impl Health {
                 _ = ticks.tick() => {}
             }
             let full = registry.full(registry::now());
-            let clusters = full.iter().filter_map(|founding| founding.initial_cluster());
-            let ports: BTreeSet<SocketAddr> = clusters.flat_map(|it| client_ports(&it)).collect();
+            let ports_of = |founding: &Arc<Founding>| {
+                let port = founding.client_port.unwrap_or(CLIENT_PORT);
+                Some(client_ports(&founding.initial_cluster()?, port))
+            };
+            let ports: BTreeSet<SocketAddr> = full.iter().filter_map(ports_of).flatten().collect();
             self.ports.retain(|port, _| ports.contains(port));
             let looked = tokio::select! {
                 () = stop.cancelled() => return,
@@ -88,10 +93,10 @@ impl Health {
 }
 
 /// Where members of a cluster answer clients, as far as they gave addresses.
-pub(super) fn client_ports(cluster: &InitialCluster) -> BTreeSet<SocketAddr> {
+pub(super) fn client_ports(cluster: &InitialCluster, port: u16) -> BTreeSet<SocketAddr> {
     let urls = cluster.members().flat_map(|(_, urls)| urls);
     let addresses = urls.filter_map(|url| url.host().parse::<IpAddr>().ok());
-    addresses.map(|address| SocketAddr::new(address, CLIENT_PORT)).collect()
+    addresses.map(|address| SocketAddr::new(address, port)).collect()
 }
 
 async fn look(ports: BTreeSet<SocketAddr>) -> Vec<(SocketAddr, bool)> {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::new::{certificate, client_builder};
 use super::{Failure, running};
+use crate::admission::Label;
 use crate::discovery_server::{SecretsError, first_key};
 use crate::token::{PublicId, Token, TokenPath};
 use crate::transport::tls::{Pair, TlsError};
@@ -79,8 +80,10 @@ pub(super) enum Error {
     Foreign { url: Url, status: StatusCode },
     #[error("give --admin-key-file, or --data-dir of a service on this machine")]
     NoKey(#[source] SecretsError),
-    #[error("`{0}` is no token: give its public id, the token, or its discovery URL")]
+    #[error("`{0}` is no token: give its public id, the token, its discovery URL or its label")]
     NoToken(String),
+    #[error("no token has the label `{0}`; `quorate token ls` shows those there are")]
+    NoLabel(String),
 }
 
 impl From<Error> for Failure {
@@ -97,6 +100,7 @@ impl From<Error> for Failure {
             Error::NoKey(_) | Error::NoToken(_) | Error::Tls(_) => {
                 Self::Configuration(error.into())
             }
+            Error::NoLabel(_) => Self::Code(GONE, error.into()),
             Error::Foreign { .. } => running(error),
         }
     }
@@ -155,6 +159,23 @@ impl Operator {
             (Some(code), Some(detail)) => Err(Error::Problem { code, detail }),
             _ => Err(foreign),
         }
+    }
+
+    /// The public id of what somebody typed, who may know a token by its label only.
+    pub(super) async fn id_of(&self, typed: &str) -> Result<String, Error> {
+        let wrong = match public_id(typed) {
+            Ok(id) => return Ok(id.to_string()),
+            Err(wrong) => wrong,
+        };
+        let Ok(label) = typed.parse::<Label>() else { return Err(wrong) };
+        let query = [("label", label.as_str().to_owned()), ("limit", "1000".to_owned())];
+        let found = self.json(Method::GET, "/api/v1/tokens", &query, None).await?;
+        let tokens = found["tokens"].as_array().map_or(&[][..], Vec::as_slice);
+        let lives = |token: &&Value| matches!(token["state"].as_str(), Some("open" | "full"));
+        // One at most lives; of those that do not, the last is meant.
+        let meant = tokens.iter().find(lives).or_else(|| tokens.last());
+        let id = meant.and_then(|token| token["id"].as_str());
+        id.map(str::to_owned).ok_or_else(|| Error::NoLabel(typed.to_owned()))
     }
 
     fn pair(&self) -> Option<Pair> {

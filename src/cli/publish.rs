@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::health::client_ports;
 use crate::admission::{Founding, Label, State, UnixMillis};
-use crate::dns_server::Catalog;
+use crate::dns_server::{CLIENT_PORT, Catalog};
 use crate::registry::{self, Milestone, Registry};
 
 /// How often expired clusters are looked for.
@@ -119,15 +119,16 @@ impl Publisher {
             return;
         }
         let Some(cluster) = founding.initial_cluster() else { return };
+        let port = founding.client_port.unwrap_or(CLIENT_PORT);
         let closed: BTreeSet<SocketAddr> = match closed.is_empty() {
             true => closed,
-            false => client_ports(&cluster).intersection(&closed).copied().collect(),
+            false => client_ports(&cluster, port).intersection(&closed).copied().collect(),
         };
         let shown = Shown::Cluster(founding.created_index, closed.clone());
         if held == Some(&shown) {
             return;
         }
-        let refused = self.catalog.publish_without(&label, &cluster, &closed).err();
+        let refused = self.catalog.publish_at(&label, &cluster, port, &closed).err();
         if refused.is_none() {
             info!(
                 token.id = %founding.path.public_id(),

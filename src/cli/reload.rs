@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::serve::{Config, Flags};
-use crate::discovery_server::Secrets;
+use crate::discovery_server::{Accounts, Secrets};
 use crate::telemetry::Level;
 
 /// Where the settings came from, and what may change while the service runs.
@@ -20,12 +20,13 @@ pub(super) struct Settled {
 }
 
 impl Settled {
-    /// Reads the key files and the log level again at each SIGHUP. A file that is wrong changes
+    /// Reads the key files, the users and the log level again at each SIGHUP. A file that is wrong changes
     /// nothing.
     pub(super) async fn reload(
         self,
         admin: Arc<Secrets>,
         new: Option<Arc<Secrets>>,
+        accounts: Option<Accounts>,
         stop: CancellationToken,
     ) -> std::io::Result<()> {
         let mut hangup = signal(SignalKind::hangup())?;
@@ -37,6 +38,12 @@ impl Settled {
             for keys in [Some(&admin), new.as_ref()].into_iter().flatten() {
                 if let Err(error) = keys.reload() {
                     warn!(error = %error, "keys are not reloaded, the old ones count");
+                }
+            }
+            if let (Some(accounts), Some(path)) = (&accounts, &self.in_use.discovery_users) {
+                let read = std::fs::read_to_string(path).map_err(|error| error.to_string());
+                if let Err(error) = read.and_then(|text| accounts.renew(&text)) {
+                    warn!(users.file = %path.display(), error, "users are not reloaded, the old ones count");
                 }
             }
             self.settings();

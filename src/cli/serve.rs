@@ -110,7 +110,8 @@ async fn serve(config: Config, settled: Settled) -> Result<(), Failure> {
     );
     let stop = CancellationToken::new();
     let checking = check(registry.clone(), stop.clone());
-    let reloading = settled.reload(admin_keys.clone(), new_keys.clone(), stop.clone());
+    let reloading =
+        settled.reload(admin_keys.clone(), new_keys.clone(), accounts.clone(), stop.clone());
     let metrics = prometheus::Registry::new();
     let mut tasks: JoinSet<Task> = JoinSet::new();
     let signals = shutdown::on_signal(stop.clone());

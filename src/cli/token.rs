@@ -5,7 +5,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::operator::{EXPIRED, Format, GONE, Operator, TIMED_OUT, public_id};
+use super::operator::{EXPIRED, Format, GONE, Operator, TIMED_OUT};
 use super::{Failure, output};
 use crate::admission::Ttl;
 use crate::telemetry::rfc3339_millis;
@@ -41,12 +41,12 @@ enum Command {
     },
     /// Show a token and its members
     Show {
-        /// Public id, token or discovery URL
+        /// Public id, token, discovery URL or label
         token: String,
     },
     /// Wait until a token has its first member, or all
     Wait {
-        /// Public id, token or discovery URL
+        /// Public id, token, discovery URL or label
         token: String,
         /// What to wait for
         #[arg(long = "for", value_name = "GOAL", default_value = "full")]
@@ -57,12 +57,12 @@ enum Command {
     },
     /// Make a token unknown to everybody
     Revoke {
-        /// Public id, token or discovery URL
+        /// Public id, token, discovery URL or label
         token: String,
     },
     /// Give a token more time
     Extend {
-        /// Public id, token or discovery URL
+        /// Public id, token, discovery URL or label
         token: String,
         /// How much, e.g. 24h
         #[arg(long, value_name = "SPAN")]
@@ -70,7 +70,7 @@ enum Command {
     },
     /// Show what was decided about a token, or about all
     Timeline {
-        /// Public id, token or discovery URL; `verify` follows the chain of hashes instead
+        /// Public id, token, discovery URL or label; `verify` follows the chain of hashes instead
         #[arg(value_name = "TOKEN|verify")]
         token: Option<String>,
     },
@@ -106,17 +106,17 @@ impl Tokens {
         match &self.command {
             Command::Ls { state } => self.list(*state).await,
             Command::Show { token } => {
-                let path = format!("/api/v1/tokens/{}", public_id(token)?);
+                let path = format!("/api/v1/tokens/{}", self.operator.id_of(token).await?);
                 self.print(&operator.json(Method::GET, &path, &[], None).await?, show)
             }
             Command::Wait { token, goal, timeout } => self.wait(token, *goal, *timeout).await,
             Command::Revoke { token } => {
-                let path = format!("/api/v1/tokens/{}/revoke", public_id(token)?);
+                let path = format!("/api/v1/tokens/{}/revoke", self.operator.id_of(token).await?);
                 let token = operator.json(Method::POST, &path, &[], None).await?;
                 self.print(&token, |token| format!("revoked {}\n", text(token, "id")))
             }
             Command::Extend { token, by } => {
-                let path = format!("/api/v1/tokens/{}/extend", public_id(token)?);
+                let path = format!("/api/v1/tokens/{}/extend", self.operator.id_of(token).await?);
                 let by = json!({"by": format!("{}s", by.get().as_secs())});
                 let token = operator.json(Method::POST, &path, &[], Some(by)).await?;
                 self.print(&token, |token| {
@@ -192,7 +192,7 @@ impl Tokens {
     }
 
     async fn wait(&self, token: &str, goal: Goal, most: Option<Ttl>) -> Result<(), Failure> {
-        let path = format!("/api/v1/tokens/{}/wait", public_id(token)?);
+        let path = format!("/api/v1/tokens/{}/wait", self.operator.id_of(token).await?);
         let ends = most.map(|most| Instant::now() + most.get());
         let mut seen = None;
         loop {
@@ -225,7 +225,7 @@ impl Tokens {
 
     async fn timeline(&self, token: Option<&str>) -> Result<(), Failure> {
         let path = match token {
-            Some(token) => format!("/api/v1/tokens/{}/timeline", public_id(token)?),
+            Some(token) => format!("/api/v1/tokens/{}/timeline", self.operator.id_of(token).await?),
             None => "/api/v1/timeline".to_owned(),
         };
         let entries = self.pages(&path, "entries", Vec::new()).await?;
@@ -277,6 +277,9 @@ fn show(token: &Value) -> String {
     line("label", text(token, "label"));
     line("state", format!("{}, {} of {}", text(token, "state"), have(token), token["size"]));
     line("protocol", text(token, "protocol"));
+    if let Some(port) = token["client_port"].as_u64() {
+        line("clients", format!("port {port}"));
+    }
     line("created", time(token, "created_at"));
     line("expires", time(token, "expires_at"));
     for (kind, name) in [("founders", "member"), ("surplus", "surplus")] {

@@ -1,8 +1,10 @@
 //! Who may use v3 discovery, if not everybody.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwap;
 use ring::{digest, hmac};
 use subtle::ConstantTimeEq as _;
 
@@ -14,8 +16,13 @@ const TOKEN_TTL: Duration = Duration::from_secs(3600);
 ///
 /// Tokens are signed with a key that follows from the file: they need no memory, and several services
 /// with the same file take each other's.
+///
+/// Clones share what is in use, so that a file which was read again counts everywhere.
 #[derive(Clone)]
-pub struct Accounts {
+pub struct Accounts(Arc<ArcSwap<Users>>);
+
+/// What one reading of the file says.
+struct Users {
     passwords: BTreeMap<String, String>,
     key: hmac::Key,
 }
@@ -23,6 +30,44 @@ pub struct Accounts {
 impl Accounts {
     /// Reads the file's text.
     pub fn parse(text: &str) -> Result<Self, String> {
+        Users::parse(text).map(|users| Self(Arc::new(ArcSwap::from_pointee(users))))
+    }
+
+    /// Reads the file's text again. Tokens that were given out are good no longer if it has changed;
+    /// clients of etcd log in again.
+    pub fn renew(&self, text: &str) -> Result<(), String> {
+        self.0.store(Arc::new(Users::parse(text)?));
+        Ok(())
+    }
+
+    /// Whether this is the user's password. Slow for a hashed one.
+    pub(super) fn is_right(&self, name: &str, password: &str) -> bool {
+        self.0.load_full().is_right(name, password)
+    }
+
+    /// A token for a user whose password was right: until when, and the signature of that.
+    pub(super) fn token(&self, now: SystemTime) -> String {
+        let until = seconds(now + TOKEN_TTL).to_string();
+        let signature = hmac::sign(&self.0.load().key, until.as_bytes());
+        let hex: String = signature.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{hex}.{until}")
+    }
+
+    /// Whether a token is one of ours and still good.
+    pub(super) fn admits(&self, token: &str, now: SystemTime) -> bool {
+        let Some((hex, until)) = token.split_once('.') else { return false };
+        let nibbles =
+            |at: usize| hex.get(at..at + 2).and_then(|two| u8::from_str_radix(two, 16).ok());
+        let signature: Option<Vec<u8>> = (0..hex.len()).step_by(2).map(nibbles).collect();
+        let genuine = signature.is_some_and(|bytes| {
+            hmac::verify(&self.0.load().key, until.as_bytes(), &bytes).is_ok()
+        });
+        genuine && until.parse::<u64>().is_ok_and(|until| until > seconds(now))
+    }
+}
+
+impl Users {
+    fn parse(text: &str) -> Result<Self, String> {
         let mut passwords = BTreeMap::new();
         for (number, line) in (1..).zip(text.lines()) {
             let line = line.trim();
@@ -46,38 +91,18 @@ impl Accounts {
         Ok(Self { passwords, key: hmac::Key::new(hmac::HMAC_SHA256, seed.as_ref()) })
     }
 
-    /// Whether this is the user's password. Slow for a hashed one.
-    pub(super) fn is_right(&self, name: &str, password: &str) -> bool {
+    fn is_right(&self, name: &str, password: &str) -> bool {
         let Some(held) = self.passwords.get(name) else { return false };
         if held.starts_with("$2") {
             return bcrypt::verify(password, held).is_ok_and(|right| right);
         }
         held.as_bytes().ct_eq(password.as_bytes()).into()
     }
-
-    /// A token for a user whose password was right: until when, and the signature of that.
-    pub(super) fn token(&self, now: SystemTime) -> String {
-        let until = seconds(now + TOKEN_TTL).to_string();
-        let signature = hmac::sign(&self.key, until.as_bytes());
-        let hex: String = signature.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{hex}.{until}")
-    }
-
-    /// Whether a token is one of ours and still good.
-    pub(super) fn admits(&self, token: &str, now: SystemTime) -> bool {
-        let Some((hex, until)) = token.split_once('.') else { return false };
-        let nibbles =
-            |at: usize| hex.get(at..at + 2).and_then(|two| u8::from_str_radix(two, 16).ok());
-        let signature: Option<Vec<u8>> = (0..hex.len()).step_by(2).map(nibbles).collect();
-        let genuine = signature
-            .is_some_and(|bytes| hmac::verify(&self.key, until.as_bytes(), &bytes).is_ok());
-        genuine && until.parse::<u64>().is_ok_and(|until| until > seconds(now))
-    }
 }
 
 impl std::fmt::Debug for Accounts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.passwords.keys()).finish()
+        f.debug_list().entries(self.0.load().passwords.keys()).finish()
     }
 }
 
@@ -121,6 +146,18 @@ mod tests {
         for wrong in ["", ".", "abc.9003600", "zz.9003600", &later] {
             assert!(!twin.admits(wrong, now), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_read_again_counts_for_all() {
+        let accounts = Accounts::parse("alice:secret").unwrap();
+        let elsewhere = accounts.clone();
+        let token = accounts.token(UNIX_EPOCH);
+        assert!(accounts.renew("nonsense").is_err());
+        assert!(elsewhere.is_right("alice", "secret") && elsewhere.admits(&token, UNIX_EPOCH));
+        accounts.renew("bob:other").unwrap();
+        assert!(elsewhere.is_right("bob", "other") && !elsewhere.is_right("alice", "secret"));
+        assert!(!elsewhere.admits(&token, UNIX_EPOCH), "the token of a user who is gone");
     }
 
     #[test]

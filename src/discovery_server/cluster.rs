@@ -43,7 +43,8 @@ struct Query<'a> {
     format: Format,
     release: Option<Release>,
     member: Option<&'a str>,
-    client_port: u16,
+    /// Instead of what the token was made with.
+    client_port: Option<u16>,
 }
 
 impl<'a> Query<'a> {
@@ -54,9 +55,14 @@ impl<'a> Query<'a> {
             format: given("format").map_or(Ok(preferred), Format::parse)?,
             release: given("etcd").map(Release::parse).transpose()?,
             member: given("member"),
-            client_port: given("client-port")
-                .map_or(Ok(joining::CLIENT_PORT), joining::client_port)?,
+            client_port: given("client-port").map(joining::client_port).transpose()?,
         })
+    }
+}
+
+impl Query<'_> {
+    fn client_port(&self, founding: &Founding) -> u16 {
+        self.client_port.unwrap_or_else(|| joining::client_port_of(founding))
     }
 }
 
@@ -116,7 +122,7 @@ fn complete(
     let own = match wanted.member {
         None => Vec::new(),
         Some(name) => match whole.urls(name) {
-            Some(urls) => own(name, urls, wanted.client_port),
+            Some(urls) => own(name, urls, wanted.client_port(founding)),
             None => {
                 let names: Vec<&str> = whole.members().map(|(name, _)| name).collect();
                 let names = names.join(", ");
@@ -200,7 +206,7 @@ fn incomplete(founding: &Founding, public_url: &str, wanted: &Query<'_>) -> Resp
         founding.size
     );
     let joining = Joining::new(&founding.path, public_url, founding.protocol());
-    let join = wanted.release.map(|release| joining.lines(release, wanted.client_port));
+    let join = wanted.release.map(|release| joining.lines(release, wanted.client_port(founding)));
     let mut response = if wanted.format == Format::Json {
         let join = join.and_then(Result::ok);
         json(

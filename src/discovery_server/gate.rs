@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Request, Response, StatusCode, header};
@@ -38,6 +38,11 @@ pub struct RateError;
 impl Rate {
     /// What `--new-rate` is unless given.
     pub const NEW: Self = Self { count: NonZeroU32::new(60).expect("60 is not 0"), unit: 'm' };
+
+    /// What `--token-rate` is unless given: far above what a thousand nodes that start at once ask of
+    /// one token, and low enough that one token cannot take a large machine for itself.
+    pub const TOKEN: Self =
+        Self { count: NonZeroU32::new(50_000).expect("50,000 is not 0"), unit: 's' };
 
     fn quota(self) -> Quota {
         let unit = match self.unit {
@@ -86,26 +91,45 @@ enum Asker {
     Crowd,
 }
 
+/// How often quiet askers are forgotten at most: it takes a look at all of them.
+const FORGET_EVERY: Duration = Duration::from_secs(1);
+
 /// Allowances by asker, in bounded memory.
 #[derive(Debug)]
-pub(super) struct Limiter<K: std::hash::Hash + Eq + Clone>(DefaultKeyedRateLimiter<K>);
+pub(super) struct Limiter<K: std::hash::Hash + Eq + Clone> {
+    held: DefaultKeyedRateLimiter<K>,
+    forgot: Mutex<Option<Instant>>,
+}
 
 impl<K: std::hash::Hash + Eq + Clone> Limiter<K> {
     fn new(rate: Rate) -> Self {
-        Self(RateLimiter::dashmap(rate.quota()))
+        Self { held: RateLimiter::dashmap(rate.quota()), forgot: Mutex::default() }
     }
 
     /// How long to wait, if it is too soon.
     fn check(&self, asker: &K, crowd: &K) -> Result<(), Duration> {
         let mut asker = asker;
-        if self.0.len() >= REMEMBERED {
-            self.0.retain_recent();
-            self.0.shrink_to_fit();
-            if self.0.len() >= REMEMBERED {
+        if self.held.len() >= REMEMBERED {
+            self.forget();
+            if self.held.len() >= REMEMBERED {
                 asker = crowd;
             }
         }
-        self.0.check_key(asker).map_err(|early| early.wait_time_from(DefaultClock::default().now()))
+        self.held
+            .check_key(asker)
+            .map_err(|early| early.wait_time_from(DefaultClock::default().now()))
+    }
+}
+
+impl<K: std::hash::Hash + Eq + Clone> Limiter<K> {
+    fn forget(&self) {
+        let mut forgot = self.forgot.lock().unwrap_or_else(PoisonError::into_inner);
+        if forgot.is_none_or(|at| at.elapsed() >= FORGET_EVERY) {
+            *forgot = Some(Instant::now());
+            drop(forgot);
+            self.held.retain_recent();
+            self.held.shrink_to_fit();
+        }
     }
 }
 
@@ -310,10 +334,10 @@ mod tests {
         for n in 10..u32::try_from(REMEMBERED).unwrap() + 10 {
             asks(&address(n));
         }
-        assert!(limiter.0.len() <= REMEMBERED + 1);
+        assert!(limiter.held.len() <= REMEMBERED + 1);
         let strangers = [1, 2, 3].map(|n| asks(&address(1_000_000 + n)));
         assert!(!strangers[2], "{strangers:?}");
-        assert!(limiter.0.len() <= REMEMBERED + 1, "memory is bounded");
+        assert!(limiter.held.len() <= REMEMBERED + 1, "memory is bounded");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use serde::Serialize;
 
 use super::settings::{Settings, head};
-use crate::admission::Protocol;
+use crate::admission::{Founding, Protocol};
 use crate::token::TokenPath;
 
 /// A program that can found a cluster, as far as its flags for it differ.
@@ -99,7 +99,12 @@ pub(super) struct Lines {
 }
 
 /// The client port of a member if nobody says otherwise.
-pub(super) const CLIENT_PORT: u16 = 2379;
+const CLIENT_PORT: u16 = 2379;
+
+/// Where the members of a token serve clients.
+pub(super) fn client_port_of(founding: &Founding) -> u16 {
+    founding.client_port.unwrap_or(CLIENT_PORT)
+}
 
 impl Joining {
     pub(super) fn new(path: &TokenPath, public_url: &str, protocol: Option<Protocol>) -> Self {

@@ -205,7 +205,14 @@ async fn create(
     {
         return *absent;
     }
-    let token = NewToken { path: token.clone(), size, label: None, ttl: None, from: asked.from };
+    let token = NewToken {
+        path: token.clone(),
+        size,
+        label: None,
+        ttl: None,
+        client_port: None,
+        from: asked.from,
+    };
     match service.create(token).await {
         Ok(created) if created.existed && flags.prev_exist == Some(false) => {
             service.error(ErrorCode::KeyExists, key)

@@ -204,4 +204,6 @@ impl Service {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

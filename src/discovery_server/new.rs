@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::accept::Wanted;
 use super::answer::{self, text};
-use super::joining::{self, Joining, Lines, Release};
+use super::joining::{self, Joining, Lines, Release, client_port_of};
 use super::router::{Asked, not_allowed};
 use super::settings::{Format, Settings};
 use super::{Service, cluster, page};
@@ -71,14 +71,14 @@ fn wanted(service: &Service, asked: &Asked, path: TokenPath) -> Result<NewToken,
     let label = label.map_err(|error| error.to_string())?;
     let ttl = given("ttl").map(str::parse::<Ttl>).transpose();
     let ttl = ttl.map_err(|error| format!("ttl {error}"))?;
-    Ok(NewToken { path, size, label, ttl, from: asked.from })
+    let client_port = given("client-port").map(joining::client_port).transpose()?;
+    Ok(NewToken { path, size, label, ttl, client_port, from: asked.from })
 }
 
 /// How a token is to be shown to whoever asked for it.
 struct Shown {
     format: Format,
     release: Release,
-    client_port: u16,
 }
 
 impl Shown {
@@ -88,8 +88,6 @@ impl Shown {
         Ok(Self {
             format: given("format").map_or(Ok(preferred), Format::parse)?,
             release: given("etcd").map_or(Ok(Release::Etcd35), Release::parse)?,
-            client_port: given("client-port")
-                .map_or(Ok(joining::CLIENT_PORT), joining::client_port)?,
         })
     }
 }
@@ -122,7 +120,7 @@ fn made(service: &Service, founding: &Founding, shown: &Shown) -> Response<Body>
         Format::Text => text(StatusCode::OK, url),
         Format::Json => {
             let lines = |release: Release| {
-                Some((release.name(), joining.lines(release, shown.client_port).ok()?))
+                Some((release.name(), joining.lines(release, client_port_of(founding)).ok()?))
             };
             let document = Made {
                 url,

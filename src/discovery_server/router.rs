@@ -82,6 +82,11 @@ async fn key(State(service): State<Service>, request: Request) -> Response<Body>
     };
     let target = Target::of(&asked.path);
     service.registry().look(target.candidates()).await;
+    if let Target::View { view, .. } = &target
+        && service.viewed(view).is_none()
+    {
+        service.registry().catch_up().await;
+    }
     let (route, response) = match target {
         Target::InitialCluster { token } => {
             ("initial_cluster", cluster::answer(&service, &token, &asked))

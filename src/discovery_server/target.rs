@@ -52,7 +52,7 @@ impl Target {
                 (Some(token), None)
             }
             Self::Either { token, parent, .. } => (Some(token), parent.as_ref()),
-            // A view names no token by its path; whoever looks at it sees what is known here.
+            // A view names no token by its path.
             Self::View { .. } | Self::Nothing { .. } => (None, None),
         };
         token.into_iter().chain(parent)

@@ -9,7 +9,7 @@ use hickory_proto::rr::{Name, Record, RecordType};
 use tracing::{info, warn};
 
 use super::answers::Answers;
-use super::clusters::{Clusters, PublishError};
+use super::clusters::{CLIENT_PORT, Clusters, PublishError};
 use super::files::{Changes, FileError, Warning, ZoneFiles};
 use super::forward::{Forwarder, LoopError, Upstreams};
 use super::local::{HOSTS_TTL, LocalFiles, LocalSources};
@@ -123,17 +123,19 @@ impl Catalog {
 
     /// Publishes a complete cluster under `label`, in one step; what was there before goes.
     pub fn publish(&self, label: &str, cluster: &InitialCluster) -> Result<(), PublishError> {
-        self.publish_without(label, cluster, &BTreeSet::new())
+        self.publish_at(label, cluster, CLIENT_PORT, &BTreeSet::new())
     }
 
-    /// Publishes a complete cluster, and sends no clients to `closed` unless nothing else is left.
-    pub fn publish_without(
+    /// Publishes a complete cluster whose members serve clients on `port`, and sends none to `closed`
+    /// unless nothing else is left.
+    pub fn publish_at(
         &self,
         label: &str,
         cluster: &InitialCluster,
+        port: u16,
         closed: &BTreeSet<SocketAddr>,
     ) -> Result<(), PublishError> {
-        self.clusters()?.publish(label, cluster, closed)
+        self.clusters()?.publish(label, cluster, port, closed)
     }
 
     /// Takes the records of a cluster away; without such a cluster nothing happens.

@@ -69,6 +69,8 @@ struct Entry {
 #[derive(Debug, Clone)]
 struct Published {
     cluster: InitialCluster,
+    /// Where members answer clients.
+    port: u16,
     /// Where clients are not sent, unless nothing else is left.
     closed: BTreeSet<SocketAddr>,
 }
@@ -179,10 +181,11 @@ impl Clusters {
         &self,
         label: &str,
         cluster: &InitialCluster,
+        port: u16,
         closed: &BTreeSet<SocketAddr>,
     ) -> Result<(), PublishError> {
         let label = legal(label)?;
-        let published = Published { cluster: cluster.clone(), closed: closed.clone() };
+        let published = Published { cluster: cluster.clone(), port, closed: closed.clone() };
         let new = records(&self.domain, &label, &published)?;
         self.change(&label, |held| {
             self.rename_addresses(&label, &self.records_of(&label, held), &new);
@@ -326,7 +329,7 @@ fn head(domain: &Name, addresses: &[IpAddr], serial: u32) -> Vec<Record> {
 fn records(
     domain: &Name,
     label: &str,
-    Published { cluster, closed }: &Published,
+    Published { cluster, port, closed }: &Published,
 ) -> Result<Vec<Record>, PublishError> {
     let mut urls = cluster.members().flat_map(|(_, urls)| urls);
     let Some(first) = urls.next() else {
@@ -368,7 +371,7 @@ fn records(
                 },
             };
             if targets.iter().all(|(held, _)| *held != target) {
-                let address = url.host().parse().map(|ip| SocketAddr::new(ip, CLIENT_PORT));
+                let address = url.host().parse().map(|ip| SocketAddr::new(ip, *port));
                 targets.push((target.clone(), address.map_or(true, |it| !closed.contains(&it))));
             }
             let srv = RData::SRV(SRV::new(0, 100, url.port(), target));
@@ -382,7 +385,7 @@ fn records(
     for service in for_clients {
         let owner = below(&[service, "_tcp", label]);
         services.extend(targets.iter().map(|(target, _)| {
-            let srv = RData::SRV(SRV::new(0, 100, CLIENT_PORT, target.clone()));
+            let srv = RData::SRV(SRV::new(0, 100, *port, target.clone()));
             Record::from_rdata(owner.clone(), TTL, srv)
         }));
     }

@@ -20,3 +20,6 @@ pub use id::{ClusterId, MemberId};
 pub use initial_cluster::{DuplicateUrl, InitialCluster, ParseError};
 pub use member::{Member, Roster, RosterEntry};
 pub use url::{PeerUrl, UrlError};
+
+#[cfg(test)]
+mod fuzz;

@@ -36,6 +36,13 @@ impl Group {
         self.batch.timeline.push(self.head.append(entry));
     }
 
+    /// Deletes a token and its registrations.
+    pub(super) fn remove(&mut self, founding: &Founding) {
+        self.batch.removed.push(founding.created_index);
+        let registered = founding.founders.iter().chain(&founding.surplus);
+        self.batch.removed_registrations.extend(registered.map(|held| held.index));
+    }
+
     /// Stores what may change of a token; the last call counts.
     pub(super) fn update(&mut self, founding: &Founding) {
         let row = UpdateRow {

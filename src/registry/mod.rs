@@ -100,6 +100,8 @@ pub struct NewToken {
     pub label: Option<Label>,
     /// Instead of the registry's own life span.
     pub ttl: Option<Ttl>,
+    /// Where members will serve clients.
+    pub client_port: Option<u16>,
     /// The address of whoever asks, for the timeline.
     pub from: Option<IpAddr>,
 }
@@ -269,6 +271,13 @@ impl Registry {
         }
         let mut paths = paths.into_iter().peekable();
         if paths.peek().is_some() && paths.all(|path| self.shared.held(path).is_none()) {
+            self.catch_up().await;
+        }
+    }
+
+    /// Makes sure that everything is in memory that other services have made so far.
+    pub async fn catch_up(&self) {
+        if matches!(self.kept, Kept::Cluster(_)) {
             // Without the store, what is in memory is the best answer there is.
             let _ = self.ask(|reply| Command::Look { reply }).await;
         }
@@ -283,15 +292,21 @@ impl Registry {
         self.shared.held(&TokenPath::stored(path))
     }
 
-    /// At most `limit` tokens in this state, or in any, made after index `after`; oldest first.
+    /// At most `limit` tokens in this state and with this label, or any, made after index `after`;
+    /// oldest first.
     pub fn list(
         &self,
         state: Option<State>,
+        label: Option<&str>,
         after: u64,
         limit: usize,
         now: UnixMillis,
     ) -> Vec<Arc<Founding>> {
-        self.shared.page(after, limit, |held| state.is_none_or(|state| held.state(now) == state))
+        self.shared.page(after, limit, |held| {
+            state.is_none_or(|state| held.state(now) == state)
+                && label
+                    .is_none_or(|label| held.label.as_ref().is_some_and(|it| it.as_str() == label))
+        })
     }
 
     /// At most `limit` entries of the timeline after entry `after`, of one token or of all.
@@ -301,6 +316,9 @@ impl Registry {
         after: u64,
         limit: usize,
     ) -> Result<Vec<Entry>, VerifyError> {
+        // What was before the token need not be read.
+        let first = of.and_then(|id| self.shared.by_id(id)).map_or(0, |held| held.first_entry);
+        let after = after.max(first.saturating_sub(1));
         match &self.kept {
             Kept::Sqlite(path) => sqlite::timeline(path, of, after, limit).await,
             Kept::Cluster(reader) => reader.timeline(of, after, limit).await,

@@ -104,7 +104,7 @@ impl Writer {
                 self.labels.remove(label);
             }
             group.changed.remove(&founding.path);
-            group.batch.removed.push(founding.created_index);
+            group.remove(&founding);
             group.forgotten.push(founding.path.clone());
         }
     }

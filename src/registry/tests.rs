@@ -147,7 +147,14 @@ fn config(dir: &Path) -> Config {
 
 pub(super) fn new_token(size: &str) -> NewToken {
     let size = ClusterSize::parse(size, 9).unwrap();
-    NewToken { path: TokenPath::short(&Token::draw()), size, label: None, ttl: None, from: None }
+    NewToken {
+        path: TokenPath::short(&Token::draw()),
+        size,
+        label: None,
+        ttl: None,
+        client_port: None,
+        from: None,
+    }
 }
 
 pub(super) fn application(path: &TokenPath, n: usize) -> Application {

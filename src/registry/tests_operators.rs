@@ -92,12 +92,12 @@ async fn operators_find_and_list_tokens(place: Place) {
     let sizes = |page: Vec<Arc<Founding>>| -> Vec<u32> {
         page.iter().map(|held| held.size.get()).collect()
     };
-    let page = bench.registry.list(Some(State::Open), 0, 3, NOW);
+    let page = bench.registry.list(Some(State::Open), None, 0, 3, NOW);
     let after = page[2].created_index;
     assert_eq!(sizes(page), [2, 3, 4]);
-    assert_eq!(sizes(bench.registry.list(Some(State::Open), after, 3, NOW)), [5]);
-    assert_eq!(sizes(bench.registry.list(Some(State::Full), 0, 3, NOW)), [1]);
-    assert_eq!(sizes(bench.registry.list(None, 0, 9, NOW)), [1, 2, 3, 4, 5]);
+    assert_eq!(sizes(bench.registry.list(Some(State::Open), None, after, 3, NOW)), [5]);
+    assert_eq!(sizes(bench.registry.list(Some(State::Full), None, 0, 3, NOW)), [1]);
+    assert_eq!(sizes(bench.registry.list(None, None, 0, 9, NOW)), [1, 2, 3, 4, 5]);
 }
 
 async fn the_timeline_has_every_decision(place: Place) {

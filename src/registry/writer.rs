@@ -38,10 +38,29 @@ pub struct Writer {
     queue: mpsc::Receiver<Command>,
     /// The committed end of the timeline.
     head: Head,
+    /// How many askers the next group may find, and how long the last one took.
+    pace: Pace,
     /// Which token has a label; the token itself knows whether it still lives.
     pub(super) labels: HashMap<Label, TokenPath>,
     /// Kept to the end: it holds the lock.
     _directory: Directory,
+}
+
+/// What the writer knows about its askers.
+#[derive(Debug, Default)]
+struct Pace {
+    /// Those who were in the last group or waited for it to end.
+    expected: usize,
+    /// How long the last commit took.
+    commit: Duration,
+}
+
+impl Pace {
+    /// The longest that a group is held open, a small part of what the commit costs.
+    fn patience(&self) -> Duration {
+        const MOST: Duration = Duration::from_millis(1);
+        (self.commit / 8).min(MOST)
+    }
 }
 
 /// What became of a group, as its commands hear it.
@@ -57,7 +76,9 @@ impl Writer {
         queue: mpsc::Receiver<Command>,
     ) -> Self {
         let labels = HashMap::new();
-        let mut writer = Self { config, store, shared, queue, head, labels, _directory: directory };
+        let pace = Pace::default();
+        let mut writer =
+            Self { config, store, shared, queue, head, pace, labels, _directory: directory };
         writer.learn_labels();
         writer
     }
@@ -71,13 +92,36 @@ impl Writer {
             tokio::select! {
                 taken = queue.recv_many(&mut commands, limit) => match taken {
                     0 => break,
-                    _ => self.write(&mut commands).await?,
+                    _ => {
+                        self.gather(&mut commands, limit).await;
+                        let asked = commands.len();
+                        self.write(&mut commands).await?;
+                        self.pace.expected = asked + self.queue.len();
+                    }
                 },
                 heard = store.hear() => self.take(heard.map_err(WriterFailed::Damaged)?),
             }
         }
         self.store.close().await;
         Ok(())
+    }
+
+    /// Waits a moment for those who were answered a moment ago and are about to ask again.
+    ///
+    /// Without this half of a steady crowd would always miss the group that the first of them
+    /// begins, and wait for two commits. A single asker never waits.
+    async fn gather(&mut self, commands: &mut Vec<Command>, limit: usize) {
+        let (expected, patience) = (self.pace.expected.min(limit), self.pace.patience());
+        let began = Instant::now();
+        while commands.len() < expected && began.elapsed() < patience {
+            // Timers are too coarse for this.
+            tokio::task::yield_now().await;
+            while commands.len() < limit
+                && let Ok(command) = self.queue.try_recv()
+            {
+                commands.push(command);
+            }
+        }
     }
 
     /// Decides about commands, writes what follows, and answers them all.
@@ -251,7 +295,10 @@ impl Writer {
         token: &NewToken,
         now: UnixMillis,
     ) -> Result<Created, Error> {
+        let mut first_entry = None;
         if let Some(founding) = self.current(group, &token.path) {
+            // Whoever asks for the history of this path wants that of its earlier life as well.
+            first_entry = Some(founding.first_entry);
             match founding.state(now) {
                 State::Open | State::Full if founding.size == token.size => {
                     return Ok(Created { founding, existed: true });
@@ -262,7 +309,7 @@ impl Writer {
                 State::Revoked => return Err(Refusal::Revoked.into()),
                 State::Expired => Self::expire(group, &founding, now),
             }
-            group.batch.removed.push(founding.created_index);
+            group.remove(&founding);
         }
         if let Some(label) = &token.label {
             let holder = self.labels.get(label).and_then(|path| self.current(group, path));
@@ -273,6 +320,7 @@ impl Writer {
             self.labels.insert(label.clone(), token.path.clone());
         }
         let created_index = group.next_index();
+        let first_entry = first_entry.unwrap_or(group.head.seq + 1);
         let expires_at = now.after(token.ttl.unwrap_or(self.config.token_ttl).get());
         let founding = Arc::new(Founding {
             path: token.path.clone(),
@@ -285,6 +333,8 @@ impl Writer {
             revoked_at: None,
             noted: 0,
             expiry_recorded: false,
+            client_port: token.client_port,
+            first_entry,
             founders: Vec::new(),
             surplus: Vec::new(),
         });
@@ -295,6 +345,8 @@ impl Writer {
             created_index,
             created_at: now.0,
             expires_at: expires_at.0,
+            client_port: token.client_port,
+            first_entry,
         });
         group.record(Entry {
             index: Some(created_index),
@@ -397,7 +449,8 @@ impl Writer {
         let committed = self.store.commit(group).await;
         let now_writable = match &committed {
             Ok(Written::Done) => {
-                self.shared.committed(began.elapsed());
+                self.pace.commit = began.elapsed();
+                self.shared.committed(self.pace.commit);
                 true
             }
             Ok(Written::Overtaken) | Err(NotWritten::TooLarge) => return committed,

@@ -107,13 +107,13 @@ impl<S> Tolerant<S> {
 impl<S: AsyncRead + Unpin> Tolerant<S> {
     /// Reads until it is clear which version of HTTP this is; an error when the client leaves first.
     pub(super) async fn recognized(&mut self) -> io::Result<()> {
-        let mut chunk = [0; 1024];
         while self.state == State::Preface {
-            let length = tokio::io::AsyncReadExt::read(&mut self.stream, &mut chunk).await?;
-            if length == 0 {
+            // Not in this future, which every connection keeps.
+            self.held.reserve(1024);
+            let read = tokio::io::AsyncReadExt::read_buf(&mut self.stream, &mut self.held).await?;
+            if read == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            self.held.extend_from_slice(&chunk[..length]);
             self.sort();
         }
         Ok(())

@@ -1,6 +1,5 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -146,7 +145,7 @@ pub async fn serve(bound: Bound, router: Router, options: Http, stop: Cancellati
         connections.spawn(async move {
             match stream {
                 Stream::Tcp(stream) => shared.meet(stream, client, &stop).await,
-                Stream::Unix(stream) => shared.meet(stream, client, &stop).await,
+                Stream::Unix(stream) => Box::pin(shared.meet(stream, client, &stop)).await,
             }
             drop(permit);
         });
@@ -166,9 +165,23 @@ impl Shared {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let Some(tls) = &self.tls else { return self.talk(stream, client, None, stop).await };
+        // What is rarer and larger is kept apart: each of ten thousand connections that wait has room
+        // for all that stands in this future.
+        Box::pin(self.meet_secured(tls, stream, client, stop)).await;
+    }
+
+    async fn meet_secured<S>(
+        &self,
+        tls: &TlsServer,
+        stream: S,
+        client: SocketAddr,
+        stop: &CancellationToken,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
-            accepted = tls.accept(stream, client) => accepted,
+            accepted = Box::pin(tls.accept(stream, client)) => accepted,
         };
         match accepted {
             Ok((stream, identity)) => self.talk(stream, client, identity, stop).await,
@@ -211,7 +224,7 @@ impl Shared {
         });
         let service = service_fn(move |request| Arc::clone(&caller).answer(request));
         let connection = self.builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-        let mut connection = pin!(connection);
+        let mut connection = Box::pin(connection);
         let idle = async {
             match (&activity, self.options.idle_timeout) {
                 (Some(activity), Some(limit)) => activity.idle(limit).await,

@@ -21,12 +21,15 @@ mod force;
 mod gateway;
 mod harness;
 mod kills;
+mod limits;
 #[path = "../../src/sim/linear.rs"]
 mod linear;
 mod maintenance;
 mod metrics;
 mod operators;
+mod operators_more;
 mod page;
+mod refusals;
 mod service;
 mod srv;
 mod store;

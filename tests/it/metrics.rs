@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::harness::{Flavor, Node, http, scratch, static_cluster_with, wait};
+use crate::harness::{Flavor, Node, Process, free_port, http, scratch, static_cluster_with, wait};
 
 fn metrics(node: &Node) -> String {
     http("GET", &format!("{}/metrics", node.client_url()), None).unwrap().body
@@ -88,4 +88,68 @@ fn metrics_are_measured() {
         eprintln!("not moved: {behind:?}");
         behind.is_empty().then_some(())
     });
+}
+
+/// The names of metrics in a query of Prometheus.
+fn names(query: &str) -> impl Iterator<Item = String> + '_ {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words = query.split(move |c| !word(c));
+    let ours = words.filter(|word| word.starts_with("quorate_") || word.starts_with("process_"));
+    ours.map(str::to_owned)
+}
+
+/// All metrics of a service that serves HTTPS, and has seen a cluster form and a node refused.
+fn metrics_of_a_service(dir: &Path) -> String {
+    for arguments in [&["certs", "ca"][..], &["certs", "node", "service", "--host", "127.0.0.1"]] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_quorate"));
+        assert!(command.args(arguments).current_dir(dir).status().unwrap().success());
+    }
+    let address = format!("127.0.0.1:{}", free_port());
+    let flags = [
+        "serve".to_owned(),
+        "--tls-cert=certs/service.pem".to_owned(),
+        "--tls-key=certs/service-key.pem".to_owned(),
+        format!("--http-addr={address}"),
+        "--dns-addr=127.0.0.1:0".to_owned(),
+        "--zones-dir=.".to_owned(),
+    ];
+    let program = Path::new(env!("CARGO_BIN_EXE_quorate"));
+    let _service = Process::start("quorate", program, &flags, &[], dir);
+    // Another test may have done it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let client = reqwest::Client::builder().no_proxy().tls_danger_accept_invalid_certs(true);
+    let client = client.build().unwrap();
+    let ask = |method: reqwest::Method, path: &str| {
+        let asked = client.request(method, format!("https://{address}{path}")).send();
+        runtime.block_on(async { asked.await?.text().await }).ok()
+    };
+    wait("the service", || ask(reqwest::Method::GET, "/health").filter(|said| said == "OK"));
+    let url = ask(reqwest::Method::GET, "/new?size=1").unwrap();
+    let member: quorate::membership::InitialCluster = "n1=http://10.0.0.1:2380".parse().unwrap();
+    let id = member.member_id("n1", &url).unwrap();
+    let path = url.trim_start_matches(&format!("https://{address}"));
+    for value in ["n1%3Dhttp%3A%2F%2F10.0.0.1%3A2380", "nonsense"] {
+        ask(reqwest::Method::PUT, &format!("{path}/{id}?value={value}")).unwrap();
+    }
+    ask(reqwest::Method::GET, "/metrics").unwrap()
+}
+
+#[test]
+fn the_dashboard_and_the_rules_of_the_service_find_their_metrics() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib");
+    let rules = std::fs::read_to_string(root.join("prometheus-rules.yml")).unwrap();
+    let queries = rules.lines().filter_map(|line| line.trim().strip_prefix("expr: "));
+    let mut wanted: std::collections::BTreeSet<String> = queries.flat_map(names).collect();
+    assert!(wanted.len() >= 5, "{wanted:?}");
+    let dashboard = std::fs::read_to_string(root.join("grafana-dashboard.json")).unwrap();
+    let dashboard: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let targets = panels.flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
+    wanted.extend(targets.flat_map(|target| names(target["expr"].as_str().unwrap())));
+    assert!(wanted.len() >= 10, "{wanted:?}");
+    let dir = scratch();
+    let text = metrics_of_a_service(dir.path());
+    let missing: Vec<&String> = wanted.iter().filter(|name| value(&text, name).is_none()).collect();
+    assert!(missing.is_empty(), "{missing:?} are not in\n{text}");
 }

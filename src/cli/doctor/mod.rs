@@ -2,6 +2,7 @@
 
 mod srv;
 mod token;
+mod token_v3;
 
 use clap::Subcommand;
 
@@ -10,7 +11,8 @@ use super::Failure;
 /// Find out why a cluster does not start
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// A start with --discovery: give the URL, and the flags of the node to check those too
+    /// A start with --discovery, or with --discovery-token and --discovery-endpoints: give the flags of
+    /// the node to check those too
     Token(token::TokenStart),
     /// Replay etcd's --discovery-srv: records, targets, own address, scheme, TLS names
     Srv(srv::Srv),

@@ -5,6 +5,7 @@ use clap::Args;
 use reqwest::{Client, Response, Url, header};
 use serde_json::Value;
 
+use super::token_v3;
 use crate::cli::new::https_client;
 use crate::cli::{Failure, output, running};
 use crate::membership::{InitialCluster, MemberId};
@@ -18,11 +19,29 @@ const CLOCK: u64 = 60;
 #[derive(Debug, Args)]
 pub(in crate::cli) struct TokenStart {
     /// The discovery URL, as the node has it
-    #[arg(value_name = "URL", required_unless_present = "discovery")]
+    #[arg(value_name = "URL", required_unless_present_any = ["discovery", "discovery_token"])]
     url: Option<String>,
     /// The same, by etcd's flag
     #[arg(long, value_name = "URL", conflicts_with = "url", env = "ETCD_DISCOVERY")]
     discovery: Option<String>,
+    /// The bare token of a start with etcd 3.6's flags
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        conflicts_with_all = ["url", "discovery"],
+        requires = "discovery_endpoints",
+        env = "ETCD_DISCOVERY_TOKEN"
+    )]
+    discovery_token: Option<String>,
+    /// Where such a start asks
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        value_delimiter = ',',
+        requires = "discovery_token",
+        env = "ETCD_DISCOVERY_ENDPOINTS"
+    )]
+    discovery_endpoints: Vec<String>,
     /// The node's name
     #[arg(long, value_name = "NAME", env = "ETCD_NAME")]
     name: Option<String>,
@@ -43,16 +62,25 @@ struct Sick {
     cure: String,
 }
 
-fn sick(step: &'static str, what: impl Into<String>, cure: impl Into<String>) -> Failure {
+pub(super) fn sick(
+    step: &'static str,
+    what: impl Into<String>,
+    cure: impl Into<String>,
+) -> Failure {
     running(Sick { step, what: what.into(), cure: cure.into() })
 }
 
-fn well(step: &'static str, what: &str) -> Result<(), Failure> {
+pub(super) fn well(step: &'static str, what: &str) -> Result<(), Failure> {
     output::print(&format!("ok    {step}: {what}\n"))
 }
 
 impl TokenStart {
     pub(super) async fn replay(&self) -> Result<(), Failure> {
+        if let Some(token) = &self.discovery_token {
+            let own = self.own(token)?;
+            let ca = self.cacert.as_deref();
+            return token_v3::replay(token, &self.discovery_endpoints, ca, own.as_ref()).await;
+        }
         let typed = self.url.as_ref().or(self.discovery.as_ref()).cloned().unwrap_or_default();
         let url = spelling(&typed)?;
         let client = https_client(self.cacert.as_deref(), PATIENCE)?;
@@ -93,13 +121,13 @@ impl TokenStart {
 }
 
 #[derive(Debug)]
-struct Own {
-    id: MemberId,
-    value: String,
+pub(super) struct Own {
+    pub(super) id: MemberId,
+    pub(super) value: String,
 }
 
 /// A registered member: its key and its value.
-type Held = (String, String);
+pub(super) type Held = (String, String);
 
 fn spelling(typed: &str) -> Result<Url, Failure> {
     const STEP: &str = "spelling";
@@ -215,24 +243,26 @@ async fn members(answer: Response) -> Result<Vec<Held>, Failure> {
     Ok(nodes.iter().filter_map(held).collect())
 }
 
-/// Whoever registered was given some URL; if it was not this one, this node founds another cluster.
-fn foreign_ids(url: &str, members: &[Held]) -> Result<(), Failure> {
+/// Whoever registered was given some URL or bare token, which is the `salt` of its id; if it was not
+/// this one, this node founds another cluster.
+pub(super) fn foreign_ids(salt: &str, members: &[Held]) -> Result<(), Failure> {
     for (key, value) in members {
         let parsed: Option<InitialCluster> = value.parse().ok();
         let id = parsed.and_then(|member| {
             let (name, _) = member.members().next()?;
-            member.member_id(name, url)
+            member.member_id(name, salt)
         });
         if id.is_none_or(|id| id.to_string() != *key) {
-            let what = format!("{key} (`{value}`) registered by another spelling of this URL");
-            let cure = "start all members with the URL that /new printed, to the letter";
+            let what = format!("{key} (`{value}`) registered by another spelling of `{salt}`");
+            let cure = "start all members with what /new printed, to the letter, and all with the same \
+                        kind of flags";
             return Err(sick("spelling", what, cure));
         }
     }
     Ok(())
 }
 
-fn slot(size: u64, members: &[Held], own: Option<&Own>) -> Result<(), Failure> {
+pub(super) fn slot(size: u64, members: &[Held], own: Option<&Own>) -> Result<(), Failure> {
     let have = members.len() as u64;
     let known = own.is_some_and(|own| members.iter().any(|(key, _)| *key == own.id.to_string()));
     match (have >= size, known) {

@@ -8,6 +8,7 @@ use super::{hosts, notify};
 use crate::api;
 use crate::config::node::Settings;
 use crate::node::{self, DataDir, Founding, Running, bootstrap};
+use crate::transport::tls::Expiry;
 use crate::transport::{Bound, Http, serve};
 
 /// Runs the member and serves it, until it is told to stop or cannot go on.
@@ -37,6 +38,14 @@ pub(super) async fn run(
         );
     }
     let Listeners { peer, client, metrics } = listeners;
+    for (port, bound) in [("client", &client), ("peer", &peer)] {
+        if let Some(tls) = bound.iter().find_map(|bound| bound.tls()) {
+            let name = format!("quorate_tls_{port}_certificate_not_after_seconds");
+            let expiry = Expiry::new(&name, tls.clone());
+            let registered = handle.registry().register(Box::new(expiry));
+            registered.expect("a node has one metric of each name");
+        }
+    }
     let mut servers = JoinSet::new();
     let peers = api::peer_router(handle.clone()).merge(running.peer_router());
     for bound in peer {

@@ -191,7 +191,7 @@ pub struct Flags {
     #[arg(long, value_name = "RATE")]
     pub new_rate: Option<String>,
 
-    /// Requests for one token, such as 1000/s; further ones are held back [default: off]
+    /// Requests for one token, such as 1000/s, or `off`; further ones are held back [default: 50000/s]
     #[arg(long, value_name = "RATE")]
     pub token_rate: Option<String>,
 

@@ -254,7 +254,7 @@ impl Config {
             admin_key_file: check.optional("admin-key-file", |text| Ok(PathBuf::from(text))),
             new_key_file: check.optional("new-key-file", |text| Ok(PathBuf::from(text))),
             new_rate: check.or("new-rate", Some(Rate::NEW), values::rate),
-            token_rate: check.or("token-rate", None, values::rate),
+            token_rate: check.or("token-rate", Some(Rate::TOKEN), values::rate),
             limits: check.limits(),
             waiters: check.waiters(),
             log_level: check.or("log-level", LevelFilter::INFO, values::log_level),

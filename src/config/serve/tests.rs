@@ -196,7 +196,8 @@ fn tls_and_the_limits_of_the_port_are_checked() {
 fn limits_rates_and_keys_are_settings() {
     let config = load(&[], &[]).unwrap();
     assert_eq!(config.new_rate.unwrap().to_string(), "60/min");
-    assert_eq!((config.token_rate, config.admin_key_file, config.new_key_file), (None, None, None));
+    assert_eq!(config.token_rate.unwrap().to_string(), "50000/s");
+    assert_eq!((config.admin_key_file, config.new_key_file), (None, None));
     assert_eq!(config.limits, Limits { value_bytes: 2048, name_bytes: 128, urls: 16, surplus: 64 });
     assert_eq!(config.waiters, WaiterLimits { total: 100_000, per_token: 4096 });
     let flags = [

@@ -29,6 +29,12 @@ use problem::Problem;
 pub(super) fn router(service: &Service) -> Router {
     let (router, document) = parts();
     let guard = axum::middleware::from_fn_with_state(service.clone(), guard::admit);
+    // What is not there is told in the same words, and to operators only.
+    let router = router
+        .method_not_allowed_fallback(|| async { Problem::no_such_method() })
+        .route("/api/v1", axum::routing::any(nothing))
+        .route("/api/v1/", axum::routing::any(nothing))
+        .route("/api/v1/{*rest}", axum::routing::any(nothing));
     let router = router.layer(guard).with_state(service.clone());
     let text = document.to_pretty_json().expect("the document has string keys only");
     let document = move || {
@@ -40,7 +46,8 @@ pub(super) fn router(service: &Service) -> Router {
             response
         }
     };
-    router.route("/openapi.json", axum::routing::get(document))
+    let described = axum::routing::get(document).fallback(|| async { Problem::no_such_method() });
+    router.route("/openapi.json", described)
 }
 
 fn parts() -> (Router<Service>, OpenApi) {
@@ -65,6 +72,10 @@ fn parts() -> (Router<Service>, OpenApi) {
         .routes(routes!(health))
         .routes(routes!(limits))
         .split_for_parts()
+}
+
+async fn nothing() -> Problem {
+    Problem::no_such_path()
 }
 
 /// How the service is

@@ -25,6 +25,8 @@ pub(super) struct Token {
     pub(super) size: u32,
     /// `v2` or `v3`, from the first registration on.
     pub(super) protocol: Option<String>,
+    /// Where members serve clients, if `/new` was told so.
+    pub(super) client_port: Option<u16>,
     pub(super) created_at: u64,
     pub(super) expires_at: u64,
     pub(super) revoked_at: Option<u64>,
@@ -132,6 +134,7 @@ impl Token {
             state: founding.state(registry::now()).into(),
             size: founding.size.get(),
             protocol,
+            client_port: founding.client_port,
             created_at: founding.created_at.0,
             expires_at: founding.expires_at.0,
             revoked_at: founding.revoked_at.map(|at| at.0),

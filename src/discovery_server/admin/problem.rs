@@ -59,6 +59,16 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, codes::UNKNOWN_TOKEN, detail)
     }
 
+    pub(super) fn no_such_path() -> Self {
+        let detail = "the API of operators has no such path; /openapi.json describes it";
+        Self::new(StatusCode::NOT_FOUND, codes::BAD_REQUEST, detail)
+    }
+
+    pub(super) fn no_such_method() -> Self {
+        let detail = "this path has another method; /openapi.json tells which";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, codes::BAD_REQUEST, detail)
+    }
+
     pub(super) fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, codes::BAD_REQUEST, detail)
     }

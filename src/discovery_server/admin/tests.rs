@@ -82,6 +82,7 @@ impl Bench {
             size: crate::admission::ClusterSize::parse(size, 9).unwrap(),
             label: None,
             ttl: None,
+            client_port: None,
             from: None,
         };
         self.registry.create(token, registry::now()).await.unwrap();

@@ -25,6 +25,8 @@ const MAX_PAGE: usize = 1000;
 pub(super) struct Listing {
     /// Only those in this state.
     state: Option<TokenState>,
+    /// Only those with this label: the one that lives, and older ones that are still remembered.
+    label: Option<String>,
     /// Go on behind the page that had this as `next`.
     after: Option<u64>,
     /// How many at most, 100 unless given.
@@ -96,7 +98,8 @@ pub(super) async fn list(
     let limit = limit(asked.limit)?;
     let state = asked.state.map(admission::State::from);
     let after = asked.after.unwrap_or(0);
-    let found = service.registry().list(state, after, limit, registry::now());
+    let label = asked.label.as_deref();
+    let found = service.registry().list(state, label, after, limit, registry::now());
     let next = found.last().filter(|_| found.len() == limit).map(|held| held.created_index);
     Ok(Json(Tokens { tokens: found.iter().map(|held| Token::of(held)).collect(), next }))
 }

@@ -64,7 +64,8 @@ impl Kv {
     ) -> Result<(u64, Option<KeyValue>), Status> {
         let size = ClusterSize::parse(value.trim(), self.0.config().max_size)
             .map_err(|error| self.0.status(&Refusal::Size(error).into()))?;
-        let wanted = NewToken { path: token.clone(), size, label: None, ttl: None, from };
+        let wanted =
+            NewToken { path: token.clone(), size, label: None, ttl: None, client_port: None, from };
         let created = self.0.create(wanted).await.map_err(|error| self.0.status(&error))?;
         Ok(if created.existed {
             (self.0.snapshot(Some(token)).revision, Some(keys::size(&created.founding)))

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::super::Service;
-use super::super::joining::{CLIENT_PORT, Joining, Release};
+use super::super::joining::{Joining, Release, client_port_of};
 use super::super::recent::Refused;
 use super::{Looker, base};
 use crate::admission::{Founding, Protocol, Registered, UnixMillis};
@@ -205,7 +205,7 @@ impl Join {
         // Releases that start alike share a command.
         let mut alike: BTreeMap<usize, Command> = BTreeMap::new();
         for (order, release) in Release::ALL.into_iter().enumerate() {
-            let text = joining.lines(release, CLIENT_PORT).map(|lines| lines.command);
+            let text = joining.lines(release, client_port_of(founding)).map(|lines| lines.command);
             let twin = alike.values_mut().find(|command| text.is_ok() && command.text == text);
             match twin {
                 Some(command) => {

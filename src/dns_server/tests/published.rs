@@ -169,7 +169,7 @@ fn closed_ports_are_left_out_for_clients_and_never_all() {
     let without = |hosts: &[u8]| {
         let closed: BTreeSet<SocketAddr> =
             hosts.iter().map(|host| ([10, 9, 0, *host], CLIENT_PORT).into()).collect();
-        service.catalog.publish_without("y", &members.parse().unwrap(), &closed).unwrap();
+        service.catalog.publish_at("y", &members.parse().unwrap(), CLIENT_PORT, &closed).unwrap();
     };
     without(&[]);
     assert_eq!(data("_etcd-client-ssl"), two);
@@ -179,4 +179,15 @@ fn closed_ports_are_left_out_for_clients_and_never_all() {
     assert_eq!(data("_etcd-server-ssl").len(), 3, "members need all of them");
     without(&[1, 2]);
     assert_eq!(data("_etcd-client-ssl"), two, "never none");
+}
+
+#[test]
+fn clients_are_sent_to_the_port_that_the_token_was_made_with() {
+    let service = service();
+    let members = "a=http://10.9.0.1:2380".parse().unwrap();
+    service.catalog.publish_at("y", &members, 4001, &BTreeSet::new()).unwrap();
+    for (name, port) in [("_etcd-client", 4001), ("_etcd", 4001), ("_etcd-server", 2380)] {
+        let data = service.data(&format!("{name}._tcp.y.clusters.test."), RecordType::SRV);
+        assert_eq!(data, [format!("0 100 {port} a.y.clusters.test.")]);
+    }
 }

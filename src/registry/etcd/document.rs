@@ -34,6 +34,10 @@ pub(super) struct TokenDocument {
     revoked_at: Option<u64>,
     noted: u32,
     expiry_recorded: bool,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    client_port: Option<u16>,
+    #[serde(default)]
+    first_entry: u64,
     founders: Vec<RegisteredDocument>,
     surplus: Vec<RegisteredDocument>,
 }
@@ -62,6 +66,8 @@ impl TokenDocument {
             revoked_at: founding.revoked_at.map(|at| at.0),
             noted: founding.noted,
             expiry_recorded: founding.expiry_recorded,
+            client_port: founding.client_port,
+            first_entry: founding.first_entry,
             founders: all(&founding.founders),
             surplus: all(&founding.surplus),
         }
@@ -83,6 +89,8 @@ impl TokenDocument {
             revoked_at: self.revoked_at.map(UnixMillis),
             noted: self.noted,
             expiry_recorded: self.expiry_recorded,
+            client_port: self.client_port,
+            first_entry: self.first_entry,
             founders: all(self.founders)?,
             surplus: all(self.surplus)?,
         })

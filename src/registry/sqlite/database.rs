@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
 use serde::Serialize;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
@@ -25,6 +26,39 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// How far the wall clock may be from the registry's time without a word.
 const APART: Duration = Duration::from_secs(60);
 
+/// How long the log grows before it is moved into the main file, which costs two more syncs: 8 MiB.
+const CHECKPOINT_PAGES: &str = "2048";
+
+/// One transaction. Everything is one text because each hand-over to the thread of the connection
+/// costs two changes of tasks; the driver gives each statement the next values. Rows travel as one
+/// JSON text for each table, so groups of any size are the same text, prepared once.
+const COMMIT: &str = "
+    begin immediate;
+    delete from token where created_index in (select value from json_each(?));
+    delete from registration where created_index in (select value from json_each(?));
+    insert into token (created_index, path, size, label, created_at, expires_at, client_port,
+                       first_entry)
+        select value ->> 'created_index', value ->> 'path', value ->> 'size', value ->> 'label',
+               value ->> 'created_at', value ->> 'expires_at', value ->> 'client_port',
+               value ->> 'first_entry'
+        from json_each(?);
+    insert into registration
+            (created_index, token_index, member, value, founder, registered_at, origin)
+        select value ->> 'created_index', value ->> 'token_index', value ->> 'member',
+               value ->> 'value', value ->> 'founder', value ->> 'registered_at', value ->> 'origin'
+        from json_each(?);
+    update token set expires_at = new.value ->> 'expires_at',
+                     revoked_at = new.value ->> 'revoked_at',
+                     noted = new.value ->> 'noted',
+                     expiry_recorded = new.value ->> 'expiry_recorded'
+        from json_each(?) as new
+        where token.created_index = new.value ->> 'token_index';
+    insert into timeline (seq, token, body, hash)
+        select value ->> 'seq', value ->> 'token', value ->> 'body', value ->> 'hash'
+        from json_each(?);
+    update registry set last_index = ?, timeline_seq = ?, timeline_hash = ?;
+    commit";
+
 /// The one connection that writes.
 #[derive(Debug)]
 pub(in crate::registry) struct Database {
@@ -37,6 +71,8 @@ pub(in crate::registry) struct Database {
 pub(in crate::registry) struct Batch {
     /// Created indexes of tokens to delete; before anything is inserted.
     pub(in crate::registry) removed: Vec<u64>,
+    /// Created indexes of their registrations.
+    pub(in crate::registry) removed_registrations: Vec<u64>,
     pub(in crate::registry) tokens: Vec<TokenRow>,
     pub(in crate::registry) registrations: Vec<RegistrationRow>,
     /// By the created index of the token, so that the last change of a group wins.
@@ -53,6 +89,8 @@ pub(in crate::registry) struct TokenRow {
     pub(in crate::registry) created_index: u64,
     pub(in crate::registry) created_at: u64,
     pub(in crate::registry) expires_at: u64,
+    pub(in crate::registry) client_port: Option<u16>,
+    pub(in crate::registry) first_entry: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -183,9 +221,8 @@ impl Database {
 
     /// Takes a new connection after a write for which there was no room.
     ///
-    /// SQLite may have rolled that transaction back by itself, which the driver does not notice: it
-    /// would take the next transaction for one inside the first. If there is no room for a connection
-    /// either, the old one is as good.
+    /// The old one may hold on to what it could not write. If there is no room for a connection
+    /// either, it is as good.
     pub(super) async fn renew(&mut self) {
         match Self::connect(&self.path, false).await {
             // The new one is open before the old one closes, so the log is never moved in between.
@@ -200,8 +237,10 @@ impl Database {
             .create_if_missing(create)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
+            // What statements keep for undoing themselves would go to files otherwise.
+            .pragma("temp_store", "memory")
+            .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
             .disable_statement_logging()
             .connect()
             .await
@@ -236,23 +275,18 @@ impl Database {
                 .map_err(failed)?;
         let head = Head::stored(seq.cast_unsigned(), &hash)
             .ok_or_else(|| damaged("the end of the timeline is no hash".to_owned()))?;
-        let rows =
-            sqlx::query("select * from token").fetch_all(&mut *connection).await.map_err(failed)?;
-        let mut by_index: HashMap<i64, Founding> = HashMap::with_capacity(rows.len());
-        for row in rows {
+        let mut by_index: HashMap<i64, Founding> = HashMap::new();
+        let mut rows = sqlx::query("select * from token").fetch(&mut *connection);
+        while let Some(row) = rows.try_next().await.map_err(failed)? {
             let index: i64 = row.get("created_index");
             let founding = founding(&row)
                 .ok_or_else(|| damaged(format!("the token with index {index} makes no sense")))?;
             by_index.insert(index, founding);
         }
-        let rows = sqlx::query(
-            "select created_index, token_index, member, value, founder, registered_at, origin
-             from registration order by created_index",
-        )
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(failed)?;
-        for row in rows {
+        drop(rows);
+        let mut rows = sqlx::query("select * from registration order by created_index")
+            .fetch(&mut *connection);
+        while let Some(row) = rows.try_next().await.map_err(failed)? {
             let index: i64 = row.get("created_index");
             let token = by_index.get_mut(&row.get("token_index"));
             let (Some(token), Some(registered)) = (token, registered(&row)) else {
@@ -265,84 +299,42 @@ impl Database {
                 _ => token.founders.push(Arc::new(registered)),
             }
         }
-        let tokens = by_index.into_values().map(|token| (token.path.clone(), Arc::new(token)));
+        drop(rows);
+        let mut tokens = HashMap::with_capacity(by_index.len());
+        for (index, token) in by_index {
+            if tokens.insert(token.path.clone(), Arc::new(token)).is_some() {
+                return Err(damaged(format!(
+                    "the path of the token with index {index} is there twice"
+                )));
+            }
+        }
         let last_index = last_index.cast_unsigned();
-        Ok(Loaded { tokens: tokens.collect(), last_index, cluster_id, head })
+        Ok(Loaded { tokens, last_index, cluster_id, head })
     }
 
     /// Writes a batch in one transaction; on success it is on disk.
-    ///
-    /// The rows travel as one JSON text per table: a group of any size is one statement, prepared
-    /// once.
     pub(in crate::registry) async fn commit(
         &mut self,
         batch: &Batch,
         head: Head,
     ) -> Result<(), sqlx::Error> {
-        let mut transaction = self.connection.begin_with("begin immediate").await?;
-        if !batch.removed.is_empty() {
-            sqlx::query(
-                "delete from token
-                 where created_index in (select value from json_each(?1))",
-            )
+        let written = sqlx::query(COMMIT)
             .bind(as_json(&batch.removed))
-            .execute(&mut *transaction)
-            .await?;
-        }
-        if !batch.tokens.is_empty() {
-            sqlx::query(
-                "insert into token (path, size, label, created_index, created_at, expires_at)
-                 select value ->> 'path', value ->> 'size', value ->> 'label',
-                        value ->> 'created_index', value ->> 'created_at', value ->> 'expires_at'
-                 from json_each(?1)",
-            )
+            .bind(as_json(&batch.removed_registrations))
             .bind(as_json(&batch.tokens))
-            .execute(&mut *transaction)
-            .await?;
-        }
-        if !batch.registrations.is_empty() {
-            sqlx::query(
-                "insert into registration
-                     (created_index, token_index, member, value, founder, registered_at, origin)
-                 select value ->> 'created_index', value ->> 'token_index', value ->> 'member',
-                        value ->> 'value', value ->> 'founder', value ->> 'registered_at',
-                        value ->> 'origin'
-                 from json_each(?1)",
-            )
             .bind(as_json(&batch.registrations))
-            .execute(&mut *transaction)
-            .await?;
-        }
-        if !batch.updated.is_empty() {
-            sqlx::query(
-                "update token set expires_at = new.value ->> 'expires_at',
-                                  revoked_at = new.value ->> 'revoked_at',
-                                  noted = new.value ->> 'noted',
-                                  expiry_recorded = new.value ->> 'expiry_recorded'
-                 from json_each(?1) as new
-                 where token.created_index = new.value ->> 'token_index'",
-            )
             .bind(as_json(&batch.updated.values().collect::<Vec<_>>()))
-            .execute(&mut *transaction)
-            .await?;
-        }
-        if !batch.timeline.is_empty() {
-            sqlx::query(
-                "insert into timeline (seq, token, body, hash)
-                 select value ->> 'seq', value ->> 'token', value ->> 'body', value ->> 'hash'
-                 from json_each(?1)",
-            )
             .bind(as_json(&batch.timeline))
-            .execute(&mut *transaction)
-            .await?;
-        }
-        sqlx::query("update registry set last_index = ?1, timeline_seq = ?2, timeline_hash = ?3")
             .bind(batch.last_index.cast_signed())
             .bind(head.seq.cast_signed())
             .bind(head.hash_text())
-            .execute(&mut *transaction)
-            .await?;
-        transaction.commit().await
+            .execute(&mut self.connection)
+            .await;
+        if written.is_err() {
+            // After some failures SQLite has done so by itself, and says that there is nothing to undo.
+            let _ = sqlx::query("rollback").execute(&mut self.connection).await;
+        }
+        written.map(drop)
     }
 
     /// Tells damage from other trouble.
@@ -404,6 +396,12 @@ fn founding(row: &sqlx::sqlite::SqliteRow) -> Option<Founding> {
             .map(|at| UnixMillis(at.cast_unsigned())),
         noted: u32::try_from(row.get::<i64, _>("noted")).ok()?,
         expiry_recorded: row.get::<i64, _>("expiry_recorded") != 0,
+        client_port: row
+            .get::<Option<i64>, _>("client_port")
+            .map(u16::try_from)
+            .transpose()
+            .ok()?,
+        first_entry: u64::try_from(row.get::<i64, _>("first_entry")).ok()?,
         founders: Vec::new(),
         surplus: Vec::new(),
     })

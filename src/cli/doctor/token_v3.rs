@@ -1,0 +1,156 @@
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tonic::Status;
+use tonic::transport::{Channel, Endpoint};
+
+use super::token::{Held, Own, foreign_ids, sick, slot, well};
+use crate::cli::{Failure, running};
+use crate::proto::etcdserverpb::RangeRequest;
+use crate::proto::etcdserverpb::kv_client::KvClient;
+use crate::proto::mvccpb::KeyValue;
+use crate::transport::connect;
+use crate::transport::tls::{ClientOptions, TlsClient};
+
+/// etcd's `--discovery-dial-timeout` and `--discovery-request-timeout`, unless it is given others.
+const DIAL: Duration = Duration::from_secs(2);
+const REQUEST: Duration = Duration::from_secs(5);
+
+/// Plays a start with a bare token through, up to the registration; nothing is written.
+pub(super) async fn replay(
+    token: &str,
+    endpoints: &[String],
+    ca: Option<&Path>,
+    own: Option<&Own>,
+) -> Result<(), Failure> {
+    spelling(token)?;
+    let mut store = Store::reach(endpoints, ca).await?;
+    let root = format!("/_etcd/registry/{token}");
+    let size = size(&store.read(format!("{root}/_config/size"), String::new()).await?)?;
+    well("size", &format!("the cluster will have {size} members"))?;
+    let held = |kv: KeyValue| -> Held {
+        let text = |bytes: Bytes| String::from_utf8_lossy(&bytes).into_owned();
+        let key = text(kv.key);
+        (key.rsplit('/').next().unwrap_or_default().to_owned(), text(kv.value))
+    };
+    // The first by create revision are the founders.
+    let mut members = store.read(format!("{root}/members/"), format!("{root}/members0")).await?;
+    members.sort_by_key(|kv| kv.create_revision);
+    let members: Vec<Held> = members.into_iter().map(held).collect();
+    foreign_ids(token, &members)?;
+    well("spelling", &format!("{} registered ids follow from this token", members.len()))?;
+    slot(size, &members, own)?;
+    if let Some(own) = own {
+        well("member id", &format!("{} registers as {}", own.value, own.id))?;
+    }
+    Ok(())
+}
+
+fn spelling(token: &str) -> Result<(), Failure> {
+    if token.is_empty() || token.contains("://") || token.contains('/') {
+        let cure = "give the last part of what /new printed; URLs are for --discovery";
+        return Err(sick("spelling", format!("`{token}` is no bare token"), cure));
+    }
+    Ok(())
+}
+
+fn size(found: &[KeyValue]) -> Result<u64, Failure> {
+    const STEP: &str = "size";
+    let Some(kv) = found.first() else {
+        let cure = "the token is mistyped, expired, revoked or of another service: make a new one \
+                    with /new, or put the size with etcdctl";
+        return Err(sick(STEP, "the token has no size", cure));
+    };
+    let text = String::from_utf8_lossy(&kv.value).into_owned();
+    let size = text.parse().ok().filter(|size| *size > 0);
+    let cure = "put a number from 1 on at the key that ends in /_config/size, with a new token";
+    size.ok_or_else(|| sick(STEP, format!("the size is `{text}`"), cure))
+}
+
+/// The first endpoint that answers.
+struct Store {
+    client: KvClient<Channel>,
+    endpoint: String,
+}
+
+impl Store {
+    async fn reach(endpoints: &[String], ca: Option<&Path>) -> Result<Self, Failure> {
+        const STEP: &str = "reachable";
+        let secure = ca.is_some() || endpoints.iter().any(|text| text.starts_with("https://"));
+        let options = || ClientOptions { ca: ca.map(Path::to_owned), ..ClientOptions::default() };
+        let tls = secure.then(|| TlsClient::load(options())).transpose().map_err(running)?;
+        let mut reached = None;
+        let mut silent = Vec::new();
+        for text in endpoints {
+            let scheme = if ca.is_some() { "https" } else { "http" };
+            let url =
+                if text.contains("://") { text.clone() } else { format!("{scheme}://{text}") };
+            let endpoint = Endpoint::from_shared(url).map_err(|error| {
+                let cure = "write host:port, as etcd has it in --discovery-endpoints";
+                sick(STEP, format!("`{text}`: {error}"), cure)
+            })?;
+            let began = Instant::now();
+            match connect(&endpoint.connect_timeout(DIAL), tls.as_ref()).await {
+                Ok(channel) => {
+                    let took = began.elapsed().as_millis();
+                    well(STEP, &format!("{text} took the connection in {took} ms"))?;
+                    let store = Self { client: KvClient::new(channel), endpoint: text.clone() };
+                    reached.get_or_insert(store);
+                }
+                Err(error) => silent.push(format!("{text}: {}", deepest(&error))),
+            }
+        }
+        let cure = "check host, port and firewalls; is the service running? An https:// one needs its \
+                    authority, --cacert FILE";
+        reached.ok_or_else(|| sick(STEP, silent.join("; "), cure))
+    }
+
+    async fn read(&mut self, key: String, range_end: String) -> Result<Vec<KeyValue>, Failure> {
+        let request = RangeRequest {
+            key: key.into(),
+            range_end: range_end.into(),
+            ..RangeRequest::default()
+        };
+        let answer = tokio::time::timeout(REQUEST, self.client.range(request)).await;
+        let slow = |_| Status::deadline_exceeded("no answer within 5 s, which ends etcd");
+        let answer = answer.map_err(slow).and_then(|answer| answer);
+        let answer = answer.map_err(|status| {
+            let what = format!("{}: {}", self.endpoint, status.message());
+            let cure = "the endpoint has to be `quorate serve` or an etcd v3 store; one with users \
+                        wants --discovery-user of the node, which this does not try";
+            sick("readable", what, cure)
+        })?;
+        Ok(answer.into_inner().kvs)
+    }
+}
+
+fn deepest(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_no_bare_tokens() {
+        assert!(spelling("6c007a14875d53d9bf0ef5a6fc0257c8").is_ok());
+        for wrong in ["", "http://h:1/6c007a14875d53d9bf0ef5a6fc0257c8", "/6c007a14875d53d9"] {
+            assert!(spelling(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_size_is_a_number_from_1_on() {
+        let kv = |text: &str| KeyValue { value: text.to_owned().into(), ..KeyValue::default() };
+        assert_eq!(size(&[kv("3")]).ok(), Some(3));
+        for wrong in [vec![], vec![kv("0")], vec![kv("three")]] {
+            assert!(size(&wrong).is_err());
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Member lists that were damaged: what is taken prints as something that is taken again.
+//!
+//! `QUORATE_FUZZ_SECONDS=3600 cargo test --lib fuzz` goes on for an hour, from another seed.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+use super::InitialCluster;
+
+const ROUNDS: u64 = 50_000;
+const SEEDS: [&str; 8] = [
+    "n1=http://10.0.0.1:2380",
+    "n1=http://10.0.0.1:2380,n2=http://10.0.0.2:2380,n3=http://10.0.0.3:2380",
+    "n1=http://10.0.0.1:2380,n1=https://node-1.example:2380,n2=http://[fd00::1]:2380",
+    "infra0=https://infra0.example.com:12380,infra1=https://infra1.example.com:12380",
+    "a=b=http://10.0.0.1:1",
+    "=http://10.0.0.1:2380,,",
+    "n1=unix://localhost:2380",
+    "n1=HTTP://Host:02380/",
+];
+const DISLIKED: &[u8] = b"=,:/[]%@?# \t\n\x000-_.~\xc3\xa9";
+
+#[test]
+fn damaged_lists_are_refused_or_survive_printing() {
+    let seconds = std::env::var("QUORATE_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok());
+    let until = seconds.map(|it| Instant::now() + Duration::from_secs(it));
+    let seed = if until.is_some() { rand::random() } else { 1 };
+    let mut random = SmallRng::seed_from_u64(seed);
+    let (mut taken, mut rounds) = (0_u64, 0_u64);
+    while until.map_or(rounds < ROUNDS, |until| rounds % 1024 != 0 || Instant::now() < until) {
+        rounds += 1;
+        let mut bytes = SEEDS[random.random_range(0..SEEDS.len())].as_bytes().to_vec();
+        for _ in 0..random.random_range(0..5) {
+            let at = random.random_range(0..=bytes.len());
+            match random.random_range(0..5) {
+                0 => bytes.insert(at, DISLIKED[random.random_range(0..DISLIKED.len())]),
+                1 if at < bytes.len() => bytes[at] = random.random(),
+                2 if at < bytes.len() => drop(bytes.remove(at)),
+                3 => bytes.truncate(at),
+                _ => {
+                    let other = SEEDS[random.random_range(0..SEEDS.len())].as_bytes();
+                    bytes.splice(at..at, other[at.min(other.len())..].iter().copied());
+                }
+            }
+        }
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let Ok(list) = text.parse::<InitialCluster>() else { continue };
+        taken += 1;
+        let context = || format!("seed {seed}, round {rounds}: {text:?} -> {list}");
+        let printed = list.to_string();
+        let again: InitialCluster =
+            printed.parse().unwrap_or_else(|error| panic!("{error}: {}", context()));
+        assert_eq!(again, list, "{}", context());
+        assert_eq!(again.to_string(), printed, "{}", context());
+        assert!(list.members().all(|(_, urls)| !urls.is_empty()), "{}", context());
+        // Ids follow from the URLs as they are spelled, and from nothing else.
+        let ids: BTreeSet<_> = list.roster("token").members.into_keys().collect();
+        for (name, urls) in list.members() {
+            assert!(urls.iter().all(|url| text.contains(url.as_str())), "{}", context());
+            assert!(urls.is_sorted(), "{}", context());
+            assert!(ids.contains(&list.member_id(name, "token").unwrap()), "{}", context());
+        }
+        assert_eq!(list.cluster_id("token"), again.cluster_id("token"), "{}", context());
+    }
+    println!("{rounds} rounds from seed {seed}, {taken} lists taken");
+    assert!(taken > rounds / 20, "{taken} of {rounds}");
+}
