@@ -65,22 +65,25 @@ fn changes(member: MemberId, roster: &Roster, recovered: &Recovered) -> Vec<Memb
             others.push(change.member_id);
         }
     }
-    others.sort_unstable();
-    others.dedup();
-    others.retain(|id| *id != member.0);
-    let known = |roster: &Roster| roster.members.get(&member).map(|entry| entry.peer_urls.clone());
-    let urls = known(roster).or_else(|| known(&recovered.metadata.roster)).unwrap_or_default();
     let change = |kind: Kind, member_id: u64| MembershipChange {
         id: 0,
         kind: kind.into(),
         member_id,
         peer_urls: Vec::new(),
     };
+    others.sort_unstable();
+    others.dedup();
+    others.retain(|id| *id != member.0 && !roster.removed.contains(&MemberId(*id)));
+    let removals = others.into_iter().map(|id| change(Kind::Remove, id));
+    if roster.members.get(&member).is_some_and(|entry| !entry.learner) {
+        return removals.collect();
+    }
+    let known = |roster: &Roster| roster.members.get(&member).map(|entry| entry.peer_urls.clone());
+    let urls = known(roster).or_else(|| known(&recovered.metadata.roster)).unwrap_or_default();
     let add = MembershipChange {
         peer_urls: urls.iter().map(PeerUrl::to_string).collect(),
         ..change(Kind::Add, member.0)
     };
     let promote = change(Kind::Promote, member.0);
-    let removals = others.into_iter().map(|id| change(Kind::Remove, id));
     [add, promote].into_iter().chain(removals).collect()
 }

@@ -299,7 +299,8 @@ fn open(config: &Config) -> Result<Opened, StartError> {
     let log_dir = config.log_dir();
     let options =
         wal::Options { unsafe_no_fsync: config.unsafe_no_fsync, ..wal::Options::default() };
-    if !Wal::exists(&log_dir)? {
+    let founds = !Wal::exists(&log_dir)?;
+    if founds {
         let founding = config.founding.as_ref().ok_or(StartError::NotFounded)?;
         let metadata = Metadata {
             member: founding.member,
@@ -325,7 +326,7 @@ fn open(config: &Config) -> Result<Opened, StartError> {
     if state.applied().0 == Index(0) && !recovered.metadata.joined {
         state.set_roster(&recovered.metadata.roster);
     }
-    if config.force_new_cluster {
+    if config.force_new_cluster && !founds {
         let (index, term) = state.applied();
         force::stand_alone(&mut wal, &mut recovered, state.roster(), Mark { index, term })?;
     }

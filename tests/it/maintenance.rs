@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use crate::harness::{Flavor, Node, etcdctl, http, scratch, static_cluster_with, wait};
+use crate::harness::{Flavor, Node, etcdctl, http, scratch, static_cluster_with, tools, wait};
 
 fn text(output: &Output) -> String {
     let both = [&output.stdout[..], &output.stderr[..]].concat();
@@ -238,16 +238,12 @@ fn history_is_compacted_by_itself() {
     assert_eq!(refused.message(), "etcdserver: mvcc: required revision has been compacted");
 }
 
-/// A member whose store holds another value at the same revision: it is named, and nobody writes.
-#[test]
-fn a_member_that_holds_something_else_is_found() {
-    let dir = scratch();
-    let flags = ["--corrupt-check-time=1s"];
-    let mut nodes = static_cluster_with(&[Flavor::Ours; 3], dir.path(), &flags).unwrap();
+/// A cluster, and which of its members, no leader, holds another value at the same revision.
+fn cluster_with_a_liar(dir: &Path, flags: &[&str]) -> (Vec<Node>, usize, u64) {
+    let mut nodes = static_cluster_with(&[Flavor::Ours; 3], dir, flags).unwrap();
     let client = nodes[0].client();
     client.put("k", "truth").unwrap();
-    let status = client.status().unwrap();
-    let leader = status.leader;
+    let leader = client.status().unwrap().leader;
     let victim = nodes
         .iter()
         .position(|node| node.client().status().unwrap().header.unwrap().member_id != leader)
@@ -258,13 +254,30 @@ fn a_member_that_holds_something_else_is_found() {
     nodes[victim].process().stop();
     tamper(&store);
     nodes[victim].start();
-    let url = nodes[(victim + 1) % 3].client_url();
-    let Some(_) = etcdctl(&url, &["alarm", "list"]) else { return };
+    (nodes, victim, victim_id)
+}
+
+/// Waits until the alarm is on for this member and no other.
+fn wait_for_alarm(url: &str, member: u64) {
     let listed = wait("the alarm", || {
-        let listed = text(&etcdctl(&url, &["alarm", "list"]).unwrap());
+        let listed = text(&etcdctl(url, &["alarm", "list"]).unwrap());
         listed.contains("CORRUPT").then_some(listed)
     });
-    assert_eq!(listed, format!("memberID:{victim_id} alarm:CORRUPT \n"));
+    assert_eq!(listed, format!("memberID:{member} alarm:CORRUPT \n"));
+}
+
+/// It is named, and nobody writes.
+#[test]
+fn a_member_that_holds_something_else_is_found() {
+    let dir = scratch();
+    if tools::etcdctl().is_none() {
+        return;
+    }
+    let (mut nodes, victim, victim_id) =
+        cluster_with_a_liar(dir.path(), &["--corrupt-check-time=1s"]);
+    let url = nodes[(victim + 1) % 3].client_url();
+    wait_for_alarm(&url, victim_id);
+    let client = nodes[0].client();
     let refused = wait("a refusal", || client.put("k", "v").err());
     assert_eq!(refused.message(), "etcdserver: corrupt cluster");
     let ready = http("GET", &format!("{url}/readyz"), None).unwrap();
@@ -277,6 +290,25 @@ fn a_member_that_holds_something_else_is_found() {
     nodes[victim].kill();
     nodes[victim].bootstrap.push("--experimental-initial-corrupt-check=true".to_owned());
     nodes[victim].start().wait_for_log("found data inconsistency with peers");
+}
+
+/// Once per compaction what it left is compared, and nothing before.
+#[test]
+fn a_compaction_finds_a_member_that_holds_something_else() {
+    let dir = scratch();
+    if tools::etcdctl().is_none() {
+        return;
+    }
+    let flags = ["--experimental-compact-hash-check-enabled", "--compact-hash-check-time=200ms"];
+    let (mut nodes, victim, victim_id) = cluster_with_a_liar(dir.path(), &flags);
+    nodes[victim].wait_until_healthy();
+    let client = nodes[(victim + 1) % 3].client();
+    let last = wait("a write", || client.put("other", "v").ok()).revision;
+    let url = nodes[(victim + 1) % 3].client_url();
+    assert_eq!(text(&etcdctl(&url, &["alarm", "list"]).unwrap()), "");
+    let compacted = etcdctl(&url, &["compaction", &last.to_string()]).unwrap();
+    assert!(compacted.status.success(), "{compacted:?}");
+    wait_for_alarm(&url, victim_id);
 }
 
 /// Puts another value into the store of a member that does not run.

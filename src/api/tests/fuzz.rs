@@ -16,9 +16,15 @@ use crate::proto::{v3electionpb, v3lockpb};
 /// Streams and locks answer later or never.
 const GLANCE: std::time::Duration = std::time::Duration::from_millis(20);
 
+type Method = (&'static str, Vec<u8>);
+
 /// Methods, and messages that they understand. Absent: what ends the life of a lone member if it succeeds, which
 /// is adding a second that never comes.
-fn corpus() -> Vec<(&'static str, Vec<u8>)> {
+fn corpus() -> Vec<Method> {
+    [keys(), leases_and_members(), maintenance_and_users(), recipes()].concat()
+}
+
+fn keys() -> Vec<Method> {
     let put = pb::PutRequest { key: "k".into(), value: "v".into(), ..Default::default() };
     let range = pb::RangeRequest {
         key: "a".into(),
@@ -41,6 +47,7 @@ fn corpus() -> Vec<(&'static str, Vec<u8>)> {
         success: vec![pb::RequestOp { request: Some(Op::RequestTxn(txn.clone())) }],
         ..Default::default()
     };
+    let compact = pb::CompactionRequest { revision: 2, physical: false };
     let create = pb::WatchCreateRequest {
         key: "k".into(),
         start_revision: 1,
@@ -49,11 +56,6 @@ fn corpus() -> Vec<(&'static str, Vec<u8>)> {
         ..Default::default()
     };
     let create = pb::WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
-    let alarm = pb::AlarmRequest { member_id: 7, alarm: 1, ..Default::default() };
-    let campaign = v3electionpb::CampaignRequest { name: "e".into(), ..Default::default() };
-    let user = pb::AuthUserDeleteRequest { name: "u".to_owned() };
-    let role = pb::AuthRoleAddRequest { name: "r".to_owned() };
-    let add = pb::MemberAddRequest { peer_ur_ls: vec!["no url".to_owned()], is_learner: true };
     vec![
         ("etcdserverpb.KV/Put", put.encode_to_vec()),
         ("etcdserverpb.KV/Range", range.encode_to_vec()),
@@ -61,59 +63,66 @@ fn corpus() -> Vec<(&'static str, Vec<u8>)> {
         ("etcdserverpb.KV/DeleteRange", delete.encode_to_vec()),
         ("etcdserverpb.KV/Txn", txn.encode_to_vec()),
         ("etcdserverpb.KV/Txn", nested.encode_to_vec()),
-        (
-            "etcdserverpb.KV/Compact",
-            pb::CompactionRequest { revision: 2, physical: false }.encode_to_vec(),
-        ),
+        ("etcdserverpb.KV/Compact", compact.encode_to_vec()),
         ("etcdserverpb.Watch/Watch", create.encode_to_vec()),
-        ("etcdserverpb.Lease/LeaseGrant", pb::LeaseGrantRequest { ttl: 5, id: 3 }.encode_to_vec()),
+    ]
+}
+
+fn leases_and_members() -> Vec<Method> {
+    let grant = pb::LeaseGrantRequest { ttl: 5, id: 3 };
+    let look = pb::LeaseTimeToLiveRequest { id: 3, keys: true };
+    let add = pb::MemberAddRequest { peer_ur_ls: vec!["no url".to_owned()], is_learner: true };
+    let update = pb::MemberUpdateRequest { id: 5, peer_ur_ls: vec!["http://h:1".to_owned()] };
+    let list = pb::MemberListRequest { linearizable: true };
+    vec![
+        ("etcdserverpb.Lease/LeaseGrant", grant.encode_to_vec()),
         ("etcdserverpb.Lease/LeaseRevoke", pb::LeaseRevokeRequest { id: 3 }.encode_to_vec()),
         ("etcdserverpb.Lease/LeaseKeepAlive", pb::LeaseKeepAliveRequest { id: 3 }.encode_to_vec()),
-        (
-            "etcdserverpb.Lease/LeaseTimeToLive",
-            pb::LeaseTimeToLiveRequest { id: 3, keys: true }.encode_to_vec(),
-        ),
+        ("etcdserverpb.Lease/LeaseTimeToLive", look.encode_to_vec()),
         ("etcdserverpb.Lease/LeaseLeases", Vec::new()),
         ("etcdserverpb.Cluster/MemberAdd", add.encode_to_vec()),
         ("etcdserverpb.Cluster/MemberRemove", pb::MemberRemoveRequest { id: 5 }.encode_to_vec()),
-        (
-            "etcdserverpb.Cluster/MemberUpdate",
-            pb::MemberUpdateRequest { id: 5, peer_ur_ls: vec!["http://h:1".to_owned()] }
-                .encode_to_vec(),
-        ),
+        ("etcdserverpb.Cluster/MemberUpdate", update.encode_to_vec()),
         ("etcdserverpb.Cluster/MemberPromote", pb::MemberPromoteRequest { id: 5 }.encode_to_vec()),
-        (
-            "etcdserverpb.Cluster/MemberList",
-            pb::MemberListRequest { linearizable: true }.encode_to_vec(),
-        ),
+        ("etcdserverpb.Cluster/MemberList", list.encode_to_vec()),
+    ]
+}
+
+fn maintenance_and_users() -> Vec<Method> {
+    let alarm = pb::AlarmRequest { member_id: 7, alarm: 1, ..Default::default() };
+    let hash = pb::HashKvRequest { revision: 1 };
+    let to = pb::MoveLeaderRequest { target_id: 9 };
+    let downgrade = pb::DowngradeRequest { action: 0, version: "3.5".to_owned() };
+    let user = pb::AuthUserDeleteRequest { name: "u".to_owned() };
+    let role = pb::AuthRoleAddRequest { name: "r".to_owned() };
+    vec![
         ("etcdserverpb.Maintenance/Alarm", alarm.encode_to_vec()),
         ("etcdserverpb.Maintenance/Status", Vec::new()),
         ("etcdserverpb.Maintenance/Defragment", Vec::new()),
         ("etcdserverpb.Maintenance/Hash", Vec::new()),
-        ("etcdserverpb.Maintenance/HashKV", pb::HashKvRequest { revision: 1 }.encode_to_vec()),
+        ("etcdserverpb.Maintenance/HashKV", hash.encode_to_vec()),
         ("etcdserverpb.Maintenance/Snapshot", Vec::new()),
-        (
-            "etcdserverpb.Maintenance/MoveLeader",
-            pb::MoveLeaderRequest { target_id: 9 }.encode_to_vec(),
-        ),
-        (
-            "etcdserverpb.Maintenance/Downgrade",
-            pb::DowngradeRequest { action: 0, version: "3.5".to_owned() }.encode_to_vec(),
-        ),
+        ("etcdserverpb.Maintenance/MoveLeader", to.encode_to_vec()),
+        ("etcdserverpb.Maintenance/Downgrade", downgrade.encode_to_vec()),
         ("etcdserverpb.Auth/AuthStatus", Vec::new()),
         ("etcdserverpb.Auth/UserList", Vec::new()),
         ("etcdserverpb.Auth/UserDelete", user.encode_to_vec()),
         ("etcdserverpb.Auth/UserGet", user.encode_to_vec()),
         ("etcdserverpb.Auth/RoleAdd", role.encode_to_vec()),
         ("etcdserverpb.Auth/RoleGet", role.encode_to_vec()),
-        (
-            "v3lockpb.Lock/Lock",
-            v3lockpb::LockRequest { name: "l".into(), lease: 0 }.encode_to_vec(),
-        ),
+    ]
+}
+
+fn recipes() -> Vec<Method> {
+    let lock = v3lockpb::LockRequest { name: "l".into(), lease: 0 };
+    let campaign = v3electionpb::CampaignRequest { name: "e".into(), ..Default::default() };
+    let reflection = "grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    vec![
+        ("v3lockpb.Lock/Lock", lock.encode_to_vec()),
         ("v3electionpb.Election/Campaign", campaign.encode_to_vec()),
         ("v3electionpb.Election/Observe", campaign.encode_to_vec()),
         ("grpc.health.v1.Health/Check", vec![0x0a, 0]),
-        ("grpc.reflection.v1.ServerReflection/ServerReflectionInfo", vec![0x3a, 1, b'*']),
+        (reflection, vec![0x3a, 1, b'*']),
     ]
 }
 
