@@ -13,6 +13,7 @@ use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg,
     sendmmsg, sendmsg, setsockopt, sockopt,
 };
+use socket2::Socket;
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -61,7 +62,7 @@ enum Asked {
 }
 
 /// Makes the kernel tell the address that was asked.
-pub(super) fn tell_asked(socket: &UdpSocket, address: IpAddr) -> io::Result<()> {
+pub(super) fn tell_asked(socket: &Socket, address: IpAddr) -> io::Result<()> {
     match address {
         IpAddr::V4(_) => setsockopt(socket, sockopt::Ipv4PacketInfo, &true)?,
         IpAddr::V6(_) => setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?,

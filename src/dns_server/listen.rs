@@ -101,6 +101,10 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {
         // The kernel spreads clients over the sockets.
         setsockopt(&socket, sockopt::ReusePort, &true)?;
     }
+    if address.ip().is_unspecified() {
+        // Before anything can come: of what came earlier the kernel does not know it any more.
+        tell_asked(&socket, address.ip())?;
+    }
     socket.set_recv_buffer_size(UDP_BUFFER)?;
     socket.set_send_buffer_size(UDP_BUFFER)?;
     socket.bind(&SockAddr::from(address))?;
@@ -148,13 +152,9 @@ pub async fn serve(
     for Bound { udp, tcp, tls, address } in bound {
         let over = if tls.is_some() { "TLS" } else { "UDP and TCP" };
         for socket in udp {
-            let wildcard = address.ip().is_unspecified();
-            if wildcard {
-                tell_asked(&socket, address.ip())?;
-            }
             let worker = Worker {
                 socket: Arc::new(socket),
-                wildcard,
+                wildcard: address.ip().is_unspecified(),
                 handler: Arc::clone(&handler),
                 runtime: runtime::Handle::current(),
                 waiting: waiting.clone(),
