@@ -306,3 +306,25 @@ async fn strangers_need_a_key_to_make_tokens_and_keys_have_allowances() {
     assert_eq!(ask("127.0.0.1:1", None), 200, "whoever is on this machine needs no key");
     assert_eq!(ask("127.0.0.1:2", None), 429, "but has one allowance too");
 }
+
+/// What the document forbids is not taken, and what it refers to is in it.
+#[tokio::test]
+async fn the_document_is_whole_and_its_bounds_are_those_of_the_service() {
+    let bench = Bench::start().await;
+    let (_, id) = bench.token("3", 1).await;
+    for path in ["tokens".to_owned(), "timeline".to_owned(), format!("tokens/{id}/timeline")] {
+        for (after, status) in [("9223372036854775807", 200), ("9223372036854775808", 400)] {
+            let target = format!("/api/v1/{path}?after={after}");
+            let answer = bench.ask("GET", &target, Some(KEY), None).await;
+            assert_eq!(answer.status(), status, "{target}");
+            let text = answer.text().await.unwrap();
+            assert!(status == 400 || !text.contains(&id), "behind the last: {text}");
+        }
+    }
+    let text = bench.ask("GET", "/openapi.json", None, None).await.text().await.unwrap();
+    let document: Value = serde_json::from_str(&text).unwrap();
+    for named in text.split("\"#").skip(1) {
+        let pointer = named.split('"').next().unwrap();
+        assert!(document.pointer(pointer).is_some(), "{pointer} is not in the document");
+    }
+}

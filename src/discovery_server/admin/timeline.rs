@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::problem::Problem;
-use super::tokens::{find, limit};
+use super::tokens::{after, find, limit};
 use crate::discovery_server::Service;
 use crate::registry;
 
@@ -140,7 +140,7 @@ async fn entries(
 ) -> Result<Entries, Problem> {
     let Query(asked) = asked.map_err(|wrong| Problem::bad_request(wrong.body_text()))?;
     let limit = limit(asked.limit)?;
-    let found = service.registry().timeline(of, asked.after.unwrap_or(0), limit).await?;
+    let found = service.registry().timeline(of, after(asked.after)?, limit).await?;
     let next = found.last().filter(|_| found.len() == limit).map(|entry| entry.seq);
     Ok(Entries { entries: found.into_iter().map(Entry::from).collect(), next })
 }

@@ -49,6 +49,7 @@ pub(super) enum Goal {
 pub(super) struct Waiting {
     /// What to wait for, `full` unless given.
     #[serde(rename = "for")]
+    #[param(inline)]
     goal: Option<Goal>,
     /// How long in seconds; 45 unless given and at most.
     #[param(minimum = 0, maximum = 45)]
@@ -59,7 +60,7 @@ pub(super) struct Waiting {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(super) struct MoreTime {
     /// A time span such as `90m`, `24h` or `7d`.
-    #[schema(pattern = "^([0-9]+[smhd])+$", example = "24h")]
+    #[schema(pattern = "^[0-9]*[1-9][0-9]*[smhd]$", example = "24h")]
     by: String,
 }
 
@@ -69,6 +70,17 @@ pub(super) fn limit(asked: Option<usize>) -> Result<usize, Box<Problem>> {
         limit @ 1..=MAX_PAGE => Ok(limit),
         limit => {
             let what = format!("limit `{limit}` is out of range; 1 to {MAX_PAGE}");
+            Err(Box::new(Problem::bad_request(what)))
+        }
+    }
+}
+
+/// Reads where a page goes on. Larger numbers than those of the document are no place.
+pub(super) fn after(asked: Option<u64>) -> Result<u64, Box<Problem>> {
+    match asked.unwrap_or(0) {
+        after if i64::try_from(after).is_ok() => Ok(after),
+        after => {
+            let what = format!("after `{after}` is out of range; give the `next` of a page");
             Err(Box::new(Problem::bad_request(what)))
         }
     }
@@ -97,7 +109,7 @@ pub(super) async fn list(
     let Query(asked) = asked.map_err(|wrong| Problem::bad_request(wrong.body_text()))?;
     let limit = limit(asked.limit)?;
     let state = asked.state.map(admission::State::from);
-    let after = asked.after.unwrap_or(0);
+    let after = after(asked.after)?;
     let label = asked.label.as_deref();
     let found = service.registry().list(state, label, after, limit, registry::now());
     let next = found.last().filter(|_| found.len() == limit).map(|held| held.created_index);

@@ -25,8 +25,8 @@ use crate::registry::{self, NewToken, Registry};
 use crate::token::{Token, TokenPath};
 
 const URL: &str = "http://127.0.0.1:8087";
-/// No answer takes longer.
-const DEADLINE: Duration = Duration::from_secs(20);
+/// No answer takes longer, even on a machine that hardly runs this process.
+const DEADLINE: Duration = Duration::from_secs(300);
 /// Secret of a token of nine in every bench, so that a seed finds the same token again.
 const TOKEN: &str = "6c007a14875d53d9bf0ef5a6fc0257c8";
 

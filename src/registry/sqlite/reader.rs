@@ -40,7 +40,7 @@ pub(in crate::registry) async fn timeline(
         None => "select body, seq from timeline where seq > ?1 order by seq limit ?2",
     };
     let mut query =
-        sqlx::query(query).bind(after.cast_signed()).bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        sqlx::query(query).bind(signed(after)).bind(i64::try_from(limit).unwrap_or(i64::MAX));
     if let Some(id) = of {
         query = query.bind(id.as_str());
     }
@@ -55,6 +55,11 @@ pub(in crate::registry) async fn timeline(
     // Nothing was written, so there is nothing to lose when closing fails.
     let _ = connection.close().await;
     Ok(entries?)
+}
+
+/// A number that somebody asks with; those that are stored are smaller.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 pub(in crate::registry) async fn verify(path: &Path) -> Result<Verified, VerifyError> {
