@@ -79,7 +79,7 @@ impl World {
         FIRST + self.tenants.last_number
     }
 
-    pub(super) fn is_about_leases(&self, number: u64) -> bool {
+    pub(super) fn is_about_leases(number: u64) -> bool {
         number > FIRST
     }
 

@@ -369,7 +369,7 @@ impl World {
                 && request.id > 0
                 && request.op.is_some()
             {
-                if self.is_about_leases(request.id) {
+                if Self::is_about_leases(request.id) {
                     self.refused_of_leases(id, request.id);
                 } else {
                     self.history.refused(request.id);
@@ -524,7 +524,7 @@ impl World {
         running.reads = waiting;
         let ready: Vec<_> = ready;
         for (_, number) in ready {
-            if self.is_about_leases(number) {
+            if Self::is_about_leases(number) {
                 self.confirmed(id, number);
                 continue;
             }

@@ -8,8 +8,11 @@ use crate::raft::{Draw, Entry, HardState, Index, Term};
 use crate::replica::Persist;
 use crate::sim::SimDisk;
 
+/// The name of a file and what is in it.
+type File = (String, Vec<u8>);
+
 /// A log of several segments: its files, its entries, and how many of those the last segment begins behind.
-fn log(draw: &mut Draw) -> (Vec<(String, Vec<u8>)>, Vec<Entry>, usize) {
+fn log(draw: &mut Draw) -> (Vec<File>, Vec<Entry>, usize) {
     let mut wal = Wal::create_on(SimDisk::default(), metadata(), SMALL).unwrap();
     let (mut entries, mut before_last) = (Vec::new(), 0);
     let mut segments = wal.segments();
@@ -36,7 +39,7 @@ fn log(draw: &mut Draw) -> (Vec<(String, Vec<u8>)>, Vec<Entry>, usize) {
     (files.collect(), entries, before_last)
 }
 
-fn disk(files: &[(String, Vec<u8>)]) -> SimDisk {
+fn disk(files: &[File]) -> SimDisk {
     let disk = SimDisk::default();
     for (name, bytes) in files {
         let mut file = disk.create(name, bytes.len() as u64).unwrap();

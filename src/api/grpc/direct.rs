@@ -100,7 +100,7 @@ where
     let request = tonic::Request::from_parts(metadata, parts.extensions, message);
     let answer = call(request).await?.into_inner();
     let length = answer.encoded_len();
-    let prefix = u32::try_from(length).map_err(|_| {
+    let prefix = u32::try_from(length).map_err(|_too_long| {
         Status::resource_exhausted(format!("grpc: message too large ({length} bytes)"))
     })?;
     outcome.sent(length);
