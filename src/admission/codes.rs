@@ -67,13 +67,13 @@ pub const CODES: &[Code] = &[
         "Q1011",
         "no member list",
         "The value is not of the form name=url[,name=url].",
-        "Check --initial-advertise-peer-urls: scheme, host and port, and no path.",
+        "Check --initial-advertise-peer-urls: scheme, host and port, and no path; and --name: no comma and no equals sign.",
     ),
     code(
         "Q1012",
         "not exactly one member",
         "A node registers itself, under one name, and nobody else.",
-        "Give --initial-advertise-peer-urls of this node only; do not set --initial-cluster beside --discovery.",
+        "Give a --name without commas and equals signs; do not set --initial-cluster beside --discovery.",
     ),
     code(
         "Q1013",

@@ -18,9 +18,15 @@ pub enum Refusal {
     SizeFixed { size: u32 },
     #[error("the value has {bytes} bytes, at most {max} are taken; advertise fewer peer URLs")]
     ValueTooLong { bytes: usize, max: usize },
-    #[error("the value `{value}` is no member list `name=url`: {reason}")]
+    #[error(
+        "the value `{value}` is no member list `name=url`: {reason}; check --name and \
+         --initial-advertise-peer-urls"
+    )]
     Value { value: String, reason: UrlError },
-    #[error("the value `{value}` names {names} members, a node registers exactly itself")]
+    #[error(
+        "the value `{value}` names {names} members, a node registers exactly itself; check that --name \
+         has no `,` and no `=`"
+    )]
     Names { value: String, names: usize },
     #[error(
         "the member name `{name}` is refused: names have 1 to {max} bytes and no control \
@@ -29,14 +35,19 @@ pub enum Refusal {
     Name { name: String, max: usize },
     #[error("{urls} peer URLs are more than the {max} that are taken")]
     TooManyUrls { urls: usize, max: usize },
-    #[error("the peer URL `{url}` stands twice in the value")]
+    #[error(
+        "the peer URL `{url}` stands twice in the value; remove one from --initial-advertise-peer-urls"
+    )]
     UrlTwice { url: String },
     #[error(
         "no other member can reach the peer URL `{url}`: {what}; set --initial-advertise-peer-urls \
          to an address of this machine that the others know"
     )]
     Unreachable { url: String, what: &'static str },
-    #[error("the key `{key}` is no member id: lower-case hexadecimal without leading zeros")]
+    #[error(
+        "the key `{key}` is no member id: lower-case hexadecimal without leading zeros; let etcd choose \
+         the key, or compute it with `quorate predict`"
+    )]
     Key { key: String },
     #[error(
         "member id {key} does not follow from `{value}` and the {noun} {canonical}, which make \

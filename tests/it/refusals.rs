@@ -46,6 +46,12 @@ fn starts(service: &Service) -> Vec<Start> {
     let long_name = "n".repeat(129);
     vec![
         start("Q1010", "advertise fewer peer URLs", &open, "new", urls(80, "127.0.0.1")),
+        // Commas and equals signs of a name are those of the member list.
+        start("Q1011", "check --name", &open, "a,b", loopback(3009)),
+        start("Q1012", "--name has no `,`", &open, "a=http://127.0.0.1:3008,b", loopback(3009)),
+        start("Q1015", "remove one", &open, "new", {
+            format!("{},{}", loopback(3009), loopback(3009))
+        }),
         start("Q1013", "change --name", &open, &long_name, loopback(3009)),
         start("Q1014", "17 peer URLs are more than", &open, "new", urls(17, "127.0.0.1")),
         start(

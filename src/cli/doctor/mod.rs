@@ -1,6 +1,7 @@
 //! `quorate doctor`: plays the start of a member through on a real configuration and says what fails.
 
 mod srv;
+mod steps;
 mod token;
 mod token_v3;
 

@@ -5,10 +5,11 @@ use clap::Args;
 use reqwest::{Client, Response, Url, header};
 use serde_json::Value;
 
+use super::steps::{Held, Own, foreign_ids, sick, slot, well};
 use super::token_v3;
 use crate::cli::new::https_client;
-use crate::cli::{Failure, output, running};
-use crate::membership::{InitialCluster, MemberId};
+use crate::cli::{Failure, running};
+use crate::membership::InitialCluster;
 
 /// etcd gives up on a service that takes longer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -51,27 +52,6 @@ pub(in crate::cli) struct TokenStart {
     /// Authority of an https:// service, PEM; those of the system without it
     #[arg(long, value_name = "FILE", env = "QUORATE_CACERT")]
     cacert: Option<PathBuf>,
-}
-
-/// A step that failed; the steps before it were printed.
-#[derive(Debug, thiserror::Error)]
-#[error("{step}: {what}; {cure}")]
-struct Sick {
-    step: &'static str,
-    what: String,
-    cure: String,
-}
-
-pub(super) fn sick(
-    step: &'static str,
-    what: impl Into<String>,
-    cure: impl Into<String>,
-) -> Failure {
-    running(Sick { step, what: what.into(), cure: cure.into() })
-}
-
-pub(super) fn well(step: &'static str, what: &str) -> Result<(), Failure> {
-    output::print(&format!("ok    {step}: {what}\n"))
 }
 
 impl TokenStart {
@@ -120,15 +100,6 @@ impl TokenStart {
     }
 }
 
-#[derive(Debug)]
-pub(super) struct Own {
-    pub(super) id: MemberId,
-    pub(super) value: String,
-}
-
-/// A registered member: its key and its value.
-pub(super) type Held = (String, String);
-
 fn spelling(typed: &str) -> Result<Url, Failure> {
     const STEP: &str = "spelling";
     let whole = "give the URL that /new printed, such as http://discovery.example:8087/TOKEN";
@@ -175,31 +146,16 @@ async fn get(client: &Client, url: &Url, tail: &str) -> Result<Response, Failure
 /// Compares this machine's clock with that of the service.
 fn clock(answer: &Response) -> Result<(), Failure> {
     let date = answer.headers().get(header::DATE).and_then(|date| date.to_str().ok());
-    let Some(theirs) = date.and_then(http_date) else {
+    let Some(theirs) = date.and_then(|date| httpdate::parse_http_date(date).ok()) else {
         return well("clock", "the service does not tell its time");
     };
-    let ours = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let apart = ours.abs_diff(theirs);
+    let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let apart = seconds(SystemTime::now()).abs_diff(seconds(theirs));
     if apart > CLOCK {
         let what = format!("this machine and the service are {apart} s apart");
         return Err(sick("clock", what, "set the clocks, with NTP; certificates depend on them"));
     }
     well("clock", &format!("{apart} s from that of the service"))
-}
-
-/// Reads `Sat, 21 Nov 2026 12:24:26 GMT` (RFC 9110 §5.6.7) as seconds since 1970.
-fn http_date(text: &str) -> Option<u64> {
-    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    let mut words = text.split(' ').skip(1);
-    let day: u64 = words.next()?.parse().ok()?;
-    let month = MONTHS.find(words.next()?)? as u64 / 3 + 1;
-    let year: u64 = words.next()?.parse().ok()?;
-    let time: Vec<u64> = words.next()?.split(':').map_while(|part| part.parse().ok()).collect();
-    let [hour, minute, second] = time[..] else { return None };
-    // Days since 0000-03-01, in years that begin in March.
-    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = 365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1;
-    Some((days.checked_sub(719_468)?) * 86_400 + hour * 3600 + minute * 60 + second)
 }
 
 /// The text of a refusal, with its code.
@@ -243,45 +199,6 @@ async fn members(answer: Response) -> Result<Vec<Held>, Failure> {
     Ok(nodes.iter().filter_map(held).collect())
 }
 
-/// Whoever registered was given some URL or bare token, which is the `salt` of its id; if it was not
-/// this one, this node founds another cluster.
-pub(super) fn foreign_ids(salt: &str, members: &[Held]) -> Result<(), Failure> {
-    for (key, value) in members {
-        let parsed: Option<InitialCluster> = value.parse().ok();
-        let id = parsed.and_then(|member| {
-            let (name, _) = member.members().next()?;
-            member.member_id(name, salt)
-        });
-        if id.is_none_or(|id| id.to_string() != *key) {
-            let what = format!("{key} (`{value}`) registered by another spelling of `{salt}`");
-            let cure = "start all members with what /new printed, to the letter, and all with the same \
-                        kind of flags";
-            return Err(sick("spelling", what, cure));
-        }
-    }
-    Ok(())
-}
-
-pub(super) fn slot(size: u64, members: &[Held], own: Option<&Own>) -> Result<(), Failure> {
-    let have = members.len() as u64;
-    let known = own.is_some_and(|own| members.iter().any(|(key, _)| *key == own.id.to_string()));
-    match (have >= size, known) {
-        (true, true) => Err(sick(
-            "slot",
-            "this node founded the cluster already",
-            "with its data directory it simply restarts; without, replace it by member remove and \
-             member add",
-        )),
-        (true, false) => Err(sick(
-            "slot",
-            format!("all {size} members have registered"),
-            "take a new token for a new cluster, or `etcdctl member add` for this one",
-        )),
-        (false, true) => well("slot", "this node is registered and goes on waiting"),
-        (false, false) => well("slot", &format!("{have} of {size} members, one place is left")),
-    }
-}
-
 /// Asks the service to overwrite what is not there: it checks everything and changes nothing.
 async fn rehearse(client: &Client, url: &Url, own: &Own) -> Result<(), Failure> {
     let target = format!("{url}/{}?prevExist=true", own.id);
@@ -306,14 +223,6 @@ async fn rehearse(client: &Client, url: &Url, own: &Own) -> Result<(), Failure> 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn dates_are_those_of_the_calendar() {
-        assert_eq!(http_date("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
-        assert_eq!(http_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
-        assert_eq!(http_date("Tue, 29 Feb 2000 00:00:00 GMT"), Some(951_782_400));
-        assert_eq!(http_date("yesterday"), None);
-    }
 
     #[test]
     fn odd_spellings_are_named() {

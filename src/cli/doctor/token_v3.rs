@@ -5,7 +5,7 @@ use bytes::Bytes;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
-use super::token::{Held, Own, foreign_ids, sick, slot, well};
+use super::steps::{Held, Own, foreign_ids, sick, slot, well};
 use crate::cli::{Failure, running};
 use crate::proto::etcdserverpb::RangeRequest;
 use crate::proto::etcdserverpb::kv_client::KvClient;
