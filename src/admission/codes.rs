@@ -138,8 +138,8 @@ pub const CODES: &[Code] = &[
     code(
         "Q1032",
         "registered otherwise",
-        "The member is registered with another value, and a registration never changes.",
-        "Start the node with its first name again, or make a new token.",
+        "A member with these peer URLs is registered under another name, and a registration never changes: either two nodes have the same URLs, often the defaults, or one has a new name.",
+        "Give every member its own --initial-advertise-peer-urls; or start the node with its first name again; or make a new token.",
     ),
     code(
         "Q1033",

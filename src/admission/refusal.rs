@@ -95,8 +95,8 @@ pub enum Refusal {
     )]
     UrlHeld { url: String, holder: MemberId, name: String },
     #[error(
-        "member {key} is registered as `{held}`; a registration cannot change: start the node \
-         with that name again, or make a new token"
+        "member {key} is registered as `{held}`; a registration cannot change: give every member \
+         its own --initial-advertise-peer-urls, or start the node with that name again"
     )]
     Registered { key: MemberId, held: String },
     #[error(
@@ -143,10 +143,11 @@ impl Refusal {
     pub fn v2(&self) -> ErrorCode {
         match self {
             Self::Expired | Self::Revoked => ErrorCode::KeyNotFound,
-            Self::SizeFixed { .. } | Self::Registered { .. } | Self::FounderReturned { .. } => {
-                ErrorCode::KeyExists
+            Self::SizeFixed { .. } | Self::FounderReturned { .. } => ErrorCode::KeyExists,
+            // A node that hears that its key exists prints words of its own and not ours.
+            Self::Registered { .. } | Self::NameHeld { .. } | Self::UrlHeld { .. } => {
+                ErrorCode::PeerAddressExists
             }
-            Self::NameHeld { .. } | Self::UrlHeld { .. } => ErrorCode::PeerAddressExists,
             Self::TooManySurplus { .. } => ErrorCode::NotAFile,
             _ => ErrorCode::InvalidField,
         }

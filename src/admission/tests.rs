@@ -86,7 +86,7 @@ fn an_identical_repeat_resumes_while_the_token_is_open() {
 #[test]
 fn another_name_under_the_same_id_is_refused() {
     let refusal = refused(&founding(&[ONE], &[]), "other=http://127.0.0.1:3001");
-    assert_eq!((refusal.code(), refusal.v2()), ("Q1032", ErrorCode::KeyExists));
+    assert_eq!((refusal.code(), refusal.v2()), ("Q1032", ErrorCode::PeerAddressExists));
     assert!(refusal.to_string().contains(ONE), "{refusal}");
 }
 

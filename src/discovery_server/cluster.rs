@@ -206,7 +206,9 @@ fn incomplete(founding: &Founding, public_url: &str, wanted: &Query<'_>) -> Resp
         founding.size
     );
     let joining = Joining::new(&founding.path, public_url, founding.protocol());
-    let join = wanted.release.map(|release| joining.lines(release, wanted.client_port(founding)));
+    let join = wanted.release.map(|release| {
+        joining.lines(release, wanted.client_port(founding), &joining::free_name(founding))
+    });
     let mut response = if wanted.format == Format::Json {
         let join = join.and_then(Result::ok);
         json(

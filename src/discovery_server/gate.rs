@@ -1,4 +1,4 @@
-// How often may be asked, and how many may wait.
+//! How often may be asked, and how many may wait.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,14 +8,13 @@ use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
-use axum::http::{HeaderValue, Request, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use prometheus::IntGauge;
+use tracing::info;
 
-use super::answer::text;
-use super::{Service, router};
+use super::{Service, request_id};
 use crate::admission::codes;
 use crate::token::TokenPath;
 
@@ -84,7 +83,7 @@ impl FromStr for Rate {
 
 /// Who asks for new tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Asker {
+pub(super) enum Asker {
     Key(String),
     Address(IpAddr),
     /// Everybody for whom there is no room.
@@ -258,46 +257,77 @@ impl Service {
         Err(early)
     }
 
-    /// Whether this request may make a token; the answer if it may not.
-    pub(super) fn admit_new(&self, request: &Request<Body>) -> Result<(), Box<Response<Body>>> {
-        let from = router::client(request.extensions());
-        let key = match &self.config().new_keys {
-            Some(keys) => match keys.bearer(request.headers()) {
-                Some(name) => Some(name),
-                None if from.is_some_and(|address| address.is_loopback()) => None,
-                None => return Err(Box::new(self.no_key())),
-            },
-            None => None,
-        };
+    /// Who asks for a token, if it may.
+    ///
+    /// `known` is one that has logged in otherwise; the machine itself needs no key either.
+    pub(super) fn asker(
+        &self,
+        headers: &HeaderMap,
+        from: Option<IpAddr>,
+        known: bool,
+    ) -> Result<Asker, TurnedAway> {
+        if let Some(keys) = &self.config().new_keys {
+            if let Some(name) = keys.bearer(headers) {
+                return Ok(Asker::Key(name.to_string()));
+            }
+            if !known && !from.is_some_and(|address| address.is_loopback()) {
+                return Err(self.turned_away(TurnedAway::NoKey, from));
+            }
+        }
+        Ok(from.map_or(Asker::Crowd, |address| Asker::Address(network(address))))
+    }
+
+    /// Counts a token that is about to be made against the allowance of whoever asks.
+    pub(super) fn spend(&self, asker: &Asker) -> Result<(), TurnedAway> {
         let Some(limiter) = &self.0.gate.new else { return Ok(()) };
-        let asker = match (key, from) {
-            (Some(name), _) => Asker::Key(name.to_string()),
-            (None, Some(address)) => Asker::Address(network(address)),
-            (None, None) => Asker::Crowd,
-        };
-        limiter.check(&asker, &Asker::Crowd).map_err(|early| Box::new(self.too_fast(early)))
+        limiter.check(asker, &Asker::Crowd).map_err(|early| {
+            let from = if let Asker::Address(address) = asker { Some(*address) } else { None };
+            self.turned_away(TurnedAway::TooFast { seconds: early.as_secs() + 1 }, from)
+        })
     }
 
-    fn no_key(&self) -> Response<Body> {
-        self.metrics().refused(codes::UNAUTHORIZED);
-        let line = "a key is needed to make tokens here: send `Authorization: Bearer KEY`";
-        let line = format!("{}: {line}\n", codes::UNAUTHORIZED);
-        let mut response = text(StatusCode::UNAUTHORIZED, line);
-        let bearer = HeaderValue::from_static("Bearer");
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
-        response
-    }
-
-    fn too_fast(&self, early: Duration) -> Response<Body> {
-        self.metrics().refused(codes::TOO_FAST);
-        let seconds = early.as_secs() + 1;
-        let line = format!(
-            "{}: too many tokens were asked for from here; try again in {seconds} s\n",
-            codes::TOO_FAST
+    fn turned_away(&self, why: TurnedAway, from: Option<IpAddr>) -> TurnedAway {
+        self.metrics().refused(why.code());
+        info!(
+            request.id = request_id::current(),
+            client.address = from.map(tracing::field::display),
+            refusal.code = why.code(),
+            "token refused"
         );
-        let mut response = text(StatusCode::TOO_MANY_REQUESTS, line);
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        response
+        why
+    }
+}
+
+/// Why somebody gets no token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum TurnedAway {
+    #[error("a key is needed to make tokens here: send `Authorization: Bearer KEY`")]
+    NoKey,
+    #[error("too many tokens were asked for from here; try again in {seconds} s")]
+    TooFast { seconds: u64 },
+}
+
+impl TurnedAway {
+    pub(super) fn code(self) -> &'static str {
+        match self {
+            Self::NoKey => codes::UNAUTHORIZED,
+            Self::TooFast { .. } => codes::TOO_FAST,
+        }
+    }
+
+    pub(super) fn status(self) -> StatusCode {
+        match self {
+            Self::NoKey => StatusCode::UNAUTHORIZED,
+            Self::TooFast { .. } => StatusCode::TOO_MANY_REQUESTS,
+        }
+    }
+
+    /// The header that belongs to the status.
+    pub(super) fn header(self) -> (HeaderName, HeaderValue) {
+        match self {
+            Self::NoKey => (header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
+            Self::TooFast { seconds } => (header::RETRY_AFTER, HeaderValue::from(seconds)),
+        }
     }
 }
 

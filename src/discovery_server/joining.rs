@@ -137,12 +137,17 @@ impl Joining {
     }
 
     /// The whole start of a member, or why this program cannot join.
-    pub(super) fn lines(&self, release: Release, client_port: u16) -> Result<Lines, String> {
+    pub(super) fn lines(
+        &self,
+        release: Release,
+        client_port: u16,
+        name: &str,
+    ) -> Result<Lines, String> {
         let settings = self.settings(release)?;
         let flags = settings.print(super::settings::Format::Flags);
         let flags = flags.trim_end().replace('\n', " \\\n  ");
         let command = format!(
-            "NAME=n1 ADDRESS=10.0.0.1\n\
+            "NAME={name} ADDRESS=10.0.0.1\n\
              {program} --name \"$NAME\" --data-dir \"$NAME.etcd\" \\\n  \
              --listen-peer-urls http://0.0.0.0:2380 \\\n  \
              --initial-advertise-peer-urls \"http://$ADDRESS:2380\" \\\n  \
@@ -157,6 +162,12 @@ impl Joining {
     pub(super) fn url(&self) -> &str {
         &self.url
     }
+}
+
+/// A name that no founder has: the next member is started with it.
+pub(super) fn free_name(founding: &Founding) -> String {
+    let is_free = |name: &String| founding.founders.iter().all(|held| held.name() != name);
+    (1..).map(|number| format!("n{number}")).find(is_free).unwrap_or_default()
 }
 
 /// Where v3 discovery finds a service with this URL. The port is always said, since gRPC has no

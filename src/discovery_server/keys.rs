@@ -6,7 +6,7 @@ use axum::http::{HeaderValue, Method, Response, StatusCode, header};
 use super::accept::Wanted;
 use super::router::{Asked, not_allowed, options};
 use super::target::{Leaf, Target};
-use super::{Service, answer, page, poll};
+use super::{Service, answer, new, page, poll};
 use crate::admission::{Application, ClusterSize, Founding, Refusal, State, codes, decide};
 use crate::registry::{self, NewToken, Outcome};
 use crate::token::TokenPath;
@@ -204,6 +204,13 @@ async fn create(
         && let Err(absent) = service.living(token)
     {
         return *absent;
+    }
+    // Writing a size that is there makes nothing.
+    if service.registry().founding(token).is_none() {
+        let asker = service.asker(&asked.headers, asked.from, false);
+        if let Err(refused) = asker.and_then(|asker| service.spend(&asker)) {
+            return new::turned_away(asked, refused);
+        }
     }
     let token = NewToken {
         path: token.clone(),

@@ -5,7 +5,7 @@ use prometheus::{
     TextEncoder,
 };
 
-use crate::admission::{Founding, Registered};
+use crate::admission::{Founding, Registered, codes};
 use crate::registry::{Counts, Outcome};
 
 /// The format that [`Metrics::print`] writes.
@@ -77,6 +77,13 @@ impl Metrics {
         ];
         for collector in collectors {
             metrics.all.register(collector).expect("our metrics have different names");
+        }
+        // A series that begins with its first event has no increase that an alert could see.
+        for code in codes::CODES {
+            metrics.refusals.with_label_values(&[code.code]);
+        }
+        for outcome in ["founder", "resumed", "surplus"] {
+            metrics.registrations.with_label_values(&[outcome]);
         }
         let commit_time = Box::new(commit_time.clone());
         metrics.all.register(commit_time).expect("our metrics have different names");

@@ -156,6 +156,14 @@ impl Config {
     }
 }
 
+impl Config {
+    /// The path of the public URL, without a slash at its end.
+    fn public_prefix(&self) -> &str {
+        let (_, rest) = self.public_url.split_once("://").unwrap_or_default();
+        rest.find('/').map_or("", |at| rest[at..].trim_end_matches('/'))
+    }
+}
+
 impl Service {
     fn new(config: Config, registry: Registry, stop: CancellationToken) -> Self {
         let metrics = Metrics::new(config.metrics.clone(), registry.commit_time());

@@ -1,17 +1,20 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::header::CACHE_CONTROL;
-use axum::http::{HeaderValue, Method, Response, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use axum::response::IntoResponse as _;
 use serde::Serialize;
 
 use super::accept::Wanted;
 use super::answer::{self, text};
+use super::gate::TurnedAway;
 use super::joining::{self, Joining, Lines, Release, client_port_of};
 use super::router::{Asked, not_allowed};
 use super::settings::{Format, Settings};
-use super::{Service, cluster, page};
-use crate::admission::{ClusterSize, Founding, Label, Ttl};
+use super::{Service, admin, cluster, page};
+use crate::admission::{ClusterSize, Founding, Label, Refusal, Ttl, codes};
 use crate::registry::{self, NewToken};
 use crate::token::{Token, TokenPath};
 
@@ -27,51 +30,98 @@ pub(super) async fn answer(service: &Service, asked: &Asked) -> Response<Body> {
     let mut response = match make(service, asked).await {
         Ok((founding, _)) if form => page::sent_on(service, &founding),
         Ok((founding, wanted)) => made(service, &founding, &wanted),
-        Err((status, reason)) if form => page::start(service, asked, Some((status, &reason))),
-        Err((status, reason)) => text(status, format!("{reason}\n")),
+        Err(refused) if form => {
+            page::start(service, asked, Some((refused.status, &refused.reason)))
+        }
+        Err(refused) => refused.response(asked),
     };
     // A token that a cache hands out twice is two clusters in one.
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
-async fn make(
-    service: &Service,
-    asked: &Asked,
-) -> Result<(std::sync::Arc<Founding>, Shown), (StatusCode, String)> {
-    let refused = |reason: String| (StatusCode::BAD_REQUEST, reason);
-    let path = TokenPath::short(&Token::draw());
-    let shown = Shown::read(asked).map_err(refused)?;
-    let token = wanted(service, asked, path).map_err(refused)?;
-    match service.create(token).await {
-        Ok(created) => Ok((created.founding, shown)),
-        Err(taken @ registry::Error::LabelTaken { .. }) => {
-            Err((StatusCode::CONFLICT, taken.to_string()))
-        }
-        Err(registry::Error::Refused(refusal)) => Err(refused(refusal.to_string())),
-        Err(error) => Err(trouble(service, &error)),
+/// Why there is no token.
+struct Refused {
+    status: StatusCode,
+    code: &'static str,
+    reason: String,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+impl Refused {
+    fn new(status: StatusCode, code: &'static str, reason: impl Into<String>) -> Self {
+        Self { status, code, reason: reason.into(), header: None }
+    }
+
+    /// A line for people, a problem for programs (RFC 9457).
+    fn response(self, asked: &Asked) -> Response<Body> {
+        let Self { status, code, reason, header } = self;
+        let mut response = match asked.wanted {
+            Wanted::Json => admin::Problem::new(status, code, reason).into_response(),
+            _ => text(status, format!("{code}: {reason}\n")),
+        };
+        response.headers_mut().extend(header);
+        response
     }
 }
 
-/// Trouble of ours.
-fn trouble(service: &Service, error: &registry::Error) -> (StatusCode, String) {
-    let (code, status) = answer::trouble(error);
-    service.metrics().refused(code);
-    (status, format!("{code}: {error}, try again"))
+impl From<TurnedAway> for Refused {
+    fn from(why: TurnedAway) -> Self {
+        let header = Some(why.header());
+        Self { header, ..Self::new(why.status(), why.code(), why.to_string()) }
+    }
 }
 
-fn wanted(service: &Service, asked: &Asked, path: TokenPath) -> Result<NewToken, String> {
-    let given = |name| asked.parameters.text(name).filter(|text| !text.is_empty());
-    let size = match asked.parameters.text("size") {
-        Some(text) => ClusterSize::parse(text, service.config().max_size)
-            .map_err(|error| error.to_string())?,
-        None => ClusterSize::default_within(service.config().max_size),
+/// The answer to somebody who gets no token, here or by writing a size.
+pub(super) fn turned_away(asked: &Asked, why: TurnedAway) -> Response<Body> {
+    Refused::from(why).response(asked)
+}
+
+async fn make(service: &Service, asked: &Asked) -> Result<(Arc<Founding>, Shown), Refused> {
+    let asker = service.asker(&asked.headers, asked.from, false)?;
+    let wrong = |reason| Refused::new(StatusCode::BAD_REQUEST, codes::BAD_REQUEST, reason);
+    let shown = Shown::read(asked).map_err(wrong);
+    let token = wanted(service, asked, TokenPath::short(&Token::draw()));
+    let (shown, token) = match (shown, token) {
+        (Ok(shown), Ok(token)) => (shown, token),
+        (Err(refused), _) | (_, Err(refused)) => {
+            service.metrics().refused(refused.code);
+            return Err(refused);
+        }
     };
+    // What could not be made costs nothing.
+    service.spend(&asker)?;
+    match service.create(token).await {
+        Ok(created) => Ok((created.founding, shown)),
+        Err(taken @ registry::Error::LabelTaken { .. }) => {
+            Err(Refused::new(StatusCode::CONFLICT, codes::BAD_REQUEST, taken.to_string()))
+        }
+        Err(registry::Error::Refused(refusal)) => {
+            Err(Refused::new(StatusCode::BAD_REQUEST, refusal.code(), refusal.to_string()))
+        }
+        Err(error) => {
+            let (code, status) = answer::trouble(&error);
+            service.metrics().refused(code);
+            Err(Refused::new(status, code, format!("{error}, try again")))
+        }
+    }
+}
+
+fn wanted(service: &Service, asked: &Asked, path: TokenPath) -> Result<NewToken, Refused> {
+    let given = |name| asked.parameters.text(name).filter(|text| !text.is_empty());
+    let wrong = |reason| Refused::new(StatusCode::BAD_REQUEST, codes::BAD_REQUEST, reason);
+    let max = service.config().max_size;
+    let size = asked.parameters.text("size").map(|text| ClusterSize::parse(text, max));
+    let size = size.transpose().map_err(|error| {
+        let refusal = Refusal::Size(error);
+        Refused::new(StatusCode::BAD_REQUEST, refusal.code(), refusal.to_string())
+    })?;
+    let size = size.unwrap_or_else(|| ClusterSize::default_within(max));
     let label = given("name").map(str::parse::<Label>).transpose();
-    let label = label.map_err(|error| error.to_string())?;
+    let label = label.map_err(|error| wrong(error.to_string()))?;
     let ttl = given("ttl").map(str::parse::<Ttl>).transpose();
-    let ttl = ttl.map_err(|error| format!("ttl {error}"))?;
-    let client_port = given("client-port").map(joining::client_port).transpose()?;
+    let ttl = ttl.map_err(|error| wrong(format!("ttl {error}")))?;
+    let client_port = given("client-port").map(joining::client_port).transpose().map_err(wrong)?;
     Ok(NewToken { path, size, label, ttl, client_port, from: asked.from })
 }
 
@@ -119,8 +169,12 @@ fn made(service: &Service, founding: &Founding, shown: &Shown) -> Response<Body>
     match shown.format {
         Format::Text => text(StatusCode::OK, url),
         Format::Json => {
+            let name = joining::free_name(founding);
             let lines = |release: Release| {
-                Some((release.name(), joining.lines(release, client_port_of(founding)).ok()?))
+                Some((
+                    release.name(),
+                    joining.lines(release, client_port_of(founding), &name).ok()?,
+                ))
             };
             let document = Made {
                 url,

@@ -5,7 +5,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, CONTENT_TYPE, HOST, HeaderValue};
-use axum::http::{Extensions, Method, Response, StatusCode};
+use axum::http::{Extensions, HeaderMap, Method, Response, StatusCode};
 use axum::routing::any;
 
 use super::accept::Wanted;
@@ -26,14 +26,17 @@ pub(super) struct Asked {
     pub(super) from: Option<IpAddr>,
     pub(super) parameters: Parameters,
     pub(super) wanted: Wanted,
+    pub(super) headers: HeaderMap,
 }
 
 /// All routes. Tokens are matched by hand, because doubled slashes and slashes at the end, which
 /// etcd's nodes send for such URLs, mean the same key.
 pub(super) fn router(service: Service) -> Router {
+    // A proxy may leave the path of the public URL away or not.
+    let prefix = service.config().public_prefix().to_owned();
     let grpc = grpc::router(&service);
     let admin = admin::router(&service);
-    Router::new()
+    let router = Router::new()
         .route("/", any(index))
         .route("/new", any(new_token))
         .route("/health", any(page::health))
@@ -44,7 +47,11 @@ pub(super) fn router(service: Service) -> Router {
         .with_state(service)
         .merge(grpc)
         .merge(admin)
-        .layer(axum::middleware::from_fn(request_id::name))
+        .layer(axum::middleware::from_fn(request_id::name));
+    if prefix.is_empty() {
+        return router;
+    }
+    Router::new().nest(&prefix, router.clone()).fallback_service(router)
 }
 
 async fn index(State(service): State<Service>, request: Request) -> Response<Body> {
@@ -59,10 +66,6 @@ async fn index(State(service): State<Service>, request: Request) -> Response<Bod
 
 async fn new_token(State(service): State<Service>, request: Request) -> Response<Body> {
     let began = Instant::now();
-    if let Err(refused) = service.admit_new(&request) {
-        service.metrics().answered("new", began.elapsed());
-        return *refused;
-    }
     let response = match read(&service, request).await {
         Ok(asked) => new::answer(&service, &asked).await,
         Err(refused) => refused,
@@ -121,7 +124,8 @@ async fn read(service: &Service, request: Request) -> Result<Asked, Response<Bod
     let parameters = Parameters::read(query.as_deref(), &body);
     let path = head.uri.path().to_owned();
     let (wanted, from) = (Wanted::of(&head.headers), client(&head.extensions));
-    Ok(Asked { method: head.method, path, query, host, from, parameters, wanted })
+    let (method, headers) = (head.method, head.headers);
+    Ok(Asked { method, path, query, host, from, parameters, wanted, headers })
 }
 
 /// The address that a request came from, as the listener found it.

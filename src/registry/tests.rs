@@ -134,7 +134,7 @@ impl Bench {
     }
 }
 
-fn config(dir: &Path) -> Config {
+pub(super) fn config(dir: &Path) -> Config {
     let data_dir = dir.join("data");
     Config {
         data_dir,

@@ -1,4 +1,4 @@
-//! Registries that earlier versions made.
+//! Registries that earlier versions made, and some that nobody made.
 
 use std::os::unix::fs::DirBuilderExt as _;
 
@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _};
 use tempfile::TempDir;
 
-use super::tests::{Bench, NOW, application};
+use super::tests::{Bench, NOW, application, config};
 use super::*;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -65,4 +65,38 @@ async fn what_an_earlier_version_stored_is_there_and_goes_on() {
             bench.close().await;
         }
     }
+}
+
+#[tokio::test]
+async fn a_row_that_nobody_wrote_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let bench = Bench::open(dir.path()).await;
+    let path = bench.token("2").await;
+    for n in [1, 2, 3] {
+        bench.registry.register(path.clone(), application(&path, n), NOW).await.unwrap();
+    }
+    bench.close().await;
+    let database = dir.path().join("data/registry.db");
+    let whole = std::fs::read(&database).unwrap();
+    for change in [
+        "update registration set value = 'n1=http://127.0.0.1:3009' where created_index = 5",
+        "update registration set member = '1' where created_index = 6",
+        "update registration set founder = 0 where created_index = 5",
+        "update registration set founder = 1, sum = null where created_index = 7",
+        "update token set size = 5",
+        "update token set path = path || '0'",
+        "update token set expires_at = expires_at + 1",
+        "update token set revoked_at = 1",
+        "update registry set last_index = 5",
+    ] {
+        std::fs::write(&database, &whole).unwrap();
+        let mut other = SqliteConnectOptions::new().filename(&database).connect().await.unwrap();
+        assert_eq!(sqlx::query(change).execute(&mut other).await.unwrap().rows_affected(), 1);
+        other.close().await.unwrap();
+        let opened = Registry::open(config(dir.path())).await;
+        let damaged = matches!(opened, Err(OpenError::Damaged { .. }));
+        assert!(damaged, "{change}");
+    }
+    std::fs::write(&database, &whole).unwrap();
+    Bench::open(dir.path()).await.close().await;
 }

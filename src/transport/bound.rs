@@ -1,8 +1,9 @@
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+use socket2::{Domain, Socket as Socket2, Type};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::debug;
 
@@ -10,7 +11,8 @@ use super::tls::TlsServer;
 
 /// Connections that may wait to be accepted. A client that finds no room tries again a second later,
 /// which a herd of nodes that start at once would all wait for.
-const BACKLOG: u32 = 4096;
+const BACKLOG: i32 = 4096;
+const ANY: Ipv6Addr = Ipv6Addr::UNSPECIFIED;
 /// What clients of a Unix socket count as coming from: this machine.
 const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -113,6 +115,7 @@ impl Bound {
                 if let Err(error) = stream.set_nodelay(true) {
                     debug!(client.address = %client, error = %error, "TCP_NODELAY refused");
                 }
+                let client = SocketAddr::new(client.ip().to_canonical(), client.port());
                 Ok((Stream::Tcp(stream), client, permit))
             }
         }
@@ -138,13 +141,29 @@ impl Drop for SocketFile {
 async fn listen(address: &str) -> std::io::Result<TcpListener> {
     let mut refused = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
     for address in tokio::net::lookup_host(address).await? {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        // Connections of an earlier process may linger on the port.
-        socket.set_reuseaddr(true)?;
-        match socket.bind(address).and_then(|()| socket.listen(BACKLOG)) {
+        // 0.0.0.0 is every address of the machine, as in all Go programs and so in etcd.
+        if address.ip() == Ipv4Addr::UNSPECIFIED
+            && let Ok(listener) = listen_on(SocketAddr::new(ANY.into(), address.port()))
+        {
+            return Ok(listener);
+        }
+        match listen_on(address) {
             Ok(listener) => return Ok(listener),
             Err(error) => refused = error,
         }
     }
     Err(refused)
+}
+
+fn listen_on(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket2::new(Domain::for_address(address), Type::STREAM, None)?;
+    if address.ip() == ANY {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    // Connections of an earlier process may linger on the port.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
 }

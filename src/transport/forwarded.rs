@@ -1,16 +1,21 @@
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::extract::connect_info::ConnectInfo;
 use http::{Extensions, HeaderMap};
 
 use super::Network;
 
+/// A client that a proxy names by what is no address.
+const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// The address a request came from: the client's own, also when it came through proxies that the
-/// listener trusts. `None` for a request that no listener of ours took.
+/// listener trusts. `None` for a request that no listener of ours took, and for one of a trusted
+/// proxy that does not say whose it is.
 pub fn client_address(extensions: &Extensions) -> Option<IpAddr> {
-    extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical())
+    let client = extensions.get::<ConnectInfo<SocketAddr>>()?.0.ip().to_canonical();
+    (!client.is_unspecified()).then_some(client)
 }
 
 /// Who asked, as far as trusted proxies tell: the last address of `X-Forwarded-For` that is none of
@@ -25,8 +30,8 @@ pub(super) fn client(socket: SocketAddr, headers: &HeaderMap, trusted: &[Network
     let hops = lines.iter().flat_map(|line| line.split(',')).map(str::trim);
     let mut client = socket;
     for hop in hops.collect::<Vec<_>>().into_iter().rev() {
-        // A proxy that writes what is no address is not to be trusted further.
-        let Some(address) = address(hop) else { break };
+        // Somebody is there, and it is not the proxy itself.
+        let Some(address) = address(hop) else { return UNKNOWN };
         client = address;
         if !is_trusted(address.ip()) {
             break;
@@ -55,7 +60,7 @@ mod tests {
             ("10.0.0.1:5", vec!["203.0.113.1", "192.0.2.7, 10.0.0.9"], "192.0.2.7"),
             ("192.0.2.1:5", vec!["203.0.113.1"], "192.0.2.1"),
             ("10.0.0.1:5", vec![], "10.0.0.1"),
-            ("10.0.0.1:5", vec!["192.0.2.7, nonsense"], "10.0.0.1"),
+            ("10.0.0.1:5", vec!["192.0.2.7, nonsense"], "0.0.0.0"),
             ("[::1]:5", vec!["[2001:db8::1]:44"], "2001:db8::1"),
             ("[::1]:5", vec!["2001:db8::1"], "2001:db8::1"),
         ] {

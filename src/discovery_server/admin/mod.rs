@@ -23,7 +23,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Service;
-use problem::Problem;
+pub(super) use problem::Problem;
 
 /// The routes, and the document that describes them.
 pub(super) fn router(service: &Service) -> Router {

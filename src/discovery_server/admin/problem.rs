@@ -11,7 +11,7 @@ use crate::registry;
 
 /// Why a request was not answered as asked (RFC 9457).
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub(super) struct Problem {
+pub(in crate::discovery_server) struct Problem {
     /// `urn:quorate:` and the code.
     #[serde(rename = "type")]
     pub(super) kind: String,
@@ -31,7 +31,11 @@ impl From<Box<Self>> for Problem {
 }
 
 impl Problem {
-    pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+    pub(in crate::discovery_server) fn new(
+        status: StatusCode,
+        code: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
         let title = codes::find(code).map_or("", |known| known.title);
         Self {
             kind: format!("urn:quorate:{code}"),

@@ -278,6 +278,7 @@ async fn waiting_ends_with_the_last_member_or_with_the_token() {
 async fn strangers_need_a_key_to_make_tokens_and_keys_have_allowances() {
     use axum::extract::ConnectInfo;
     use std::net::SocketAddr;
+    use tower::ServiceExt as _;
 
     let bench = Bench::start().await;
     let keys = bench._dir.path().join("new-keys");
@@ -288,23 +289,57 @@ async fn strangers_need_a_key_to_make_tokens_and_keys_have_allowances() {
         ..Config::new(bench.url.clone())
     };
     let service = Service::new(config, bench.registry.clone(), CancellationToken::new());
-    let ask = |address: &str, key: Option<&str>| {
-        let mut request = http::Request::new(axum::body::Body::empty());
+    let router = router::router(service);
+    let ask = async |address: &str, key: Option<&str>, method: &str, target: &str| {
         let address: SocketAddr = address.parse().unwrap();
-        request.extensions_mut().insert(ConnectInfo(address));
+        let mut request = http::Request::builder().method(method).uri(target);
         if let Some(key) = key {
-            let value = format!("Bearer {key}").parse().unwrap();
-            request.headers_mut().insert("Authorization", value);
+            request = request.header("Authorization", format!("Bearer {key}"));
         }
-        service.admit_new(&request).map_or_else(|refused| refused.status().as_u16(), |()| 200)
+        let mut request = request.body(axum::body::Body::from("value=3")).unwrap();
+        request.extensions_mut().insert(ConnectInfo(address));
+        router.clone().oneshot(request).await.unwrap().status().as_u16()
     };
-    assert_eq!(ask("10.0.0.1:1", None), 401);
-    assert_eq!(ask("10.0.0.1:1", Some("0123456789abcdeX")), 401);
-    assert_eq!(ask("10.0.0.1:1", Some("0123456789abcdef")), 200);
-    assert_eq!(ask("10.0.0.2:1", Some("0123456789abcdef")), 429, "a key is one asker");
-    assert_eq!(ask("10.0.0.1:1", Some("fedcba9876543210")), 200);
-    assert_eq!(ask("127.0.0.1:1", None), 200, "whoever is on this machine needs no key");
-    assert_eq!(ask("127.0.0.1:2", None), 429, "but has one allowance too");
+    let (ann, bob) = (Some("0123456789abcdef"), Some("fedcba9876543210"));
+    let (new, by_hand) = ("/new?size=3", |n: u32| format!("/v2/keys/d/{n}/_config/size"));
+    assert_eq!(ask("10.0.0.1:1", None, "GET", new).await, 401);
+    assert_eq!(ask("10.0.0.1:1", None, "PUT", &by_hand(1)).await, 401);
+    assert_eq!(ask("10.0.0.1:1", Some("0123456789abcdeX"), "GET", new).await, 401);
+    assert_eq!(ask("10.0.0.1:1", ann, "GET", "/new?size=0").await, 400);
+    assert_eq!(ask("10.0.0.1:1", ann, "GET", new).await, 200, "a mistake costs nothing");
+    assert_eq!(ask("10.0.0.2:1", ann, "GET", new).await, 429, "a key is one asker");
+    assert_eq!(ask("10.0.0.2:1", ann, "PUT", &by_hand(2)).await, 429);
+    assert_eq!(ask("10.0.0.1:1", bob, "PUT", &by_hand(3)).await, 201);
+    assert_eq!(ask("10.0.0.1:1", None, "PUT", &by_hand(3)).await, 200, "it is there already");
+    assert_eq!(ask("127.0.0.1:1", None, "GET", new).await, 200, "this machine needs no key");
+    assert_eq!(ask("127.0.0.1:2", None, "GET", new).await, 429, "but has one allowance too");
+    assert_eq!(ask("0.0.0.0:0", None, "GET", new).await, 401, "a proxy does not say who asks");
+}
+
+#[tokio::test]
+async fn a_public_url_with_a_path_is_served_with_and_without_it() {
+    use tower::ServiceExt as _;
+
+    let bench = Bench::start().await;
+    let config = Config::new("http://d.example:1/disc".to_owned());
+    let stop = CancellationToken::new();
+    let router = router::router(Service::new(config, bench.registry.clone(), stop));
+    let get = async |target: &str| {
+        let request = http::Request::get(target).body(axum::body::Body::empty()).unwrap();
+        let (head, body) = router.clone().oneshot(request).await.unwrap().into_parts();
+        let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+        (head.status.as_u16(), String::from_utf8(body.to_vec()).unwrap())
+    };
+    for new in ["/disc/new?size=3", "/new?size=3"] {
+        let (status, url) = get(new).await;
+        let path = url.strip_prefix("http://d.example:1").unwrap();
+        assert_eq!((status, path.starts_with("/disc/")), (200, true), "{url}");
+        for path in [path, path.strip_prefix("/disc").unwrap()] {
+            let (status, size) = get(&format!("{path}/_config/size")).await;
+            assert!(status == 200 && size.contains(r#""value":"3""#), "{path}: {size}");
+        }
+    }
+    assert_eq!(get("/other/new?size=3").await.0, 404);
 }
 
 /// What the document forbids is not taken, and what it refers to is in it.

@@ -151,7 +151,7 @@ fn explained(method: &Method, status: StatusCode, headers: &HeaderMap, body: &[u
         let expected = match code {
             100 => 404,
             105 | 108 => 412,
-            102 | 103 | 110 => 403,
+            102 | 103 | 109 | 110 => 403,
             _ => 400,
         };
         assert_eq!(u64::from(status.as_u16()), expected, "{said}: {context}");

@@ -1,6 +1,7 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
+use axum::http::HeaderMap;
 use tonic::{Request, Response, Status};
 
 use super::keys::{self, Leaf, Scope};
@@ -35,6 +36,7 @@ impl Kv {
     async fn write(
         &self,
         request: &pb::PutRequest,
+        headers: &HeaderMap,
         from: Option<IpAddr>,
     ) -> Result<pb::PutResponse, Status> {
         let scope = Scope::of(&request.key, &bytes::Bytes::new())?;
@@ -48,7 +50,7 @@ impl Kv {
         }
         let value = String::from_utf8_lossy(&request.value);
         let (revision, held) = match scope.leaf()? {
-            (token, Leaf::Size) => self.create(token, &value, from).await?,
+            (token, Leaf::Size) => self.create(token, &value, headers, from).await?,
             (token, Leaf::Member(id)) => self.register(token, id, &value, from).await?,
         };
         let prev_kv = held.filter(|_| request.prev_kv);
@@ -60,10 +62,17 @@ impl Kv {
         &self,
         token: &TokenPath,
         value: &str,
+        headers: &HeaderMap,
         from: Option<IpAddr>,
     ) -> Result<(u64, Option<KeyValue>), Status> {
         let size = ClusterSize::parse(value.trim(), self.0.config().max_size)
             .map_err(|error| self.0.status(&Refusal::Size(error).into()))?;
+        // Writing a size that is there makes nothing.
+        if self.0.registry().founding(token).is_none() {
+            let known = self.0.config().accounts.is_some();
+            let asker = self.0.asker(headers, from, known).map_err(refuse::turned_away)?;
+            self.0.spend(&asker).map_err(refuse::turned_away)?;
+        }
         let wanted =
             NewToken { path: token.clone(), size, label: None, ttl: None, client_port: None, from };
         let created = self.0.create(wanted).await.map_err(|error| self.0.status(&error))?;
@@ -126,7 +135,8 @@ impl pb::kv_server::Kv for Kv {
         let answer = match self.0.admit(request.metadata()) {
             Ok(()) => {
                 self.look(&request.get_ref().key).await;
-                self.write(request.get_ref(), router::client(request.extensions())).await
+                let from = router::client(request.extensions());
+                self.write(request.get_ref(), request.metadata().as_ref(), from).await
             }
             Err(refused) => Err(refused),
         };

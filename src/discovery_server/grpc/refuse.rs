@@ -6,6 +6,7 @@ use super::Service;
 use super::keys::PREFIX;
 use crate::admission::Refusal;
 use crate::discovery_server::answer::trouble;
+use crate::discovery_server::gate::TurnedAway;
 use crate::discovery_server::request_id::named;
 use crate::{registry, token};
 
@@ -43,6 +44,15 @@ pub(super) fn unknown() -> Status {
     let text =
         "the token is unknown or has expired; make one with /new, or by writing its _config/size";
     Status::not_found(named(text.to_owned()))
+}
+
+/// Nobody may make tokens without a key, or that many.
+pub(super) fn turned_away(why: TurnedAway) -> Status {
+    let text = named(format!("{}: {why}", why.code()));
+    match why {
+        TurnedAway::NoKey => Status::unauthenticated(text),
+        TurnedAway::TooFast { .. } => Status::resource_exhausted(text),
+    }
 }
 
 /// The service stops; clients take this as a reason to connect again.

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::super::Service;
-use super::super::joining::{Joining, Release, client_port_of};
+use super::super::joining::{Joining, Release, client_port_of, free_name};
 use super::super::recent::Refused;
 use super::{Looker, base};
 use crate::admission::{Founding, Protocol, Registered, UnixMillis};
@@ -202,10 +202,12 @@ impl Join {
     fn new(founding: &Founding, public_url: &str, base: &str) -> Self {
         let joining = Joining::new(&founding.path, public_url, founding.protocol());
         let list_url = format!("{base}{}/initial-cluster", founding.path.as_str());
+        let name = free_name(founding);
         // Releases that start alike share a command.
         let mut alike: BTreeMap<usize, Command> = BTreeMap::new();
         for (order, release) in Release::ALL.into_iter().enumerate() {
-            let text = joining.lines(release, client_port_of(founding)).map(|lines| lines.command);
+            let text =
+                joining.lines(release, client_port_of(founding), &name).map(|lines| lines.command);
             let twin = alike.values_mut().find(|command| text.is_ok() && command.text == text);
             match twin {
                 Some(command) => {

@@ -9,6 +9,7 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tracing::warn;
 
 use super::load;
+use super::rows::{RegistrationRow, TokenRow, UpdateRow};
 use crate::registry::OpenError;
 use crate::registry::clock::{self, Tie};
 use crate::registry::state::Loaded;
@@ -33,20 +34,22 @@ const COMMIT: &str = "
     delete from token where created_index in (select value from json_each(?));
     delete from registration where created_index in (select value from json_each(?));
     insert into token (created_index, path, size, label, created_at, expires_at, client_port,
-                       first_entry)
+                       first_entry, sum, state_sum)
         select value ->> 'created_index', value ->> 'path', value ->> 'size', value ->> 'label',
                value ->> 'created_at', value ->> 'expires_at', value ->> 'client_port',
-               value ->> 'first_entry'
+               value ->> 'first_entry', value ->> 'sum', value ->> 'state_sum'
         from json_each(?);
     insert into registration
-            (created_index, token_index, member, value, founder, registered_at, origin)
+            (created_index, token_index, member, value, founder, registered_at, origin, sum)
         select value ->> 'created_index', value ->> 'token_index', value ->> 'member',
-               value ->> 'value', value ->> 'founder', value ->> 'registered_at', value ->> 'origin'
+               value ->> 'value', value ->> 'founder', value ->> 'registered_at',
+               value ->> 'origin', value ->> 'sum'
         from json_each(?);
     update token set expires_at = new.value ->> 'expires_at',
                      revoked_at = new.value ->> 'revoked_at',
                      noted = new.value ->> 'noted',
-                     expiry_recorded = new.value ->> 'expiry_recorded'
+                     expiry_recorded = new.value ->> 'expiry_recorded',
+                     state_sum = new.value ->> 'state_sum'
         from json_each(?) as new
         where token.created_index = new.value ->> 'token_index';
     insert into timeline (seq, token, body, hash)
@@ -75,39 +78,6 @@ pub(in crate::registry) struct Batch {
     pub(in crate::registry) updated: BTreeMap<u64, UpdateRow>,
     pub(in crate::registry) timeline: Vec<Link>,
     pub(in crate::registry) last_index: u64,
-}
-
-#[derive(Debug, Serialize)]
-pub(in crate::registry) struct TokenRow {
-    pub(in crate::registry) path: String,
-    pub(in crate::registry) size: u32,
-    pub(in crate::registry) label: Option<String>,
-    pub(in crate::registry) created_index: u64,
-    pub(in crate::registry) created_at: u64,
-    pub(in crate::registry) expires_at: u64,
-    pub(in crate::registry) client_port: Option<u16>,
-    pub(in crate::registry) first_entry: u64,
-}
-
-#[derive(Debug, Serialize)]
-pub(in crate::registry) struct RegistrationRow {
-    pub(in crate::registry) created_index: u64,
-    pub(in crate::registry) token_index: u64,
-    pub(in crate::registry) member: String,
-    pub(in crate::registry) value: String,
-    pub(in crate::registry) founder: u8,
-    pub(in crate::registry) registered_at: u64,
-    pub(in crate::registry) origin: Option<String>,
-}
-
-/// All of a token that may change.
-#[derive(Debug, Serialize)]
-pub(in crate::registry) struct UpdateRow {
-    pub(in crate::registry) token_index: u64,
-    pub(in crate::registry) expires_at: u64,
-    pub(in crate::registry) revoked_at: Option<u64>,
-    pub(in crate::registry) noted: u32,
-    pub(in crate::registry) expiry_recorded: u8,
 }
 
 /// What a failed write means.
@@ -262,9 +232,11 @@ impl Database {
         let written = sqlx::query(COMMIT)
             .bind(as_json(&batch.removed))
             .bind(as_json(&batch.removed_registrations))
-            .bind(as_json(&batch.tokens))
-            .bind(as_json(&batch.registrations))
-            .bind(as_json(&batch.updated.values().collect::<Vec<_>>()))
+            .bind(as_json(&batch.tokens.iter().map(TokenRow::summed).collect::<Vec<_>>()))
+            .bind(as_json(
+                &batch.registrations.iter().map(RegistrationRow::summed).collect::<Vec<_>>(),
+            ))
+            .bind(as_json(&batch.updated.values().map(UpdateRow::summed).collect::<Vec<_>>()))
             .bind(as_json(&batch.timeline))
             .bind(batch.last_index.cast_signed())
             .bind(head.seq.cast_signed())

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use sqlx::SqliteConnection;
 
 use super::database::Database;
+use super::rows::sum;
 use crate::admission::{ClusterSize, Founding, Registered, UnixMillis};
 use crate::membership::MemberId;
 use crate::registry::OpenError;
@@ -21,18 +22,33 @@ const PACK: i64 = 1024;
 
 const TOKENS: &str = "
     select json_group_array(json_array(created_index, path, size, label, created_at, expires_at,
-               revoked_at, noted, expiry_recorded, client_port, first_entry) order by created_index)
+               revoked_at, noted, expiry_recorded, client_port, first_entry, sum, state_sum)
+               order by created_index)
         from (select * from token where created_index > ? order by created_index limit ?)";
 
-type StoredToken =
-    (i64, String, i64, Option<String>, i64, i64, Option<i64>, i64, i64, Option<i64>, i64);
+/// A row of [`TOKENS`]; the last two are its sums, which rows of earlier versions do not have.
+type StoredToken = (
+    i64,
+    String,
+    i64,
+    Option<String>,
+    i64,
+    i64,
+    Option<i64>,
+    i64,
+    i64,
+    Option<i64>,
+    i64,
+    Option<u32>,
+    Option<u32>,
+);
 
 const REGISTRATIONS: &str = "
     select json_group_array(json_array(created_index, token_index, member, value, founder,
-               registered_at, origin) order by created_index)
+               registered_at, origin, sum) order by created_index)
         from (select * from registration where created_index > ? order by created_index limit ?)";
 
-type StoredRegistration = (i64, i64, String, String, i64, i64, Option<String>);
+type StoredRegistration = (i64, i64, String, String, i64, i64, Option<String>, Option<u32>);
 
 /// Reads everything.
 pub(super) async fn load(
@@ -58,8 +74,9 @@ pub(super) async fn load(
     while let Some(pack) = pack::<StoredToken>(&mut *connection, TOKENS, after).await {
         for stored in pack.map_err(failed)? {
             after = stored.0;
-            let founding = founding(stored)
-                .ok_or_else(|| damaged(format!("the token with index {after} makes no sense")))?;
+            let founding = founding(stored).ok_or_else(|| {
+                damaged(format!("the token with index {after} is not what was written"))
+            })?;
             by_index.insert(after, founding);
         }
     }
@@ -70,7 +87,8 @@ pub(super) async fn load(
             after = stored.0;
             let (token, founder) = (by_index.get_mut(&stored.1), stored.4);
             let (Some(token), Some(registered)) = (token, registered(stored)) else {
-                let finding = format!("the registration with index {after} makes no sense");
+                let finding =
+                    format!("the registration with index {after} is not what was written");
                 return Err(damaged(finding));
             };
             token.index = token.index.max(registered.index);
@@ -80,15 +98,19 @@ pub(super) async fn load(
             }
         }
     }
+    let last_index = last_index.cast_unsigned();
     let mut tokens = HashMap::with_capacity(by_index.len());
     for (index, token) in by_index {
+        if token.founders.len() > token.size.get() as usize || token.index > last_index {
+            let finding = format!("the token with index {index} has members that it cannot have");
+            return Err(damaged(finding));
+        }
         if tokens.insert(token.path.clone(), Arc::new(token)).is_some() {
             return Err(damaged(format!(
                 "the path of the token with index {index} is there twice"
             )));
         }
     }
-    let last_index = last_index.cast_unsigned();
     Ok(Loaded { tokens, last_index, cluster_id, head })
 }
 
@@ -107,8 +129,15 @@ async fn pack<T: DeserializeOwned>(
 }
 
 fn founding(stored: StoredToken) -> Option<Founding> {
-    let (created_index, path, size, label, created_at, expires_at, ..) = stored;
-    let (.., revoked_at, noted, expiry_recorded, client_port, first_entry) = stored;
+    let (created_index, path, size, label, created_at, expires_at, revoked_at, ..) = stored;
+    let (.., noted, expiry_recorded, client_port, first_entry, fixed_sum, state_sum) = stored;
+    let fixed = (created_index, &path, size, &label, created_at, client_port, first_entry);
+    let state = (created_index, expires_at, revoked_at, noted, expiry_recorded);
+    if fixed_sum.is_some_and(|stored| stored != sum(&fixed))
+        || state_sum.is_some_and(|stored| stored != sum(&state))
+    {
+        return None;
+    }
     let created_index = u64::try_from(created_index).ok()?;
     Some(Founding {
         path: TokenPath::stored(path),
@@ -129,7 +158,11 @@ fn founding(stored: StoredToken) -> Option<Founding> {
 }
 
 fn registered(stored: StoredRegistration) -> Option<Registered> {
-    let (index, _, member, value, _, at, origin) = stored;
+    let (index, token_index, member, value, founder, at, origin, stored_sum) = stored;
+    let all = (index, token_index, &member, &value, founder, at, &origin);
+    if stored_sum.is_some_and(|stored| stored != sum(&all)) {
+        return None;
+    }
     let key: MemberId = member.parse().ok()?;
     let member = value.parse().ok()?;
     let index = u64::try_from(index).ok()?;

@@ -5,6 +5,7 @@ mod database;
 mod directory;
 mod load;
 mod reader;
+mod rows;
 
 use std::path::{Path, PathBuf};
 
@@ -12,9 +13,10 @@ use tracing::{info, warn};
 
 pub(super) use backup::backup;
 pub use backup::{Backup, BackupError, Head as BackupHead, inspect, restore};
-pub(super) use database::{Batch, RegistrationRow, TokenRow, UpdateRow};
+pub(super) use database::Batch;
 pub(super) use directory::Directory;
 pub(super) use reader::{check, timeline, verify};
+pub(super) use rows::{RegistrationRow, TokenRow, UpdateRow};
 
 use database::{Database, Trouble};
 

@@ -76,6 +76,28 @@ async fn a_proxy_that_is_trusted_says_who_asked() {
     listening.close().await;
 }
 
+/// As all Go programs have it.
+#[tokio::test]
+async fn the_ipv4_wildcard_takes_ipv6_too() {
+    let bound = Bound::bind("0.0.0.0:0").await.unwrap();
+    let (port, stop) = (bound.address().port(), CancellationToken::new());
+    let serving = tokio::spawn(serve(bound, router(), Http::default(), stop.clone()));
+    let head = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let answer = ask(&mut stream, head).await;
+    assert!(answer.ends_with("\r\n127.0.0.1"), "{answer}");
+    match TcpStream::connect(("::1", port)).await {
+        Ok(mut stream) => {
+            let answer = ask(&mut stream, head).await;
+            assert!(answer.ends_with("\r\n::1"), "{answer}");
+        }
+        // A machine without IPv6.
+        Err(error) => assert!(Bound::bind("[::1]:0").await.is_err(), "{error}"),
+    }
+    stop.cancel();
+    serving.await.unwrap();
+}
+
 #[tokio::test]
 async fn a_unix_socket_serves_and_goes_away() {
     let dir = tempfile::tempdir().unwrap();
