@@ -14,3 +14,9 @@ pub(super) fn method(path: &str) -> Option<MethodDescriptor> {
     let service = POOL.get_service_by_name(service)?;
     service.methods().find(|method| method.name() == name)
 }
+
+/// All services, those between members too.
+#[cfg(test)]
+pub(super) fn services() -> impl Iterator<Item = prost_reflect::ServiceDescriptor> {
+    POOL.services()
+}

@@ -42,7 +42,7 @@ impl Default for Options {
 pub fn client_router(handle: &Handle, options: Options) -> Router {
     let services = grpc::routes(handle, options.extensive_metrics);
     version::show(handle.registry());
-    let mut paths = http::probes(handle.clone()).merge(http::version());
+    let mut paths = http::probes(handle.clone()).merge(http::version(handle.clone()));
     paths = paths.merge(http::debug(handle.clone()));
     if options.grpc_gateway {
         paths = paths.merge(gateway::router(
@@ -57,7 +57,7 @@ pub fn client_router(handle: &Handle, options: Options) -> Router {
 
 /// The plain HTTP paths on the peer port; the traffic between members is not here.
 pub fn peer_router(handle: Handle) -> Router {
-    http::peer(handle).merge(http::version()).fallback(http::not_found)
+    http::peer(handle.clone()).merge(http::version(handle)).fallback(http::not_found)
 }
 
 /// What an address of `--listen-metrics-urls` serves.

@@ -2,12 +2,21 @@
 
 use prometheus::{IntGaugeVec, Opts, Registry};
 
+use crate::node::Handle;
+
 /// What `/version` and `Status` call the server.
 pub const SERVER: &str = "3.6.14";
 /// The cluster version: no member may do what this level does not know.
 pub const CLUSTER: &str = "3.6.0";
-/// The version of the stored data.
+/// The version of the data in a snapshot.
 pub const STORAGE: &str = "3.6.0";
+
+/// The cluster version as it is now: that of the release to which the cluster is on its way back, if it is.
+pub(super) fn cluster(handle: &Handle) -> String {
+    let state = handle.state();
+    let downgrade = state.downgrade();
+    if downgrade.enabled { downgrade.target_version.clone() } else { CLUSTER.to_owned() }
+}
 
 /// Puts the versions on `/metrics`, as labels of gauges that are 1.
 pub(super) fn show(registry: &Registry) {

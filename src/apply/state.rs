@@ -21,6 +21,7 @@ use crate::raft::{Index, Term};
 
 const LEASES: &[u8] = b"lease/";
 const DOWNGRADE: &[u8] = b"downgrade";
+const PAGE_BYTES: u64 = 4096;
 
 /// Everything that is replicated, over a storage for the values.
 #[derive(Debug)]
@@ -445,7 +446,8 @@ impl<S: Storage> State<S> {
 
     /// Bytes of [`Self::db_size`] that hold something.
     pub fn db_size_in_use(&self) -> i64 {
-        i64::try_from(self.storage().size_in_use()).unwrap_or(i64::MAX)
+        // As with etcd, a store of nothing has a page at least.
+        i64::try_from(self.storage().size_in_use().max(PAGE_BYTES)).unwrap_or(i64::MAX)
     }
 
     pub(super) fn keys(&self) -> &Keyspace<S> {

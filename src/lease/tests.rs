@@ -161,3 +161,39 @@ fn no_sequence_of_leaders_shortens_a_lease() {
         }
     }
 }
+
+/// However many run out in one moment, a step has as much work as is asked for, and between two of them others are
+/// granted and renewed.
+#[test]
+fn a_hundred_thousand_leases_that_end_at_once_end_in_steps() {
+    const ALL: i64 = 100_000;
+    const STEP: usize = 500;
+    let mut deadlines = Deadlines::default();
+    deadlines.promote([], seconds(0), seconds(0));
+    (1..=ALL).for_each(|id| deadlines.grant(LeaseId(id), 10, seconds(0)));
+    let mut checkpointed = 0;
+    loop {
+        let told = deadlines.take_checkpoints(seconds(4), STEP);
+        assert!(told.len() <= STEP);
+        checkpointed += told.len();
+        if told.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(checkpointed, 100_000);
+    let mut ended = 0;
+    while deadlines.next().is_some_and(|at| at <= seconds(10)) {
+        let expired = deadlines.expired(seconds(10), STEP);
+        assert_eq!(expired.len(), STEP);
+        assert_eq!(deadlines.expired(seconds(10), STEP), expired, "until they are gone");
+        let other = LeaseId(ALL + ended + 1);
+        deadlines.grant(other, 1000, seconds(10));
+        assert!(deadlines.renew(other, seconds(10)).is_some());
+        for id in expired {
+            deadlines.revoke(id);
+            ended += 1;
+        }
+    }
+    assert_eq!(ended, ALL);
+    assert_eq!(deadlines.by_expiry().count(), 100_000 / STEP);
+}

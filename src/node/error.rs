@@ -15,6 +15,10 @@ pub enum Error {
     Timeout,
     #[error("the request was not applied in time; the leader was lost shortly before")]
     TimeoutLeaderLost,
+    #[error("the request was not applied in time; members that are needed were out of reach")]
+    TimeoutConnectionLost,
+    #[error("the request was not applied in time; there was no leader")]
+    TimeoutNoLeader,
     #[error("no leader is known")]
     NoLeader,
     #[error("the leader changed while the read waited")]

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use super::counts::Counts;
 use super::metrics::Gauges;
 use super::shared::{Answer, Done, Shared};
+use super::timeouts::Begun;
 use super::{Config, Error, Limits, State, watch};
 use crate::apply;
 use crate::auth::Caller;
@@ -251,7 +252,7 @@ impl Handle {
         match tokio::time::timeout(self.timeout(), arrived).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) => Err(Error::Stopped),
-            Err(_) => Err(self.timed_out()),
+            Err(_) => Err(Error::Timeout),
         }
     }
 
@@ -318,6 +319,7 @@ impl Handle {
         answer: oneshot::Receiver<Answer>,
     ) -> Result<Done, Error> {
         let pending = Pending::new(&self.0, id);
+        let begun = Begun::now(&self.0);
         let answered = async {
             self.send(event).await?;
             answer.await.unwrap_or(Err(Error::Stopped))
@@ -329,16 +331,8 @@ impl Handle {
         drop(pending);
         done.unwrap_or_else(|_| {
             self.0.metrics.proposal_failed();
-            Err(self.timed_out())
+            Err(begun.too_late(&self.0))
         })
-    }
-
-    fn timed_out(&self) -> Error {
-        if self.0.status.borrow().leader.is_none() {
-            Error::TimeoutLeaderLost
-        } else {
-            Error::Timeout
-        }
     }
 }
 

@@ -46,6 +46,7 @@ mod shared;
 mod start;
 #[cfg(test)]
 mod tests;
+mod timeouts;
 mod tokens;
 mod waiters;
 pub mod watch;

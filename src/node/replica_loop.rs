@@ -1,7 +1,7 @@
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -139,6 +139,11 @@ impl ReplicaLoop {
         let before = self.shared.status.send_replace(status);
         if before.leader != status.leader {
             self.shared.metrics.leader_changed(status.leader.is_some());
+            if status.leader.is_some() {
+                let mut elected =
+                    self.shared.elected.lock().unwrap_or_else(PoisonError::into_inner);
+                *elected = Some(Instant::now());
+            }
         }
         if before.role != Role::Leader && status.role == Role::Leader {
             let state = self.shared.read();

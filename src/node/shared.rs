@@ -1,5 +1,6 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use prost::Message as _;
@@ -42,6 +43,8 @@ pub(super) struct Shared {
     pub(super) waiters: Waiters<Answer>,
     pub(super) reads: Reads,
     pub(super) status: watch::Sender<Status>,
+    /// When the last leader was elected that this member has heard of.
+    pub(super) elected: Mutex<Option<Instant>>,
     /// How far the peers are; filled on the leader only, once a tick.
     pub(super) progress: ArcSwap<Vec<PeerProgress>>,
     pub(super) applied: watch::Sender<Index>,

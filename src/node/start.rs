@@ -2,7 +2,7 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
@@ -125,6 +125,7 @@ pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartEr
         waiters: Waiters::new(identity.member),
         reads: Reads::default(),
         status: watch::Sender::new(replica.status()),
+        elected: Mutex::default(),
         progress: ArcSwap::default(),
         applied: watch::Sender::new(applied),
         commit: applied.0.into(),

@@ -14,7 +14,7 @@ pub(super) fn apply(
 ) -> Result<Option<ConfOp>, MembershipError> {
     let id = MemberId(change.member_id);
     let kind = Kind::try_from(change.kind).map_err(|_unknown| MembershipError::Malformed)?;
-    if id == MemberId(0) {
+    if id == MemberId(0) && matches!(kind, Kind::Add | Kind::AddLearner) {
         return Err(MembershipError::Malformed);
     }
     if roster.removed.contains(&id) {

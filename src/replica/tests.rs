@@ -252,6 +252,8 @@ fn invalid_changes_change_nothing() {
         (change(Kind::Add, 2), MembershipError::IdExists(MemberId(2))),
         (borrowed, MembershipError::PeerUrlExists("http://127.0.0.1:3001".to_owned())),
         (change(Kind::Remove, 9), MembershipError::NotFound(MemberId(9))),
+        (change(Kind::Remove, 0), MembershipError::NotFound(MemberId(0))),
+        (change(Kind::Add, 0), MembershipError::Malformed),
         (change(Kind::Promote, 2), MembershipError::NotLearner(MemberId(2))),
         (MembershipChange { kind: 77, ..change(Kind::Add, 9) }, MembershipError::Malformed),
     ];

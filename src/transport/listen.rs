@@ -23,6 +23,7 @@ use tracing::{debug, warn};
 use super::activity::Activity;
 use super::authority::Tolerant;
 use super::bound::{Bound, Stream};
+use super::pings::Policed;
 use super::tls::{PeerIdentity, Rejected, TlsServer};
 use super::{Network, forwarded};
 
@@ -52,6 +53,9 @@ pub struct Http {
     pub keepalive_interval: Option<Duration>,
     /// How long a probe may stay unanswered.
     pub keepalive_timeout: Duration,
+    /// The shortest interval at which a client of HTTP/2 may probe; one that does it more often is told to calm
+    /// down, and its connection ends. `None` for any.
+    pub ping_floor: Option<Duration>,
     /// Write `Content-Type` and not `content-type` in HTTP/1.1, for readers that compare text.
     pub title_case_headers: bool,
     /// Proxies whose `X-Forwarded-For` is believed.
@@ -69,6 +73,7 @@ impl Default for Http {
             max_resets: 1024,
             keepalive_interval: Some(Duration::from_secs(60)),
             keepalive_timeout: Duration::from_secs(20),
+            ping_floor: None,
             title_case_headers: true,
             trusted_proxies: Vec::new(),
         }
@@ -211,7 +216,7 @@ impl Shared {
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let mut stream = Tolerant::new(stream);
+        let mut stream = Tolerant::new(Policed::new(stream, self.options.ping_floor));
         // The library would wait for ever to see which version it is.
         let known = tokio::select! {
             () = stop.cancelled() => return,

@@ -15,6 +15,7 @@ mod listen;
 mod metrics;
 mod network;
 mod peers;
+mod pings;
 mod snapshot;
 pub mod tls;
 

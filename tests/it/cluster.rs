@@ -165,6 +165,7 @@ fn without_a_majority_requests_fail_instead_of_hanging() {
     let texts = [
         "etcdserver: request timed out",
         "etcdserver: request timed out, possibly due to previous leader failure",
+        "context deadline exceeded",
         "etcdserver: no leader",
         "etcdserver: leader changed",
     ];

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::harness::{Flavor, Node, scratch, tools};
+use crate::harness::{Flavor, Node, leader, scratch, static_cluster_with, tools};
 
 /// How long a watch may take to show the lines it is expected to show.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -78,31 +78,76 @@ fn concurrency() {
     check("concurrency");
 }
 
+#[test]
+fn commands() {
+    check("commands");
+}
+
+#[test]
+fn full() {
+    check("full");
+}
+
+#[test]
+fn operators() {
+    check("operators");
+}
+
+#[test]
+fn commands_of_etcdctl_3_5() {
+    check("v35/commands");
+}
+
+#[test]
+fn users_of_etcdctl_3_5() {
+    check("v35/users");
+}
+
+#[test]
+fn full_of_etcdctl_3_5() {
+    check("v35/full");
+}
+
+#[test]
+fn operators_of_etcdctl_3_5() {
+    check("v35/operators");
+}
+
+/// A real etcd and its client: 3.5 for the scripts in `v35`, 3.4 for all others.
+fn real(name: &str) -> Option<(Flavor, PathBuf)> {
+    if name.starts_with("v35/") {
+        return Some((Flavor::Etcd35, tools::etcdctl35()?));
+    }
+    Some((Flavor::Etcd34, tools::etcdctl()?))
+}
+
 /// Runs one script on a fresh node and compares, or records with `UPDATE_GOLDENFILES`.
 fn check(name: &str) {
-    let Some(etcdctl) = tools::etcdctl() else { return };
+    let Some((etcd, etcdctl)) = real(name) else { return };
     let flavor = match std::env::var("SUBJECT").as_deref() {
-        Ok("etcd") => Flavor::Etcd34,
+        Ok("etcd") => etcd,
         Ok("ours") | Err(_) => Flavor::Ours,
         Ok(other) => panic!("SUBJECT is `etcd` or `ours`, not `{other}`"),
     };
-    let dir = scratch();
-    let Some(mut node) = Node::new(flavor, "n1", dir.path()) else { return };
-    node.bootstrap = vec![format!("--initial-cluster=n1={}", node.peer_url())];
-    node.start();
-    node.wait_until_healthy();
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/differential/{name}.txt"));
     let recorded = fs::read_to_string(&file).unwrap();
+    let dir = scratch();
+    let members = setting(&recorded, "members").map_or(1, |count| count.parse().unwrap());
+    let flags: Vec<&str> = setting(&recorded, "flags").unwrap_or_default().split(' ').collect();
+    let flags = &flags[usize::from(flags[0].is_empty())..];
+    let flavors = vec![flavor; members];
+    let Some(nodes) = static_cluster_with(&flavors, dir.path(), flags) else { return };
     let mut session = Session {
         etcdctl,
-        node: &node,
+        nodes: &nodes,
+        dir: dir.path(),
         leases: Vec::new(),
         members: Vec::new(),
         seen: BTreeMap::new(),
     };
     let answered = session.run(&recorded);
     if std::env::var_os("UPDATE_GOLDENFILES").is_some() {
-        assert_eq!(flavor, Flavor::Etcd34, "only SUBJECT=etcd says what is right");
+        assert_eq!(flavor, etcd, "only SUBJECT=etcd says what is right");
         fs::write(&file, answered).unwrap();
         return;
     }
@@ -114,10 +159,18 @@ fn check(name: &str) {
     );
 }
 
+/// The value of `# name: value` at the top of a script.
+pub fn setting<'a>(script: &'a str, name: &str) -> Option<&'a str> {
+    let mut settings = script.lines().map_while(|line| line.strip_prefix("# "));
+    settings.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+}
+
 /// A run of a script: the commands again, with the answers of this node.
 struct Session<'a> {
     etcdctl: PathBuf,
-    node: &'a Node,
+    nodes: &'a [Node],
+    /// For files, as `$dir`.
+    dir: &'a Path,
     /// In the order they were granted.
     leases: Vec<String>,
     /// In the order they were seen: the node itself, those that were added.
@@ -131,12 +184,15 @@ impl Session<'_> {
         let mut lines = script.lines().peekable();
         let mut answered = String::new();
         while let Some(line) = lines.next() {
+            if line.starts_with('#') {
+                answered += &format!("{line}\n");
+            }
             let Some(command) = line.strip_prefix("> ") else { continue };
             answered += &format!("> {command}\n");
             let mut input = String::new();
             while let Some(text) = lines.next_if(|line| line.starts_with('<')) {
                 answered += &format!("{text}\n");
-                input += &format!("{}\n", text.trim_start_matches('<').trim_start());
+                input += &format!("{}\n", repeated(text.trim_start_matches('<').trim_start()));
             }
             let output = self.call(command, &input);
             answered += &self.show(&output, command.starts_with('('));
@@ -159,9 +215,22 @@ impl Session<'_> {
             }
             None => (None, command),
         };
+        let command = command.replace("$dir", &self.dir.display().to_string());
+        let mut command = command.replace("$peer", &self.nodes[0].peer_url());
+        if command.contains("$leader") || command.contains("$follower") {
+            let leader = leader(self.nodes);
+            let id = |at: usize| {
+                let header = self.nodes[at].client().status().unwrap().header;
+                format!("{:x}", header.unwrap().member_id)
+            };
+            command = command.replace("$leader", &id(leader));
+            command = command.replace("$follower", &id((leader + 1) % self.nodes.len()));
+        }
+        let endpoints: Vec<String> = self.nodes.iter().map(Node::client_url).collect();
         let mut child = Command::new(&self.etcdctl)
             .env("ETCDCTL_API", "3")
-            .arg(format!("--endpoints={}", self.node.client_url()))
+            .arg(format!("--endpoints={}", endpoints.join(",")))
+            .current_dir(self.dir)
             .args(words(&command))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -212,10 +281,13 @@ impl Session<'_> {
         {
             self.members.push(id.to_owned());
         }
-        let mut line = line
-            .replace(&self.node.client_url(), "http://CLIENT")
-            .replace(&self.node.peer_url(), "http://PEER")
-            .replace(&format!("127.0.0.1:{}", self.node.client_port), "CLIENT");
+        let mut line = line.replace(&self.dir.display().to_string(), "DIR");
+        for node in self.nodes {
+            line = line
+                .replace(&node.client_url(), "http://CLIENT")
+                .replace(&node.peer_url(), "http://PEER")
+                .replace(&format!("127.0.0.1:{}", node.client_port), "CLIENT");
+        }
         for (id, name) in &self.seen {
             line = line.replace(id.as_str(), name);
         }
@@ -233,14 +305,57 @@ impl Session<'_> {
             "\"ID\" : ",
             "\"Lease\" : ",
             "remaining(",
+            "\"dbSize\":",
+            "\"dbSizeInUse\":",
+            "\"leader\":",
+            "\"raftIndex\":",
+            "\"raftTerm\":",
+            "\"raftAppliedIndex\":",
+            "\"DBSize\" : ",
+            "\"Leader\" : ",
+            "\"RaftIndex\" : ",
+            "\"RaftAppliedIndex\" : ",
+            "memberID:",
+            "\"memberID\":",
         ];
         for before in numbers {
             line = replace_after(&line, before, |c| c.is_ascii_digit(), "N");
         }
-        line = sort_pairs(&line);
+        for before in ["\"version\":\"", "\"Version\" : \""] {
+            line = replace_after(&line, before, |c| c.is_ascii_digit() || c == '.', "V");
+        }
+        line = hide_status(&sort_pairs(&line));
         line = replace_after(&line, "took = ", |c| !c.is_whitespace(), "T");
         // An id that begins with a zero is padded.
         sort_attached_keys(&hide_ids(&line).replace("Member  ID", "Member ID"))
+    }
+}
+
+/// Version, sizes, term and indexes in a line of `endpoint status`; a table is drawn narrower.
+fn hide_status(line: &str) -> String {
+    let (separator, first) = if line.starts_with("| ") { ("|", 3) } else { (",", 2) };
+    if line.starts_with("+-") {
+        return "+-+".to_owned();
+    }
+    let mut cells: Vec<&str> = line.split(separator).map(str::trim).collect();
+    let is_version = |cell: &&str| cell.starts_with("3.") && cell.split('.').count() == 3;
+    if cells.get(first).is_some_and(is_version) {
+        cells[first] = "VERSION";
+        cells[first + 1] = "SIZE";
+        for place in first + 4..first + 7 {
+            cells[place] = "N";
+        }
+    } else if separator == "," {
+        return line.to_owned();
+    }
+    cells.join(&format!("{separator} "))
+}
+
+/// `x*100` is long.
+fn repeated(text: &str) -> String {
+    match text.split_once('*').and_then(|(text, times)| Some((text, times.parse().ok()?))) {
+        Some((text, times)) => text.repeat(times),
+        None => text.to_owned(),
     }
 }
 

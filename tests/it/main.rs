@@ -19,6 +19,7 @@ mod dnsmasq;
 mod faults;
 mod force;
 mod gateway;
+mod grpc;
 mod harness;
 mod kills;
 mod limits;

@@ -30,6 +30,8 @@ pub(super) async fn answer(
     request: &pb::DowngradeRequest,
 ) -> Result<pb::DowngradeResponse, Status> {
     let action = DowngradeAction::try_from(request.action);
+    let (major, minor) = cluster_level(handle);
+    let before = format!("{major}.{minor}");
     match action.map_err(|_unknown| refuse(UNKNOWN_ACTION))? {
         DowngradeAction::Validate => validate(handle, &request.version).await.map(drop)?,
         DowngradeAction::Enable => {
@@ -47,15 +49,14 @@ pub(super) async fn answer(
             handle.propose(Caller::Cluster, Op::Downgrade(pb::DowngradeInfo::default())).await?;
         }
     }
-    let (major, minor) = level(version::CLUSTER).expect("our own version is well-formed");
-    Ok(pb::DowngradeResponse { header: Some(handle.header()), version: format!("{major}.{minor}") })
+    Ok(pb::DowngradeResponse { header: Some(handle.header()), version: before })
 }
 
 /// The target, if it is the minor release before the cluster's and no other is under way.
 async fn validate(handle: &Handle, target: &str) -> Result<Level, Status> {
     let target = level(target).ok_or_else(|| refuse(WRONG_FORMAT))?;
     handle.linearize().await?;
-    let (major, minor) = level(version::CLUSTER).expect("our own version is well-formed");
+    let (major, minor) = cluster_level(handle);
     if target != (major, minor - 1) {
         return Err(refuse(INVALID_TARGET));
     }
@@ -63,6 +64,11 @@ async fn validate(handle: &Handle, target: &str) -> Result<Level, Status> {
         return Err(refuse(IN_PROGRESS));
     }
     Ok(target)
+}
+
+/// What the cluster is at.
+fn cluster_level(handle: &Handle) -> Level {
+    level(&version::cluster(handle)).expect("it was read before it was kept")
 }
 
 /// Reads `3.5` and `3.5.0`.

@@ -48,6 +48,11 @@ fn words(error: &Error) -> Words {
         Error::TimeoutLeaderLost => {
             (Unavailable, "etcdserver: request timed out, possibly due to previous leader failure")
         }
+        Error::TimeoutConnectionLost => {
+            (Unavailable, "etcdserver: request timed out, possibly due to connection lost")
+        }
+        // Go's words: etcd has none of its own for it.
+        Error::TimeoutNoLeader => (Code::DeadlineExceeded, "context deadline exceeded"),
         Error::NoLeader => (Unavailable, "etcdserver: no leader"),
         Error::LeaderChanged => (Unavailable, "etcdserver: leader changed"),
         Error::NotLeader => (FailedPrecondition, "etcdserver: not leader"),
@@ -178,6 +183,11 @@ mod tests {
                 14,
                 "request timed out, possibly due to previous leader failure",
             ),
+            (
+                Error::TimeoutConnectionLost,
+                14,
+                "request timed out, possibly due to connection lost",
+            ),
             (Error::NoLeader, 14, "no leader"),
             (Error::LeaderChanged, 14, "leader changed"),
             (Error::NotLeader, 9, "not leader"),
@@ -266,7 +276,12 @@ mod tests {
     }
 
     #[test]
-    fn refusals_of_passwords_have_no_code_as_in_etcd() {
+    fn what_etcd_has_no_words_for_is_told_in_those_of_its_libraries() {
+        let late = Status::from(Error::TimeoutNoLeader);
+        assert_eq!(
+            (late.code(), late.message()),
+            (Code::DeadlineExceeded, "context deadline exceeded")
+        );
         let cases = [
             (
                 Error::from(auth::Error::NoPasswordUser),

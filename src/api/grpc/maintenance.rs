@@ -75,7 +75,7 @@ impl pb::maintenance_server::Maintenance for Maintenance {
             errors,
             db_size_in_use: status.db_size_in_use,
             is_learner: status.learner,
-            storage_version: version::STORAGE.to_owned(),
+            storage_version: version::cluster(&self.0),
             db_size_quota: self.0.limits().quota_bytes.max(0),
             downgrade_info: Some(downgrade),
         }))

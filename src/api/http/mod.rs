@@ -11,7 +11,7 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 
-use super::version::{CLUSTER, SERVER, STORAGE};
+use super::version::{self, SERVER};
 use crate::node::Handle;
 
 pub(super) use debug::router as debug;
@@ -35,8 +35,8 @@ pub(super) fn probes(handle: Handle) -> Router {
 }
 
 /// `/version`.
-pub(super) fn version() -> Router {
-    Router::new().route("/version", any(version_answer))
+pub(super) fn version(handle: Handle) -> Router {
+    Router::new().route("/version", any(version_answer)).with_state(handle)
 }
 
 /// The answer for a path that nobody serves.
@@ -44,12 +44,13 @@ pub(super) async fn not_found() -> Response {
     failure(StatusCode::NOT_FOUND, "404 page not found\n")
 }
 
-async fn version_answer(method: Method) -> Response {
+async fn version_answer(State(handle): State<Handle>, method: Method) -> Response {
     if let Some(refused) = only_get(&method) {
         return refused;
     }
+    let cluster = version::cluster(&handle);
     let body =
-        format!(r#"{{"etcdserver":"{SERVER}","etcdcluster":"{CLUSTER}","storage":"{STORAGE}"}}"#);
+        format!(r#"{{"etcdserver":"{SERVER}","etcdcluster":"{cluster}","storage":"{cluster}"}}"#);
     ([(header::CONTENT_TYPE, JSON)], body).into_response()
 }
 

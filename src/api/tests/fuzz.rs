@@ -1,16 +1,26 @@
 //! Damaged gRPC messages against a live node: whatever comes, it answers, and afterwards too.
 
+mod generate;
+
+use std::collections::BTreeSet;
+
+use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
 use prost::Message as _;
+use prost_reflect::MethodDescriptor;
 use tokio::time::timeout;
+use tonic::Code;
+use tower::ServiceExt as _;
 
 use super::live::{Node, PATIENCE};
+use crate::api::descriptors;
 use crate::fuzz::Fuzz;
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use crate::proto::etcdserverpb::request_op::Request as Op;
 use crate::proto::etcdserverpb::watch_request::RequestUnion;
+use crate::proto::quorate::peer;
 use crate::proto::{v3electionpb, v3lockpb};
 
 /// Streams and locks answer later or never.
@@ -18,10 +28,42 @@ const GLANCE: std::time::Duration = std::time::Duration::from_millis(20);
 
 type Method = (&'static str, Vec<u8>);
 
-/// Methods, and messages that they understand. Absent: what ends the life of a lone member if it succeeds, which
-/// is adding a second that never comes.
+/// Methods, and messages that they understand.
 fn corpus() -> Vec<Method> {
     [keys(), leases_and_members(), maintenance_and_users(), recipes()].concat()
+}
+
+/// Services that are not in our own descriptors, and messages for them.
+fn borrowed() -> Vec<Method> {
+    let reflected = [
+        vec![0x3a, 1, b'*'],
+        [&[0x22, 15][..], b"etcdserverpb.KV"].concat(),
+        [&[0x1a, 9][..], b"kv.proto\0"].concat(),
+        vec![0x2a, 4, 0x0a, 0, 0x10, 7],
+    ];
+    let mut methods = Vec::new();
+    for version in [
+        "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    ] {
+        methods.extend(reflected.iter().map(|message| (version, message.clone())));
+    }
+    for method in ["grpc.health.v1.Health/Check", "grpc.health.v1.Health/Watch"] {
+        methods.push((method, vec![0x0a, 0]));
+        methods.push((method, [&[0x0a, 15][..], b"etcdserverpb.KV"].concat()));
+    }
+    methods
+}
+
+/// Every method of the services of these packages.
+fn methods(packages: &[&str]) -> Vec<MethodDescriptor> {
+    let services =
+        descriptors::services().filter(|service| packages.contains(&service.package_name()));
+    services.flat_map(|service| service.methods().collect::<Vec<_>>()).collect()
+}
+
+fn path(method: &MethodDescriptor) -> String {
+    format!("{}/{}", method.parent_service().full_name(), method.name())
 }
 
 fn keys() -> Vec<Method> {
@@ -116,53 +158,136 @@ fn maintenance_and_users() -> Vec<Method> {
 fn recipes() -> Vec<Method> {
     let lock = v3lockpb::LockRequest { name: "l".into(), lease: 0 };
     let campaign = v3electionpb::CampaignRequest { name: "e".into(), ..Default::default() };
-    let reflection = "grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    let leader = v3electionpb::LeaderKey { name: "e".into(), key: "e/3".into(), rev: 2, lease: 3 };
+    let proclaim = v3electionpb::ProclaimRequest { leader: Some(leader), value: "v".into() };
     vec![
         ("v3lockpb.Lock/Lock", lock.encode_to_vec()),
         ("v3electionpb.Election/Campaign", campaign.encode_to_vec()),
         ("v3electionpb.Election/Observe", campaign.encode_to_vec()),
-        ("grpc.health.v1.Health/Check", vec![0x0a, 0]),
-        (reflection, vec![0x3a, 1, b'*']),
+        ("v3electionpb.Election/Proclaim", proclaim.encode_to_vec()),
     ]
+}
+
+/// A body of gRPC: mostly one message in its frame, or two, sometimes damaged as a whole.
+fn body(fuzz: &mut Fuzz, messages: &[Vec<u8>]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for message in messages {
+        body.push(u8::from(fuzz.below(50) == 0));
+        body.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+        body.extend(message);
+    }
+    if fuzz.below(20) == 0 { fuzz.damaged(&[body]) } else { body }
+}
+
+/// Whether there was an answer in time; streams and locks answer later or never.
+async fn call(router: &Router, path: &str, body: Vec<u8>) -> bool {
+    let request = Request::post(format!("/{path}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(Body::from(body))
+        .unwrap();
+    let work = async {
+        let (head, body) = router.clone().oneshot(request).await.unwrap().into_parts();
+        assert_eq!(head.status, 200, "gRPC says what is wrong in its trailers");
+        axum::body::to_bytes(body, 1 << 20).await
+    };
+    timeout(GLANCE, work).await.is_ok()
+}
+
+/// The node answers and leads, unless it was asked in all form for what a lone member cannot do: to wait for
+/// a second, or for a password.
+async fn lives(node: &Node, fuzz: &Fuzz) -> bool {
+    let mut maintenance = MaintenanceClient::new(node.channel().await);
+    let status = timeout(PATIENCE, maintenance.status(pb::StatusRequest {})).await;
+    match status.unwrap_or_else(|_| panic!("{}: no answer", fuzz.place())) {
+        Ok(status) if status.get_ref().leader != 0 => true,
+        Ok(_) => {
+            let voters = node.running.handle().members().iter().filter(|it| !it.learner).count();
+            assert!(voters > 1, "{}: it leads no more", fuzz.place());
+            false
+        }
+        Err(refusal) => {
+            assert_eq!(refusal.code(), Code::InvalidArgument, "{}: {refusal}", fuzz.place());
+            false
+        }
+    }
 }
 
 #[tokio::test]
 async fn damaged_grpc_messages_are_answered_and_the_node_lives() {
-    let mut fuzz = Fuzz::new("gRPC messages", 1500);
-    let node = Node::start().await;
-    let channel = node.channel().await;
-    let corpus = corpus();
-    let messages: Vec<Vec<u8>> = corpus.iter().map(|(_, message)| message.clone()).collect();
-    let mut answered = 0_u64;
+    let mut fuzz = Fuzz::new("gRPC messages", 3000);
+    let mut node = Node::start().await;
+    let written = [corpus(), borrowed()].concat();
+    let messages: Vec<Vec<u8>> = written.iter().map(|(_, message)| message.clone()).collect();
+    let all = methods(&["etcdserverpb", "v3lockpb", "v3electionpb"]);
+    let mut answered = BTreeSet::new();
     while fuzz.goes_on() {
-        let at = fuzz.below(corpus.len());
-        // Mostly what the method understands, sometimes what another does.
-        let own = if fuzz.below(5) == 0 { &messages[..] } else { &messages[at..=at] };
-        let message = fuzz.damaged(own);
-        let mut body = vec![u8::from(fuzz.below(50) == 0)];
-        body.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
-        body.extend(message);
-        if fuzz.below(20) == 0 {
-            body = fuzz.damaged(&[body]);
-        }
-        let request = Request::post(format!("/{}", corpus[at].0))
-            .header("content-type", "application/grpc")
-            .header("te", "trailers")
-            .body(Body::from(body))
-            .unwrap();
-        let work = async {
-            let (head, body) = node.send(request).await.into_parts();
-            assert_eq!(head.status, 200, "gRPC says what is wrong in its trailers");
-            axum::body::to_bytes(body, 1 << 20).await
+        let (path, message) = if fuzz.below(2) == 0 {
+            let at = fuzz.below(written.len());
+            // Mostly what the method understands, sometimes what another does.
+            let own = if fuzz.below(5) == 0 { &messages[..] } else { &messages[at..=at] };
+            (written[at].0.to_owned(), fuzz.damaged(own))
+        } else {
+            let method = &all[fuzz.below(all.len())];
+            let message = generate::message(&mut fuzz, &method.input());
+            let damaged = fuzz.below(4) == 0;
+            (path(method), if damaged { fuzz.damaged(&[message]) } else { message })
         };
-        answered += u64::from(timeout(GLANCE, work).await.is_ok());
-        if fuzz.below(100) == 0 {
-            let mut maintenance = MaintenanceClient::new(channel.clone());
-            let status = timeout(PATIENCE, maintenance.status(pb::StatusRequest {})).await;
-            let status = status.unwrap_or_else(|_| panic!("{}: no answer", fuzz.place())).unwrap();
-            assert_ne!(status.into_inner().leader, 0, "{}", fuzz.place());
+        let body = body(&mut fuzz, &[message]);
+        if call(&node.router, &path, body).await {
+            answered.insert(path);
+        }
+        // What one did to the node, such as an alarm, is not to keep all that comes later from getting far.
+        if fuzz.below(100) == 0 && (!lives(&node, &fuzz).await || fuzz.below(10) == 0) {
+            node.stop().await;
+            node = Node::start().await;
         }
     }
-    assert!(answered > 100, "{answered}");
+    let silent: Vec<String> = all.iter().map(path).filter(|it| !answered.contains(it)).collect();
+    // These answer when something happens.
+    let waits = ["Watch", "Observe", "Campaign", "Lock"];
+    let silent: Vec<&String> =
+        silent.iter().filter(|it| !waits.iter().any(|name| it.ends_with(name))).collect();
+    assert!(silent.is_empty(), "never answered: {silent:?}");
+    node.stop().await;
+}
+
+/// Whoever reaches the peer port may send anything, whether it is a member or not.
+#[tokio::test]
+async fn damaged_calls_of_peers_are_answered_and_the_node_lives() {
+    let mut fuzz = Fuzz::new("peer calls", 2000);
+    let node = Node::start().await;
+    let router = node.running.peer_router();
+    let handle = node.running.handle();
+    let envelope =
+        peer::Envelope { cluster_id: handle.cluster_id().0, from: 77, to: handle.member_id().0 };
+    // As a field of a message: the last of several counts.
+    let envelope = peer::ProbeRequest { envelope: Some(envelope) }.encode_to_vec();
+    let all = methods(&["quorate.peer"]);
+    let mut answered = BTreeSet::new();
+    while fuzz.goes_on() {
+        let method = &all[fuzz.below(all.len())];
+        let admitted = fuzz.below(2) == 0;
+        let messages: Vec<Vec<u8>> = (0..=fuzz.below(3))
+            .map(|_| {
+                let mut message = generate::message(&mut fuzz, &method.input());
+                if fuzz.below(4) == 0 {
+                    message = fuzz.damaged(&[message]);
+                }
+                if admitted {
+                    message.extend(&envelope);
+                }
+                message
+            })
+            .collect();
+        let body = body(&mut fuzz, &messages);
+        if call(&router, &path(method), body).await {
+            answered.insert(path(method));
+        }
+        if fuzz.below(100) == 0 {
+            assert!(lives(&node, &fuzz).await, "{}", fuzz.place());
+        }
+    }
+    assert_eq!(answered.len(), all.len(), "{answered:?}");
     node.stop().await;
 }

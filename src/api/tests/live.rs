@@ -32,7 +32,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 /// A lone node in this process, with its client port.
 pub(super) struct Node {
     pub(super) running: Running,
-    router: axum::Router,
+    pub(super) router: axum::Router,
     address: SocketAddr,
     stop: CancellationToken,
     serving: tokio::task::JoinHandle<()>,
@@ -65,11 +65,6 @@ impl Node {
 impl Node {
     pub(super) async fn channel(&self) -> Channel {
         Endpoint::new(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
-    }
-
-    /// Any request, past the sockets.
-    pub(super) async fn send(&self, request: Request) -> Response {
-        self.router.clone().oneshot(request).await.unwrap()
     }
 
     /// A request to the plain HTTP paths.

@@ -10,6 +10,8 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use tower::ServiceExt as _;
 
 use super::{Cors, cors, grpc};
+use crate::proto::etcdserverpb as pb;
+use crate::proto::etcdserverpb::maintenance_client::MaintenanceClient;
 
 async fn ask(router: &Router, request: Request<Body>) -> (StatusCode, HeaderMap, String) {
     let response = router.clone().oneshot(request).await.unwrap();
@@ -23,12 +25,13 @@ fn request(method: &str, path: &str) -> Request<Body> {
 }
 
 fn pages(origins: Cors) -> Router {
-    cors::apply(super::http::version().fallback(grpc::unknown), origins)
+    cors::apply(Router::new().fallback(grpc::unknown), origins)
 }
 
 #[tokio::test]
 async fn version_has_the_shape_of_etcd() {
-    let router = pages(Cors::Any);
+    let node = live::Node::start().await;
+    let router = node.router.clone();
     let (status, headers, body) = ask(&router, request("GET", "/version")).await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(headers["content-type"], "application/json");
@@ -42,6 +45,28 @@ async fn version_has_the_shape_of_etcd() {
             (StatusCode::METHOD_NOT_ALLOWED, &"GET".parse().unwrap())
         );
     }
+    drop(router);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_cluster_on_its_way_back_shows_the_release_it_goes_to() {
+    let node = live::Node::start().await;
+    let mut maintenance = MaintenanceClient::new(node.channel().await);
+    let mut go = async |action, version: &str| {
+        let version = version.to_owned();
+        let answer = maintenance.downgrade(pb::DowngradeRequest { action, version }).await;
+        answer.map(|it| it.into_inner().version).map_err(|it| it.message().to_owned())
+    };
+    assert_eq!(go(1, "3.5").await.as_deref(), Ok("3.6"));
+    let (_, _, body) = ask(&node.router, request("GET", "/version")).await;
+    assert!(body.contains(r#""etcdcluster":"3.5.0","storage":"3.5.0""#), "{body}");
+    let refused = go(1, "3.4").await.unwrap_err();
+    assert_eq!(refused, "etcdserver: cluster has a downgrade job in progress");
+    assert_eq!(go(2, "").await.as_deref(), Ok("3.5"));
+    let (_, _, body) = ask(&node.router, request("GET", "/version")).await;
+    assert!(body.contains(r#""etcdcluster":"3.6.0","storage":"3.6.0""#), "{body}");
+    node.stop().await;
 }
 
 #[tokio::test]

@@ -74,6 +74,7 @@ pub(super) async fn run(
                 max_concurrent_streams,
                 keepalive_interval: settings.keepalive_interval,
                 keepalive_timeout: settings.keepalive_timeout,
+                ping_floor: Some(settings.keepalive_floor),
                 ..Http::default()
             };
             let router = api::client_router(&handle, options);

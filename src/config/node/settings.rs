@@ -47,6 +47,8 @@ pub struct Settings {
     /// Interval of the probes of client connections; `None` for none.
     pub keepalive_interval: Option<Duration>,
     pub keepalive_timeout: Duration,
+    /// The shortest interval at which clients may probe.
+    pub keepalive_floor: Duration,
     pub log: telemetry::Options,
     /// To be logged as soon as there is a log.
     pub notes: Vec<Note>,
@@ -87,6 +89,7 @@ pub(super) fn settle(
         keepalive_interval: Some(values.duration("grpc-keepalive-interval"))
             .filter(|interval| !interval.is_zero()),
         keepalive_timeout: values.duration("grpc-keepalive-timeout"),
+        keepalive_floor: values.duration("grpc-keepalive-min-time"),
         log: logging(values, &mut notes),
         node: node_config(values, check::auth(values, problems)),
         notes,

@@ -63,6 +63,12 @@ pub fn etcdctl() -> Option<PathBuf> {
     in_path("etcdctl").or_else(|| missing("etcdctl (Debian package etcd-client)"))
 }
 
+/// The client that came with etcd 3.5.
+pub fn etcdctl35() -> Option<PathBuf> {
+    let file = etcd35()?.with_file_name("etcdctl");
+    if file.is_file() { Some(file) } else { missing("etcdctl 3.5, beside etcd 3.5") }
+}
+
 pub fn dig() -> Option<PathBuf> {
     in_path("dig").or_else(|| missing("dig (Debian package bind9-dnsutils)"))
 }

@@ -26,7 +26,7 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("max-concurrent-streams", Uint, "4294967295", Honoured, "Streams a client may have open on one connection."),
     flag("max-learners", Int, "1", Honoured, "Learners a cluster may have."),
     flag("memory-mlock", Bool, "false", Warn("memory is not locked"), "Lock the store's pages in memory."),
-    flag("grpc-keepalive-min-time", Duration, "5s", Silent, "Shortest interval of client pings; this node does not punish pings."),
+    flag("grpc-keepalive-min-time", Duration, "5s", Honoured, "Shortest interval of client pings; connections with more end."),
     flag("grpc-keepalive-interval", Duration, "2h", Honoured, "Silence on a connection after which the server pings; 0 for never."),
     flag("grpc-keepalive-timeout", Duration, "20s", Honoured, "Wait for the answer to a server ping."),
     flag("socket-reuse-port", Bool, "false", Warn("the port stays exclusive to this process"), "Share the listening port.").at("socket-options.reuse-port"),

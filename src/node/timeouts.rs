@@ -1,0 +1,79 @@
+//! Why a request was not applied in time, as etcd tells it (`server/etcdserver/v3_server.go`, `parseProposeCtxErr`).
+
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use super::Error;
+use super::shared::Shared;
+
+/// What is known of a request from its beginning.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Begun {
+    at: Instant,
+    led: bool,
+}
+
+impl Begun {
+    pub(super) fn now(shared: &Shared) -> Self {
+        Self { at: Instant::now(), led: shared.status.borrow().leader.is_some() }
+    }
+
+    /// What the client is told; its time is over.
+    pub(super) fn too_late(self, shared: &Shared) -> Error {
+        let elected = *shared.elected.lock().unwrap_or_else(PoisonError::into_inner);
+        let leader = shared.status.borrow().leader;
+        self.judge(elected, shared.config.election, leader.is_some(), || {
+            let connected = shared.peers.connected_since();
+            let reached = |since: &Option<Instant>| since.is_some_and(|since| since <= self.at);
+            match leader {
+                Some(id) if id != shared.identity.member => connected.get(&id).is_some_and(reached),
+                _ => {
+                    let there = 1 + connected.values().filter(|since| reached(since)).count();
+                    there > shared.roster.load().members.len() / 2
+                }
+            }
+        })
+    }
+
+    fn judge(
+        self,
+        elected: Option<Instant>,
+        election: Duration,
+        led: bool,
+        connected: impl FnOnce() -> bool,
+    ) -> Error {
+        if elected.is_some_and(|elected| self.at < elected && elected < self.at + 2 * election) {
+            return Error::TimeoutLeaderLost;
+        }
+        match (self.led, led) {
+            // There etcd's consensus did not even take it.
+            (false, false) => Error::TimeoutNoLeader,
+            (_, true) if !connected() => Error::TimeoutConnectionLost,
+            _ => Error::Timeout,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ELECTION: Duration = Duration::from_secs(1);
+
+    fn told(begun_led: bool, elected_after: Option<u64>, led: bool, connected: bool) -> String {
+        let begun = Begun { at: Instant::now(), led: begun_led };
+        let elected = elected_after.map(|after| begun.at + Duration::from_millis(after));
+        format!("{:?}", begun.judge(elected, ELECTION, led, || connected))
+    }
+
+    #[test]
+    fn the_reason_is_what_happened_to_the_leader() {
+        assert_eq!(told(true, None, true, true), "Timeout");
+        assert_eq!(told(true, None, true, false), "TimeoutConnectionLost");
+        assert_eq!(told(true, None, false, false), "Timeout", "it was lost meanwhile");
+        assert_eq!(told(false, None, false, false), "TimeoutNoLeader");
+        assert_eq!(told(false, None, true, true), "Timeout");
+        assert_eq!(told(true, Some(1500), true, true), "TimeoutLeaderLost");
+        assert_eq!(told(true, Some(2500), true, true), "Timeout", "not shortly before");
+    }
+}

@@ -1,0 +1,237 @@
+//! The same raw gRPC calls to our node and to etcd 3.5: see `tests/differential/README.md`.
+//!
+//! Here stands what `etcdctl` cannot send and the JSON gateway cannot say: limits, enums out of their lists,
+//! damaged transactions, metadata, streams that stay open, clusters that have lost members.
+
+mod message;
+mod session;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use self::session::Session;
+use crate::differential::setting;
+use crate::harness::{Flavor, Node, initial_cluster, scratch};
+
+#[test]
+fn keys() {
+    check("grpc_keys");
+}
+
+#[test]
+fn transactions() {
+    check("grpc_txn");
+}
+
+#[test]
+fn watches() {
+    check("grpc_watch");
+}
+
+#[test]
+fn leases() {
+    check("grpc_lease");
+}
+
+#[test]
+fn users() {
+    check("grpc_auth");
+}
+
+#[test]
+fn signed_tokens() {
+    check("grpc_jwt");
+}
+
+#[test]
+fn tokens_that_cannot_be_signed() {
+    check("grpc_verify");
+}
+
+#[test]
+fn maintenance() {
+    check("grpc_maintenance");
+}
+
+#[test]
+fn quota() {
+    check("grpc_quota");
+}
+
+#[test]
+fn recipes() {
+    check("grpc_recipes");
+}
+
+#[test]
+fn three_members() {
+    check("grpc_members");
+}
+
+#[test]
+fn without_a_majority() {
+    check("grpc_leaderless");
+}
+
+fn corpus() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/differential")
+}
+
+/// Runs one script on a fresh cluster and compares, or records with `UPDATE_GOLDENFILES`.
+fn check(name: &str) {
+    let flavor = match std::env::var("SUBJECT").as_deref() {
+        Ok("etcd") => Flavor::Etcd35,
+        _ => Flavor::Ours,
+    };
+    let file = corpus().join(format!("{name}.txt"));
+    let recorded = fs::read_to_string(&file).unwrap();
+    let dir = scratch();
+    let members = setting(&recorded, "members").map_or(1, |count| count.parse().unwrap());
+    let flags = setting(&recorded, "flags").unwrap_or_default();
+    let flags = flags.replace("$root", env!("CARGO_MANIFEST_DIR"));
+    let Some(mut nodes) = (1..=members)
+        .map(|n| Node::new(flavor, &format!("n{n}"), dir.path()))
+        .collect::<Option<Vec<_>>>()
+    else {
+        return;
+    };
+    let list = initial_cluster(&nodes);
+    for node in &mut nodes {
+        node.bootstrap = vec![format!("--initial-cluster={list}")];
+        node.bootstrap.extend(flags.split_whitespace().map(str::to_owned));
+        node.start();
+    }
+    nodes.iter_mut().for_each(Node::wait_until_healthy);
+    let hidden = setting(&recorded, "hidden");
+    let answered = Session::new(flavor, nodes, dir.path(), hidden).run(&recorded);
+    if std::env::var_os("UPDATE_GOLDENFILES").is_some() {
+        assert_eq!(flavor, Flavor::Etcd35, "only SUBJECT=etcd says what is right");
+        fs::write(&file, answered).unwrap();
+        return;
+    }
+    let differences = differences(&recorded, &answered, flavor);
+    assert!(differences.is_empty(), "{name}:\n{differences}");
+}
+
+/// The calls that were not answered as recorded; of ours those with `~` as these lines say.
+fn differences(recorded: &str, answered: &str, flavor: Flavor) -> String {
+    let mut differences = String::new();
+    for (block, seen) in blocks(recorded).iter().zip(&blocks(answered)) {
+        let (wanted, seen) = (block.wanted(flavor), seen.answer.trim_end());
+        if wanted != seen {
+            differences += &format!("recorded: {wanted}\n{flavor:?}: {seen}\n\n");
+        }
+    }
+    differences
+}
+
+/// A call and what was answered.
+#[derive(Debug, Default)]
+struct Block {
+    answer: String,
+    /// What we answer instead, and why.
+    ours: Vec<String>,
+}
+
+impl Block {
+    fn wanted(&self, flavor: Flavor) -> String {
+        let head = self.answer.lines().next().unwrap_or_default();
+        let ours: Vec<&str> = self.ours.iter().filter_map(|line| line.strip_prefix("~ ")).collect();
+        if flavor != Flavor::Ours || ours.is_empty() {
+            return self.answer.trim_end().to_owned();
+        }
+        format!("{head}\n{}", ours.join("\n"))
+    }
+}
+
+fn blocks(text: &str) -> Vec<Block> {
+    let mut blocks: Vec<Block> = Vec::new();
+    for line in text.lines() {
+        if line.starts_with("> ") {
+            blocks.push(Block::default());
+        }
+        let Some(block) = blocks.last_mut() else { continue };
+        if line.starts_with('~') {
+            block.ours.push(line.to_owned());
+        } else if !line.starts_with("# ") && !line.is_empty() {
+            block.answer += &format!("{line}\n");
+        }
+    }
+    blocks
+}
+
+/// What our services can say, somebody has heard a real etcd say.
+#[test]
+fn every_refusal_was_heard_from_a_real_etcd() {
+    let mut texts = BTreeSet::new();
+    for source in files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/api/grpc"), "rs") {
+        let code = source.split("#[cfg(test)]").next().unwrap();
+        let begins = |text: &&str| {
+            SPEAKERS.iter().any(|speaker| text.starts_with(speaker)) && !text.contains('{')
+        };
+        texts.extend(code.split('"').filter(begins).map(str::to_owned));
+    }
+    assert!(texts.len() > 50, "{texts:?}");
+    let mut heard = String::new();
+    for recorded in files(&corpus(), "txt") {
+        let answers = recorded.lines().filter(|line| !line.starts_with(['#', '~', '>']));
+        answers.for_each(|line| heard += &format!("{line}\n"));
+    }
+    let was_heard = |text: &str| heard.lines().any(|line| says(line, text));
+    let silent: Vec<&String> = texts
+        .iter()
+        .filter(|text| !was_heard(text) && UNHEARD.iter().all(|(unheard, _)| unheard != text))
+        .collect();
+    assert!(silent.is_empty(), "no recorded file has {silent:#?}");
+    for (text, why) in UNHEARD {
+        assert!(texts.contains(text) && !was_heard(text), "`{text}` was heard, or is gone: {why}");
+    }
+}
+
+/// The contents of all files with this ending.
+fn files(directory: &Path, ending: &str) -> Vec<String> {
+    let mut contents = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            contents.extend(files(&path, ending));
+        } else if path.extension().is_some_and(|it| it == ending) {
+            contents.push(fs::read_to_string(path).unwrap());
+        }
+    }
+    contents
+}
+
+/// Whether the line has the text, and not only one that begins like it.
+fn says(line: &str, text: &str) -> bool {
+    line.match_indices(text).any(|(at, _)| {
+        let after = line[at + text.len()..].chars().next();
+        after.is_none_or(|c| matches!(c, '"' | ')' | '\\'))
+    })
+}
+
+/// How the refusals of etcd's parts begin.
+const SPEAKERS: [&str; 5] = ["etcdserver: ", "auth: ", "election: ", "mutex: ", "mvcc: "];
+
+/// Refusals that no script brings about in etcd 3.4.23 and 3.5.1, and why.
+const UNHEARD: [(&str, &str); 12] = [
+    ("auth: token cannot be signed", "a key that was good when it was read"),
+    ("election: observe closed early", "only when the member stops in that moment"),
+    (
+        "etcdserver: cluster has a downgrade job in progress",
+        "a lone 3.5.1 does not come back from that",
+    ),
+    ("etcdserver: invalid sort option", "3.6 has it first; earlier ones panic"),
+    ("etcdserver: leader changed", "a read that waits just then"),
+    ("etcdserver: member ID already exist", "ids are made of the time"),
+    ("etcdserver: request timed out, possibly due to connection lost", "a matter of milliseconds"),
+    (
+        "etcdserver: request timed out, possibly due to previous leader failure",
+        "a matter of milliseconds",
+    ),
+    ("etcdserver: revision of auth store is old", "3.5.2 has it first"),
+    ("etcdserver: server stopped", "only in the moment of stopping"),
+    ("etcdserver: too many requests", "5000 entries have to wait"),
+    ("mutex: session is expired", "two at a time: a test of our own has it"),
+];
