@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::rr::Name;
+use tokio::runtime::Handle;
 use tokio::sync::watch as watched;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -197,7 +198,9 @@ fn publish(
         tasks.spawn(named("the check of client ports", checking));
     }
     let publisher = Publisher::new(registry.clone(), catalog, known_closed);
-    tasks.spawn(named("publishing in DNS", publisher.run(stop.clone())));
+    // On a thread of its own: members wait for it, and it waits for no requests.
+    let (runtime, stop) = (Handle::current(), stop.clone());
+    tasks.spawn_blocking(move || runtime.block_on(named("publishing in DNS", publisher.run(stop))));
 }
 
 /// The cluster that keeps the registry, if one does.

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::Metadata;
-use std::io::ErrorKind;
+use std::fs::{File, Metadata};
+use std::io::{ErrorKind, Read as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,14 +19,14 @@ pub(super) type Zones = BTreeMap<Key, Arc<Zone>>;
 #[derive(Debug)]
 pub(super) struct ZoneFiles {
     directory: PathBuf,
-    files: BTreeMap<PathBuf, File>,
+    files: BTreeMap<PathBuf, Known>,
     /// The file that last made a zone with this apex.
     holders: BTreeMap<Key, PathBuf>,
     directory_missing: bool,
 }
 
 #[derive(Debug)]
-struct File {
+struct Known {
     seen: State,
     /// The state that was last read, whether it made a zone or not.
     read: Option<State>,
@@ -129,7 +129,7 @@ impl ZoneFiles {
         self.directory_missing = false;
         self.drop_missing(&stamps, settle, &mut changes);
         for (path, stamp) in stamps {
-            let file = self.files.entry(path.clone()).or_insert_with(|| File {
+            let file = self.files.entry(path.clone()).or_insert_with(|| Known {
                 seen: State { own: stamp, includes: Vec::new() },
                 read: None,
                 includes: Vec::new(),
@@ -234,7 +234,7 @@ fn read_zone(
         return (Err(FileFault::Name), included);
     };
     origin.set_fqdn(true);
-    let text = match std::fs::read(path) {
+    let text = match read(path) {
         Ok(text) => text,
         Err(error) => return (Err(FileFault::Read(error)), included),
     };
@@ -242,10 +242,19 @@ fn read_zone(
         let path = directory.join(name);
         included.push((path.clone(), Stamp::at(&path)));
         let read = within(directory, &path)?;
-        std::fs::read(read).map_err(|error| error.to_string())
+        self::read(&read).map_err(|error| error.to_string())
     };
     let loaded = zone::load(&text, &origin, previous, &mut include);
     (loaded.map_err(FileFault::Zone), included)
+}
+
+/// The text of a file, that of a large one apart from all else.
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(0);
+    let mut text = zone::room(length + 1);
+    file.read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// The real path of a file, which has to be in the directory: zone files come from people who may

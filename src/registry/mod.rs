@@ -381,13 +381,7 @@ impl Registry {
         self.shared.full(now)
     }
 
-    /// The labels of tokens that still wait for founders.
-    pub fn expected(&self, now: UnixMillis) -> Vec<Label> {
-        let waits = |held: &Founding| held.label.is_some() && held.state(now) == State::Open;
-        self.shared.select(waits).iter().filter_map(|held| held.label.clone()).collect()
-    }
-
-    /// Tells whenever a token becomes full, a labelled one is made, or tokens go; perhaps repeatedly.
+    /// Tells whenever a token becomes full, a labelled one is made, or one goes; perhaps repeatedly.
     pub fn milestones(&self) -> broadcast::Receiver<Milestone> {
         self.shared.milestones()
     }

@@ -34,10 +34,10 @@ pub(super) struct Shared {
 /// What those hear who show tokens elsewhere.
 #[derive(Debug, Clone)]
 pub enum Milestone {
-    /// This token has all its founders.
-    Full(Arc<Founding>),
-    /// A labelled token was made, one was revoked, or tokens are forgotten.
-    Other,
+    /// This token has all its founders, was made with a label, was revoked, or is forgotten.
+    Token(Arc<Founding>),
+    /// Anything may be different.
+    Everything,
 }
 
 /// Who falls behind by so many misses some, hears that, and looks at everything.
@@ -83,13 +83,14 @@ impl Tokens {
         self.by_age.insert(created, path);
     }
 
-    fn remove(&mut self, path: &TokenPath) {
-        let Some(founding) = self.by_path.remove(path) else { return };
+    fn remove(&mut self, path: &TokenPath) -> Option<Arc<Founding>> {
+        let founding = self.by_path.remove(path)?;
         self.by_age.remove(&founding.created_index);
         let bits = path.public_id().bits();
         if self.by_id.get(&bits) == Some(path) {
             self.by_id.remove(&bits);
         }
+        Some(founding)
     }
 }
 
@@ -197,14 +198,12 @@ impl Shared {
     /// Takes tokens away that nobody may ask for any more.
     pub(super) fn forget(&self, paths: &[TokenPath]) {
         let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
-        for path in paths {
-            tokens.remove(path);
-        }
+        let gone: Vec<_> = paths.iter().filter_map(|path| tokens.remove(path)).collect();
         drop(tokens);
         for path in paths {
             self.changes_of(path).notify_waiters();
         }
-        self.tell(Milestone::Other);
+        gone.into_iter().for_each(|founding| self.tell(Milestone::Token(founding)));
     }
 
     /// Shows what the database holds instead of everything shown before.
@@ -215,7 +214,7 @@ impl Shared {
         for group in &self.waiters {
             group.notify_waiters();
         }
-        self.tell(Milestone::Other);
+        self.tell(Milestone::Everything);
     }
 
     fn tell(&self, milestone: Milestone) {
@@ -275,10 +274,8 @@ impl Shared {
 
 fn milestone(held: &Arc<Founding>) -> Option<Milestone> {
     let expected = held.label.is_some() && held.founders.is_empty();
-    match held.revoked_at.is_some() || expected {
-        true => Some(Milestone::Other),
-        false => held.is_full().then(|| Milestone::Full(Arc::clone(held))),
-    }
+    let reached = held.revoked_at.is_some() || expected || held.is_full();
+    reached.then(|| Milestone::Token(Arc::clone(held)))
 }
 
 fn commit_time() -> Histogram {

@@ -1,13 +1,13 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use hickory_proto::rr::rdata::SRV;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
+use super::entries::{Entries, Owners};
 use super::lexer::Fault;
 use super::packed::RecordSet;
-use super::parse::Entry;
 use super::tree::{Key, Zone};
 
 /// Below it are the ports that only the administrator may open.
@@ -84,16 +84,16 @@ pub enum Flaw {
 }
 
 /// Judges the records of a master file; `previous` is the zone in service under the same name.
-pub fn check(entries: &[Entry], previous: Option<&Zone>) -> Findings {
+pub fn check(entries: &Entries, previous: Option<&Zone>) -> Findings {
     let mut findings = Findings::default();
-    let places = Places::of(entries);
-    let soa = entries.iter().find(|entry| entry.record.record_type() == RecordType::SOA);
-    let Some(apex) = soa.map(|entry| entry.record.name.clone()) else {
+    let Some(soa) = entries.of_kind(RecordType::SOA).next() else {
         findings.error(None, Flaw::NoSoa);
         return findings;
     };
-    check_records(entries, &apex, &mut findings);
-    let Some(zone) = Zone::assemble(entries.iter().map(|entry| &entry.record)) else {
+    let apex = entries.owner(soa);
+    let places = Places(Owners::of(entries));
+    check_records(&places.0, &apex, &mut findings);
+    let Some(zone) = Zone::of(&places.0) else {
         return findings;
     };
     if zone.node(&apex).is_none_or(|node| !node.has(RecordType::NS)) {
@@ -110,30 +110,39 @@ pub fn check(entries: &[Entry], previous: Option<&Zone>) -> Findings {
 }
 
 /// What can be said while the lines are still known one by one.
-fn check_records(entries: &[Entry], apex: &Name, findings: &mut Findings) {
+fn check_records(owners: &Owners<'_>, apex: &Name, findings: &mut Findings) {
+    let entries = owners.entries;
+    for second in entries.of_kind(RecordType::SOA).skip(1) {
+        findings.error(entries.place(second), Flaw::SecondSoa);
+    }
     let apex_key = Key::of(apex);
-    let mut soas = 0;
-    let mut ttls: BTreeMap<(Key, u16), (u32, bool)> = BTreeMap::new();
-    for Entry { place, record } in entries {
-        let owner = record.name.clone();
-        let key = Key::of(&owner);
-        if record.record_type() == RecordType::SOA {
-            soas += 1;
-            if soas > 1 {
-                findings.error(Some(place.clone()), Flaw::SecondSoa);
-            }
-        } else if !key.is_within(&apex_key) {
-            findings.warn(Some(place.clone()), Flaw::Outside { owner, apex: apex.clone() });
+    let mut odd: Vec<(u32, Flaw)> = Vec::new();
+    for (key, group) in owners.iter() {
+        if !key.starts_with(apex_key.as_bytes()) {
+            let outside = group.iter().filter(|it| entries.kind(**it) != RecordType::SOA);
+            odd.extend(outside.map(|entry| {
+                let owner = entries.owner(*entry);
+                (*entry, Flaw::Outside { owner, apex: apex.clone() })
+            }));
             continue;
         }
-        let kind = record.record_type();
-        let (ttl, mixed) = ttls.entry((key, u16::from(kind))).or_insert((record.ttl, false));
-        if *ttl != record.ttl && !*mixed {
-            *mixed = true;
-            let ttl = record.ttl.min(*ttl);
-            findings.warn(Some(place.clone()), Flaw::MixedTtl { owner, kind, ttl });
+        // Of each type the first TTL, and whether another was found.
+        let mut ttls: Vec<(RecordType, u32, bool)> = Vec::new();
+        for entry in group {
+            let (kind, ttl) = (entries.kind(*entry), entries.ttl(*entry));
+            match ttls.iter_mut().find(|(seen, ..)| *seen == kind) {
+                None => ttls.push((kind, ttl, false)),
+                Some((_, first, mixed)) if *first != ttl && !*mixed => {
+                    *mixed = true;
+                    let (owner, ttl) = (entries.owner(*entry), ttl.min(*first));
+                    odd.push((*entry, Flaw::MixedTtl { owner, kind, ttl }));
+                }
+                Some(_) => {}
+            }
         }
     }
+    odd.sort_unstable_by_key(|(entry, _)| *entry);
+    odd.into_iter().for_each(|(entry, flaw)| findings.warn(entries.place(entry), flaw));
 }
 
 /// CNAME and DNAME want to be alone (RFC 2181 §10.1, RFC 6672 §2.3 and §2.4).
@@ -178,7 +187,6 @@ fn check_targets(zone: &Zone, places: &Places<'_>, findings: &mut Findings) {
         if target.is_root() || !Key::of(target).is_within(&zone.apex) {
             continue;
         }
-        let place = places.of_record(&record);
         let target = target.clone();
         // Glue is not authoritative, so ask the tree before the lookup.
         let own = zone.node(&target);
@@ -188,14 +196,15 @@ fn check_targets(zone: &Zone, places: &Places<'_>, findings: &mut Findings) {
         }
         let answer = zone.lookup(&target, RecordType::A);
         if answer.answers.first().is_some_and(|first| first.record_type() == RecordType::CNAME) {
-            findings.warn(place.clone(), Flaw::AliasTarget { kind, target });
+            let flaw = Flaw::AliasTarget { kind, target: target.clone() };
+            findings.warn(places.of_record(&record), flaw);
             continue;
         }
         let addressed = !answer.answers.is_empty()
             || !zone.lookup(&target, RecordType::AAAA).answers.is_empty();
         // A target below a delegation without glue is known to the servers there.
         if !addressed && (answer.authoritative || kind == RecordType::NS) {
-            findings.warn(place.clone(), Flaw::NoAddress { kind, target });
+            findings.warn(places.of_record(&record), Flaw::NoAddress { kind, target });
         }
     }
 }
@@ -276,32 +285,28 @@ fn check_serial(zone: &Zone, previous: &Zone, places: &Places<'_>, findings: &mu
 }
 
 /// The place each record was written at.
-struct Places<'e>(BTreeMap<Key, Vec<&'e Entry>>);
+struct Places<'e>(Owners<'e>);
 
-impl<'e> Places<'e> {
-    fn of(entries: &'e [Entry]) -> Self {
-        let mut places: BTreeMap<Key, Vec<&Entry>> = BTreeMap::new();
-        for entry in entries {
-            places.entry(Key::of(&entry.record.name)).or_default().push(entry);
-        }
-        Self(places)
-    }
-
-    fn find(&self, owner: &Name, wanted: impl Fn(&Record) -> bool) -> Option<Place> {
-        let places = self.0.get(&Key::of(owner))?;
-        places.iter().find(|entry| wanted(&entry.record)).map(|entry| entry.place.clone())
+impl Places<'_> {
+    fn find(&self, owner: &Name, wanted: impl Fn(&Entries, u32) -> bool) -> Option<Place> {
+        let entries = self.0.entries;
+        let found = self.0.find(owner).iter().find(|entry| wanted(entries, **entry));
+        found.and_then(|entry| entries.place(*entry))
     }
 
     fn first_of(&self, owner: &Name) -> Option<Place> {
-        self.find(owner, |_| true)
+        self.find(owner, |_, _| true)
     }
 
     fn of_kind(&self, owner: &Name, kind: RecordType) -> Option<Place> {
-        self.find(owner, |record| record.record_type() == kind)
+        self.find(owner, |entries, entry| entries.kind(entry) == kind)
     }
 
     fn of_record(&self, record: &Record) -> Option<Place> {
-        self.find(&record.name, |held| held.data == record.data)
+        let kind = record.record_type();
+        self.find(&record.name, |entries, entry| {
+            entries.kind(entry) == kind && entries.record(entry).data == record.data
+        })
     }
 }
 

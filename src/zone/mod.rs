@@ -4,7 +4,7 @@
 //! which transport is the business of `dns_server`. The steps are
 //!
 //! ```text
-//! master file --parse--> Entry* --check--> findings
+//! master file --parse--> Entries --check--> findings
 //!                               \-assemble--> Zone --lookup(name, type)--> Answer
 //!                                             \-compile--> Compiled --answer(packet)--> bytes
 //! ```
@@ -25,6 +25,7 @@
 mod check;
 mod compiled;
 mod encode;
+mod entries;
 mod fields;
 mod forms;
 mod generate;
@@ -34,18 +35,21 @@ mod packed;
 mod parse;
 mod print;
 mod rdata;
+mod room;
 mod service_binding;
 mod tree;
 
 pub use check::{Finding, Findings, Flaw, Place, check};
 pub use compiled::{Apexes, Compiled, Dice, Kept, Question, Said, Style, shuffle};
 pub use encode::Encoder;
+pub use entries::{Entries, Entry};
 pub use forms::base64;
 pub use lexer::Fault;
 pub use lookup::Answer;
 pub use packed::{Node, RecordSet};
-pub use parse::{Entry, Include, no_include, parse};
+pub use parse::{Include, no_include, parse};
 pub use print::print;
+pub use room::room;
 pub use tree::{Key, Zone};
 
 use hickory_proto::rr::Name;
@@ -72,7 +76,7 @@ pub fn load(
     previous: Option<&Zone>,
     include: &mut Include<'_>,
 ) -> Result<Loaded, Error> {
-    let mut entries = match parse(text, origin, include) {
+    let entries = match parse(text, origin, include) {
         Ok(entries) => entries,
         Err(mut wrong) => {
             // What can be said all the same: that something is missing may follow from the rest.
@@ -85,12 +89,7 @@ pub fn load(
     };
     let Findings { errors, warnings, zone } = check(&entries, previous);
     match zone {
-        Some(zone) if errors.is_empty() => {
-            // Memory goes back to the system from its end only. The entries of a large zone are
-            // gone now, so what stays is copied to where they were, and they are no hole below it.
-            entries.clear();
-            Ok(Loaded { zone: zone.clone(), warnings })
-        }
+        Some(zone) if errors.is_empty() => Ok(Loaded { zone, warnings }),
         _ => Err(Error(errors)),
     }
 }

@@ -4,7 +4,9 @@ use hickory_proto::rr::rdata::{A, AAAA, CNAME, NS, PTR, SRV};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 
-use super::tree::Key;
+use super::entries::{Entries, Owners};
+use super::room::room;
+use super::tree::{Key, prefixes};
 
 /// In the place of a number of records: the set stands among the others.
 const UNPACKED: u16 = u16::MAX;
@@ -57,41 +59,35 @@ pub struct RecordSet {
     records: Vec<Record>,
 }
 
-/// The sets of a node, of records that stand elsewhere, each with its lowest TTL.
-#[derive(Debug, Default)]
-pub(super) struct Draft<'r>(Vec<(u32, Vec<&'r Record>)>);
-
-impl<'r> Draft<'r> {
-    /// Adds a record, unless it is there already.
-    pub(super) fn add(&mut self, record: &'r Record) {
-        let kind = record.record_type();
-        let Some((ttl, set)) = self.0.iter_mut().find(|(_, set)| set[0].record_type() == kind)
-        else {
-            self.0.push((record.ttl, vec![record]));
-            return;
-        };
-        *ttl = record.ttl.min(*ttl);
-        if set.iter().all(|held| held.data != record.data) {
-            set.push(record);
-        }
-    }
-}
-
 impl Nodes {
-    pub(super) fn pack(drafts: &BTreeMap<Key, Draft<'_>>) -> Self {
-        let mut nodes = Self::default();
-        for (key, draft) in drafts {
-            let spelled = draft.0.first().map(|(_, set)| &set[0].name);
-            let upper = |name: &&Name| name.iter().flatten().any(u8::is_ascii_uppercase);
-            if let Some(name) = spelled.filter(upper) {
+    /// Packs what names at or below the apex own; every name between has a node too.
+    pub(super) fn pack(owners: &Owners<'_>, apex: &Key) -> Self {
+        let entries = owners.entries;
+        let count = entries.len();
+        let mut nodes = Self {
+            keys: room(count * 32),
+            places: room(count),
+            sets: room(count),
+            data: room(count * 32),
+            ..Self::default()
+        };
+        let mut last: &[u8] = &[];
+        for (key, group) in owners.iter().filter(|(key, _)| key.starts_with(apex.as_bytes())) {
+            // Below a name there is nothing but its own descendants, so a name is new if the one
+            // before is not below it.
+            let below_apex = |prefix: &&[u8]| prefix.len() > apex.as_bytes().len();
+            for prefix in prefixes(key).filter(below_apex) {
+                if prefix.len() < key.len() && !last.starts_with(prefix) {
+                    nodes.end(prefix);
+                }
+            }
+            let spelled = group.iter().find(|entry| entries.is_record(**entry));
+            if let Some(name) = spelled.and_then(|entry| entries.spelled(*entry)) {
                 nodes.spelled.insert(number(nodes.places.len()), name.clone());
             }
-            for (ttl, set) in &draft.0 {
-                nodes.put(*ttl, set);
-            }
-            nodes.keys.extend_from_slice(key.as_bytes());
-            let (key_end, sets_end) = (number(nodes.keys.len()), number(nodes.sets.len()));
-            nodes.places.push(Place { key_end, sets_end });
+            nodes.put_sets(entries, group);
+            nodes.end(key);
+            last = key;
         }
         nodes.keys.shrink_to_fit();
         nodes.places.shrink_to_fit();
@@ -100,25 +96,60 @@ impl Nodes {
         nodes
     }
 
-    fn put(&mut self, ttl: u32, set: &[&Record]) {
-        let kind = set[0].record_type();
-        let start = self.data.len();
+    /// Ends the node with this key; its sets are there already.
+    fn end(&mut self, key: &[u8]) {
+        self.keys.extend_from_slice(key);
+        let (key_end, sets_end) = (number(self.keys.len()), number(self.sets.len()));
+        self.places.push(Place { key_end, sets_end });
+    }
+
+    /// Packs the records of one owner: sets in the order of their first records, each with its
+    /// lowest TTL and no record twice.
+    fn put_sets(&mut self, entries: &Entries, group: &[u32]) {
+        let mut done: Vec<RecordType> = Vec::new();
+        for (nth, first) in group.iter().enumerate() {
+            let kind = entries.kind(*first);
+            if !entries.is_record(*first) || done.contains(&kind) {
+                continue;
+            }
+            done.push(kind);
+            let mut ttl = entries.ttl(*first);
+            let mut set: Vec<u32> = Vec::new();
+            for entry in group[nth..].iter().filter(|entry| entries.kind(**entry) == kind) {
+                ttl = ttl.min(entries.ttl(*entry));
+                if !set.iter().any(|held| entries.same(*held, *entry)) {
+                    set.push(*entry);
+                }
+            }
+            self.put(entries, kind, ttl, &set);
+        }
+    }
+
+    fn put(&mut self, entries: &Entries, kind: RecordType, ttl: u32, set: &[u32]) {
         let few = u16::try_from(set.len()).ok().filter(|count| *count < UNPACKED);
-        let packed = set.iter().all(|record| pack(&record.data, &mut self.data));
+        let packed = set.iter().all(|entry| entries.data(*entry).is_some());
         let (count, at) = match few.filter(|_| packed) {
-            Some(count) => (count, start),
+            Some(count) => {
+                let start = self.data.len();
+                let data = set.iter().filter_map(|entry| entries.data(*entry));
+                data.for_each(|data| self.data.extend_from_slice(data));
+                (count, start)
+            }
             None => {
-                self.data.truncate(start);
-                let same = |record: &&Record| {
-                    let mut same = (*record).clone();
-                    same.ttl = ttl;
-                    same
+                let record = |entry: &u32| {
+                    let mut record = entries.record(*entry);
+                    record.ttl = ttl;
+                    record
                 };
-                self.others.push(RecordSet { kind, records: set.iter().map(same).collect() });
+                self.others.push(RecordSet { kind, records: set.iter().map(record).collect() });
                 (UNPACKED, self.others.len() - 1)
             }
         };
         self.sets.push(PackedSet { kind: kind.into(), count, ttl, at: number(at) });
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
     }
 
     pub(super) fn find(&self, key: &[u8]) -> Option<Node<'_>> {
@@ -186,17 +217,7 @@ impl<'z> Node<'z> {
         if let Some(name) = self.nodes.spelled.get(&number(self.number)) {
             return name.clone();
         }
-        let mut labels = Vec::new();
-        let mut rest = self.nodes.key(self.number);
-        while let Some((&length, tail)) = rest.split_first() {
-            let (label, tail) = tail.split_at(length.into());
-            labels.push(label);
-            rest = tail;
-        }
-        let name = Name::from_labels(labels.into_iter().rev());
-        let mut name = name.expect("the key was made of a name");
-        name.set_fqdn(true);
-        name
+        name_of(self.nodes.key(self.number))
     }
 
     fn packed(self) -> &'z [PackedSet] {
@@ -219,12 +240,27 @@ impl RecordSet {
     }
 }
 
-fn number(length: usize) -> u32 {
+/// The name of a key, in lower case.
+pub(super) fn name_of(key: &[u8]) -> Name {
+    let mut labels = Vec::new();
+    let mut rest = key;
+    while let Some((&length, tail)) = rest.split_first() {
+        let (label, tail) = tail.split_at(length.into());
+        labels.push(label);
+        rest = tail;
+    }
+    let name = Name::from_labels(labels.into_iter().rev());
+    let mut name = name.expect("the key was made of a name");
+    name.set_fqdn(true);
+    name
+}
+
+pub(super) fn number(length: usize) -> u32 {
     u32::try_from(length).expect("a zone stays below 4 GiB")
 }
 
 /// Appends data behind its length; false if it is of another type than those that are packed.
-fn pack(data: &RData, out: &mut Vec<u8>) -> bool {
+pub(super) fn pack(data: &RData, out: &mut Vec<u8>) -> bool {
     let start = out.len();
     out.extend_from_slice(&[0; 2]);
     match data {
@@ -239,7 +275,10 @@ fn pack(data: &RData, out: &mut Vec<u8>) -> bool {
             }
             pack_name(&srv.target, out);
         }
-        _ => return false,
+        _ => {
+            out.truncate(start);
+            return false;
+        }
     }
     let length = u16::try_from(out.len() - start - 2).expect("names and addresses are short");
     out[start..start + 2].copy_from_slice(&length.to_be_bytes());
@@ -254,7 +293,19 @@ fn pack_name(name: &Name, out: &mut Vec<u8>) {
     out.push(0);
 }
 
-fn unpack(kind: RecordType, data: &[u8]) -> Option<RData> {
+/// Whether packed data is the same; the letter case of names does not count (RFC 4343 §3).
+pub(super) fn same(kind: RecordType, one: &[u8], other: &[u8]) -> bool {
+    // What stands before a name are numbers, and so are addresses.
+    let numbers = match kind {
+        RecordType::A | RecordType::AAAA => return one == other,
+        RecordType::SRV => 6,
+        _ => 0,
+    };
+    // Lengths of labels are below the letters.
+    one[..numbers] == other[..numbers] && one[numbers..].eq_ignore_ascii_case(&other[numbers..])
+}
+
+pub(super) fn unpack(kind: RecordType, data: &[u8]) -> Option<RData> {
     let name = |bytes: &[u8]| Name::read(&mut BinDecoder::new(bytes)).ok();
     Some(match kind {
         RecordType::A => RData::A(A(<[u8; 4]>::try_from(data).ok()?.into())),

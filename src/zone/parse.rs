@@ -3,6 +3,7 @@ use std::sync::Arc;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::check::{Finding, Flaw, Place};
+use super::entries::Entries;
 use super::fields::{self, Fields};
 use super::generate;
 use super::lexer::{Fault, Lexer, Line, Position, SyntaxError, Token};
@@ -13,13 +14,6 @@ const DEEPEST_INCLUDE: usize = 8;
 /// After so many mistakes a file is taken for something else than a zone.
 const MOST_MISTAKES: usize = 100;
 
-/// One record of a master file, and the place where it begins.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
-    pub place: Place,
-    pub record: Record,
-}
-
 /// Gives the text of a file that `$INCLUDE` names, or the reason why not.
 pub type Include<'i> = dyn FnMut(&str) -> Result<Vec<u8>, String> + 'i;
 
@@ -27,15 +21,16 @@ pub type Include<'i> = dyn FnMut(&str) -> Result<Vec<u8>, String> + 'i;
 #[derive(Debug)]
 pub struct Wrong {
     pub findings: Vec<Finding>,
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Entries,
 }
 
 /// Reads a master file (RFC 1035 §5, RFC 2308 §4, RFC 3597 §5).
 ///
 /// `origin` completes relative names until an `$ORIGIN` changes it. An included file has an origin,
 /// a TTL and an owner of its own; what it says about them ends with it.
-pub fn parse(text: &[u8], origin: &Name, include: &mut Include<'_>) -> Result<Vec<Entry>, Wrong> {
-    let mut reader = Reader { entries: Vec::new(), findings: Vec::new(), include, depth: 0 };
+pub fn parse(text: &[u8], origin: &Name, include: &mut Include<'_>) -> Result<Entries, Wrong> {
+    let mut reader =
+        Reader { entries: Entries::with_room(text.len()), findings: Vec::new(), include, depth: 0 };
     reader.file(text, None, Scope::new(origin.clone()));
     let Reader { entries, findings, .. } = reader;
     if findings.is_empty() { Ok(entries) } else { Err(Wrong { findings, entries }) }
@@ -47,7 +42,7 @@ pub fn no_include(_path: &str) -> Result<Vec<u8>, String> {
 }
 
 struct Reader<'i, 'f> {
-    entries: Vec<Entry>,
+    entries: Entries,
     findings: Vec<Finding>,
     include: &'i mut Include<'f>,
     depth: usize,
@@ -121,7 +116,7 @@ impl Reader<'_, '_> {
             Owner::None => return Err(first.fail(Fault::NoOwner)),
         };
         let record = record(owner, &mut fields, scope)?;
-        self.entries.push(Entry { place: place(file, first.at, None), record });
+        self.entries.push(Some(&place(file, first.at, None)), &record);
         Ok(())
     }
 
@@ -185,7 +180,7 @@ impl Reader<'_, '_> {
             let mut fields = Fields::new(&tokens, end);
             let owner = fields.name(&scope.origin, "an owner name")?;
             let record = record(owner, &mut fields, scope)?;
-            self.entries.push(Entry { place: place(file, first.at, None), record });
+            self.entries.push(Some(&place(file, first.at, None)), &record);
         }
         Ok(())
     }

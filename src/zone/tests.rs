@@ -49,7 +49,7 @@ impl goldenscript::Runner for Runner {
                 };
                 match parse(text.as_bytes(), &origin, &mut include) {
                     Ok(entries) => {
-                        for entry in entries {
+                        for entry in entries.iter() {
                             let file =
                                 entry.place.file.map_or(String::new(), |it| format!("{it} "));
                             let line = entry.place.line;
@@ -203,7 +203,9 @@ fn text_in_any_encoding_with_any_line_ends_is_read() {
     let text = b"\xef\xbb\xbf$TTL 60\r\na TXT \"\xff\xc3\xa4\" ; gr\xfc\xdfe\r\n";
     let entries = parse(text, &origin("example.test"), &mut no_include).unwrap();
     assert_eq!(entries.len(), 1);
-    let hickory_proto::rr::RData::TXT(txt) = &entries[0].record.data else { unreachable!() };
+    let hickory_proto::rr::RData::TXT(txt) = &entries.iter().next().unwrap().record.data else {
+        unreachable!()
+    };
     assert_eq!(*txt.txt_data[0], *b"\xff\xc3\xa4");
 }
 
@@ -230,7 +232,7 @@ fn broken_text_never_panics() {
 fn every_type_has_its_wire_form() {
     let text = std::fs::read(testdata().join("every_type.zone")).unwrap();
     let entries = parse(&text, &origin("rfc.test"), &mut no_include).unwrap();
-    let line = |Entry { record, .. }: &Entry| {
+    let line = |Entry { record, .. }: Entry| {
         let bytes = record.data.to_bytes().unwrap();
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let kind = u16::from(record.record_type());

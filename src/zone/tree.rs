@@ -1,10 +1,10 @@
 use std::borrow::Borrow;
-use std::collections::BTreeMap;
 
 use hickory_proto::rr::rdata::SOA;
-use hickory_proto::rr::{Name, RData, Record};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 
-use super::packed::{Draft, Node, Nodes, RecordSet};
+use super::entries::{Entries, Owners};
+use super::packed::{Node, Nodes, RecordSet};
 
 /// A name as trees order it: lower case, labels from the root down, each behind its length.
 ///
@@ -15,11 +15,16 @@ pub struct Key(Box<[u8]>);
 impl Key {
     pub fn of(name: &Name) -> Self {
         let mut bytes = Vec::with_capacity(name.len() + 1);
+        Self::append(name, &mut bytes);
+        Self(bytes.into_boxed_slice())
+    }
+
+    /// Appends the key of a name to other bytes.
+    pub(super) fn append(name: &Name, bytes: &mut Vec<u8>) {
         for label in name.iter().rev() {
             bytes.push(u8::try_from(label.len()).expect("labels have at most 63 bytes"));
             bytes.extend(label.iter().map(u8::to_ascii_lowercase));
         }
-        Self(bytes.into_boxed_slice())
     }
 
     pub fn as_bytes(&self) -> &[u8] {
@@ -28,12 +33,7 @@ impl Key {
 
     /// The ancestors from the top-level label down, then the name itself. The root is left out.
     pub fn prefixes(&self) -> impl Iterator<Item = &[u8]> {
-        let mut end = 0;
-        std::iter::from_fn(move || {
-            let length = *self.0.get(end)?;
-            end += 1 + usize::from(length);
-            Some(&self.0[..end])
-        })
+        prefixes(&self.0)
     }
 
     /// Whether the name is `ancestor` or below it.
@@ -63,32 +63,33 @@ impl Zone {
     /// Builds the zone whose apex is the owner of the first SOA; none without an SOA.
     ///
     /// Owners outside are left out, and so are repeated records; each set gets its lowest TTL.
-    pub fn assemble<'r>(records: impl Iterator<Item = &'r Record> + Clone) -> Option<Self> {
+    pub fn assemble<'r>(records: impl Iterator<Item = &'r Record>) -> Option<Self> {
         Self::assemble_with(records, &[])
     }
 
     /// The same; these names exist too, with everything above them, and own perhaps nothing.
     pub fn assemble_with<'r>(
-        records: impl Iterator<Item = &'r Record> + Clone,
+        records: impl Iterator<Item = &'r Record>,
         reserved: &[Name],
     ) -> Option<Self> {
-        let (origin, ttl, soa) = records.clone().find_map(|record| match &record.data {
-            RData::SOA(soa) => Some((record.name.clone(), record.ttl, soa.clone())),
+        let mut entries = Entries::default();
+        records.for_each(|record| entries.push(None, record));
+        reserved.iter().for_each(|name| entries.reserve(name));
+        Self::of(&Owners::of(&entries))
+    }
+
+    pub(super) fn of(owners: &Owners<'_>) -> Option<Self> {
+        let soas = owners.entries.of_kind(RecordType::SOA);
+        let mut soas = soas.map(|entry| owners.entries.record(entry));
+        let (origin, ttl, soa) = soas.find_map(|record| match record.data {
+            RData::SOA(soa) => Some((record.name, record.ttl, soa)),
             _ => None,
         })?;
         let apex = Key::of(&origin);
         let negative =
             Record::from_rdata(origin.clone(), ttl.min(soa.minimum), RData::SOA(soa.clone()));
-        let mut drafts = BTreeMap::new();
-        for record in records {
-            if let Some(draft) = reserve(&mut drafts, &apex, &record.name) {
-                draft.add(record);
-            }
-        }
-        for name in reserved {
-            reserve(&mut drafts, &apex, name);
-        }
-        Some(Self { origin, apex, nodes: Nodes::pack(&drafts), soa, negative })
+        let nodes = Nodes::pack(owners, &apex);
+        Some(Self { origin, apex, nodes, soa, negative })
     }
 
     pub fn origin(&self) -> &Name {
@@ -110,21 +111,12 @@ impl Zone {
     }
 }
 
-/// Makes a name and everything above it exist. None for a name outside of the zone.
-fn reserve<'d, 'r>(
-    drafts: &'d mut BTreeMap<Key, Draft<'r>>,
-    apex: &Key,
-    name: &Name,
-) -> Option<&'d mut Draft<'r>> {
-    let key = Key::of(name);
-    if !key.is_within(apex) {
-        return None;
-    }
-    let within = |prefix: &&[u8]| prefix.len() >= apex.0.len();
-    for prefix in key.prefixes().filter(within) {
-        if !drafts.contains_key(prefix) {
-            drafts.insert(Key(prefix.into()), Draft::default());
-        }
-    }
-    Some(drafts.entry(key).or_default())
+/// The ancestors of a key from the top-level label down, then the key itself.
+pub(super) fn prefixes(key: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut end = 0;
+    std::iter::from_fn(move || {
+        let length = *key.get(end)?;
+        end += 1 + usize::from(length);
+        Some(&key[..end])
+    })
 }

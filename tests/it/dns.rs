@@ -110,6 +110,47 @@ fn a_changed_zone_is_served_and_a_broken_one_is_not() {
     wait("the mended zone", || (host(&service)?.trim() == "10.0.0.4").then_some(()));
 }
 
+/// A zone that is exchanged again and again takes no more memory than one that was exchanged once.
+#[test]
+fn memory_goes_back_after_each_exchange_of_a_large_zone() {
+    const HOSTS: u32 = 8_000;
+    let large = |serial: u32| {
+        let host = |n: u32| {
+            format!("n{n} A 10.1.{}.{}\n_s._tcp.n{n} SRV 0 1 2380 n{n}\n", n / 250, n % 250)
+        };
+        zone(serial, &format!("10.0.0.{serial}")) + &(0..HOSTS).map(host).collect::<String>()
+    };
+    let dir = scratch();
+    let file = dir.path().join("zones/reload.test.zone");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, large(1)).unwrap();
+    let service = Service::start(dir.path());
+    let resident_kib = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", service.process.id())).unwrap();
+        let anonymous = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        anonymous.split_whitespace().next().unwrap().parse::<u64>().unwrap()
+    };
+    let mut sizes = Vec::new();
+    for serial in 2..9 {
+        let aside = dir.path().join("aside");
+        fs::write(&aside, large(serial)).unwrap();
+        fs::rename(&aside, &file).unwrap();
+        let served = || {
+            let Some(address) = dig(&service, &["+short", "host.reload.test"]) else {
+                return Some(false);
+            };
+            (address.trim() == format!("10.0.0.{serial}")).then_some(true)
+        };
+        if !wait("the new zone", served) {
+            return;
+        }
+        sizes.push(resident_kib());
+    }
+    let (second, last) = (sizes[1], sizes[sizes.len() - 1]);
+    // One generation of this zone has more.
+    assert!(last < second + 1_500, "{sizes:?} KiB");
+}
+
 /// Where the members of a token's cluster are found.
 fn service_name(url: &str) -> String {
     let token = url.rsplit('/').next().unwrap();

@@ -14,6 +14,8 @@ use super::{A, CLUSTERS, Plan, QUESTIONS, SOON, SRV, questions};
 const BUSY: usize = 16;
 /// Tokens that are filled one after the other.
 const TOKENS: usize = 300;
+/// Connections at once while other tokens are made.
+const FILLING: usize = 16;
 
 /// How long a large zone takes from its file into answers, while others ask.
 pub(super) fn zone(plan: &Plan) {
@@ -55,26 +57,23 @@ pub(super) fn zone(plan: &Plan) {
     );
 }
 
-/// How long a registration that completes a cluster takes into DNS.
-pub(super) fn registrations() {
+/// How long a registration that completes a cluster takes into DNS, beside so many full tokens.
+pub(super) fn registrations(others: usize) {
     let data = Data::clusters("three.test", 1);
     let more = ["--cluster-domain=clusters.test".to_owned()];
     let server = Server::start(Kind::Quorate, &data, None, Place::Anywhere, &more);
     let http = SocketAddr::from(([127, 0, 0, 1], server.http_port));
+    std::thread::scope(|scope| {
+        for part in 0..FILLING {
+            let numbers = (part..others).step_by(FILLING);
+            scope.spawn(move || numbers.for_each(|number| drop(complete(http, number))));
+        }
+    });
     let (mut whole, mut after) = (Vec::new(), Vec::new());
-    for number in 0..TOKENS {
-        let url = say(http, "POST", "/new?size=1", "", 200);
-        let url = url.trim();
-        let token = url.rsplit('/').next().unwrap();
-        let digest = Sha256::digest(token.as_bytes());
-        let label: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-        let peer = format!("http://10.9.{}.{}:2380", number / 250, number % 250 + 1);
-        let id = MemberId::derive([peer.as_str()], url);
-        let body = format!("value=n1%3D{}", peer.replace(':', "%3A").replace('/', "%2F"));
-        let asked = question(1, &format!("_etcd-server._tcp.{label}.clusters.test"), SRV);
-        let sent = Instant::now();
-        say(http, "PUT", &format!("/{token}/{id}?prevExist=false"), &body, 201);
+    for number in others..others + TOKENS {
+        let Completed { label, sent } = complete(http, number);
         let acknowledged = Instant::now();
+        let asked = question(1, &format!("_etcd-server._tcp.{label}.clusters.test"), SRV);
         wait_for(server.address, &asked, |reply| reply.answers() == 1);
         after.push(acknowledged.elapsed());
         whole.push(sent.elapsed());
@@ -84,13 +83,35 @@ pub(super) fn registrations() {
         times[times.len() * share / 100].as_secs_f64() * 1e3
     };
     println!(
-        "dns, a cluster is published {:.2} ms (p99 {:.2} ms) after its last registration was \
+        "dns, beside {others} full tokens a cluster is published {:.2} ms (p99 {:.2} ms) after its last registration was \
          acknowledged, {:.2} ms (p99 {:.2} ms) after it was sent (target: 5 ms)",
         millis(&mut after, 50),
         millis(&mut after, 99),
         millis(&mut whole, 50),
         millis(&mut whole, 99),
     );
+}
+
+/// A token that has all its founders.
+struct Completed {
+    label: String,
+    /// When the last registration was sent.
+    sent: Instant,
+}
+
+/// Makes a token of one founder and registers it.
+fn complete(http: SocketAddr, number: usize) -> Completed {
+    let url = say(http, "POST", "/new?size=1", "", 200);
+    let url = url.trim();
+    let token = url.rsplit('/').next().unwrap();
+    let digest = Sha256::digest(token.as_bytes());
+    let label: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let peer = format!("http://10.9.{}.{}:2380", number / 250 % 250, number % 250 + 1);
+    let id = MemberId::derive([peer.as_str()], url);
+    let body = format!("value=n1%3D{}", peer.replace(':', "%3A").replace('/', "%2F"));
+    let sent = Instant::now();
+    say(http, "PUT", &format!("/{token}/{id}?prevExist=false"), &body, 201);
+    Completed { label, sent }
 }
 
 struct Reply([u8; 2048], usize);

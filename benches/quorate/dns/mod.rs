@@ -45,7 +45,8 @@ pub(crate) fn measure(plan: &Plan) {
     authoritative(&large, &Kind::all(), |server| client::udp_for(server, &mix, plan.span), plan);
     forwarded(plan);
     change::zone(plan);
-    change::registrations();
+    change::registrations(0);
+    change::registrations(CLUSTERS);
 }
 
 /// The mix of questions about clusters.

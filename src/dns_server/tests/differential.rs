@@ -37,7 +37,7 @@ fn names() -> BTreeSet<String> {
     let entries =
         crate::zone::parse(RFC_ZONE.as_bytes(), &origin, &mut crate::zone::no_include).unwrap();
     let mut names = BTreeSet::new();
-    for entry in entries {
+    for entry in entries.iter() {
         let owner = entry.record.name.to_ascii().to_ascii_lowercase();
         // Sixty hosts alike say no more than their set does.
         if owner.starts_with("big") {

@@ -22,6 +22,7 @@ use hickory_proto::rr::{Name, Record, RecordType};
 use self::question::{Edns, HEADER};
 use self::table::Table;
 use super::encode::Encoder;
+use super::room::room;
 use super::tree::{Key, Zone};
 
 pub use kept::Kept;
@@ -93,7 +94,10 @@ pub struct Apexes<V>(Table<V>);
 
 impl<V> Apexes<V> {
     pub fn new<'z>(zones: impl ExactSizeIterator<Item = (&'z Key, V)>) -> Self {
-        Self(Table::new(zones.map(|(apex, value)| (wire(apex.as_bytes()), value))))
+        let mut table = Table::with_room(zones.len());
+        zones.for_each(|(apex, value)| table.put(&wire(apex.as_bytes()), value));
+        table.shrink_to_fit();
+        Self(table)
     }
 
     /// The zone with the longest apex that the name of a question is within.
@@ -117,17 +121,17 @@ impl Compiled {
 
     /// Writes the answers of a branch of a zone; other names have to be looked for elsewhere.
     pub fn below(zone: &Zone, branch: &Key) -> Self {
+        let count = zone.nodes.len();
         let mut compiled = Self {
-            table: Table::new(std::iter::empty()),
-            sets: Vec::new(),
-            bytes: Vec::new(),
+            table: Table::with_room(count),
+            sets: room(count),
+            bytes: room(count * 32),
             negative: Negative::of(&zone.negative),
             depth: zone.apex.prefixes().count(),
             apex: wire(zone.apex.as_bytes()),
         };
         // Ancestors come before descendants, so the last cut is the one above.
         let mut cut: Option<&[u8]> = None;
-        let mut named = Vec::new();
         for (key, node) in zone.nodes.iter() {
             if !key.starts_with(branch.as_bytes()) {
                 continue;
@@ -152,9 +156,9 @@ impl Compiled {
                 elsewhere,
                 wildcard: zone.nodes.find(&star).is_some(),
             };
-            named.push((wire(key), node));
+            compiled.table.put(&wire(key), node);
         }
-        compiled.table = Table::new(named.into_iter());
+        compiled.table.shrink_to_fit();
         compiled.sets.shrink_to_fit();
         compiled.bytes.shrink_to_fit();
         compiled

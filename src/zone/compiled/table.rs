@@ -1,4 +1,5 @@
 use super::question::{Suffix, hash_label};
+use crate::zone::room::room;
 
 /// Names in lower case and what belongs to them, found by the hash of the name.
 ///
@@ -22,26 +23,35 @@ struct Entry<V> {
 }
 
 impl<V> Table<V> {
-    /// Builds the table; of two equal names the first is found.
-    pub(super) fn new(named: impl ExactSizeIterator<Item = (Vec<u8>, V)>) -> Self {
-        let slots = (named.len() * 2).next_power_of_two().max(2);
-        let mut table = Self {
-            slots: vec![0; slots].into_boxed_slice(),
-            entries: Vec::with_capacity(named.len()),
-            names: Vec::new(),
-        };
-        for (name, value) in named {
-            let hash = hash_name(&name);
-            let slot = table.free_slot(hash);
-            let at = u32::try_from(table.names.len()).expect("names of a zone stay below 4 GiB");
-            let length = u8::try_from(name.len()).expect("names have at most 255 bytes");
-            table.names.extend_from_slice(&name);
-            table.entries.push(Entry { hash, at, length, value });
-            table.slots[slot] =
-                u32::try_from(table.entries.len()).expect("a zone has less than 2^32 names");
+    /// An empty table for so many names; [`put`](Self::put) fills it.
+    pub(super) fn with_room(count: usize) -> Self {
+        let length = (count * 2).next_power_of_two().max(2);
+        let mut slots = room(length);
+        slots.resize(length, 0);
+        Self {
+            slots: slots.into_boxed_slice(),
+            entries: room(count),
+            names: room(count.saturating_mul(32)),
         }
-        table.names.shrink_to_fit();
-        table
+    }
+
+    /// Adds a name; of two equal ones the first is found.
+    pub(super) fn put(&mut self, name: &[u8], value: V) {
+        assert!(self.entries.len() * 2 < self.slots.len(), "more names than were announced");
+        let hash = hash_name(name);
+        let slot = self.free_slot(hash);
+        let at = u32::try_from(self.names.len()).expect("names of a zone stay below 4 GiB");
+        let length = u8::try_from(name.len()).expect("names have at most 255 bytes");
+        self.names.extend_from_slice(name);
+        self.entries.push(Entry { hash, at, length, value });
+        self.slots[slot] =
+            u32::try_from(self.entries.len()).expect("a zone has less than 2^32 names");
+    }
+
+    /// Gives back the room that was not needed.
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.entries.shrink_to_fit();
+        self.names.shrink_to_fit();
     }
 
     pub(super) fn find(&self, suffix: Suffix<'_>) -> Option<&V> {

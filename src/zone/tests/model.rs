@@ -74,7 +74,7 @@ pub(super) fn random_zone(random: &mut SmallRng) -> Vec<Record> {
     let mut records: Vec<Record> =
         crate::zone::parse(soa.as_bytes(), &apex(), &mut crate::zone::no_include)
             .unwrap()
-            .into_iter()
+            .iter()
             .map(|entry| entry.record)
             .collect();
     for number in 0..random.random_range(0..12_u8) {
