@@ -45,10 +45,10 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{error, warn};
 
-use crate::admission::{Door, Limits, Protocol};
-use crate::registry::Registry;
+use crate::admission::{Door, Limits, Protocol, codes};
+use crate::registry::{Registry, VerifyError};
 use crate::transport::{self, Bound, Http};
 pub use accounts::Accounts;
 use gate::Gate;
@@ -106,6 +106,7 @@ pub async fn serve(
     stop: CancellationToken,
 ) {
     let http = config.http.clone();
+    let reading = tokio::spawn(read_timeline(registry.clone()));
     let service = Service::new(config, registry, stop.clone());
     let router = router::router(service);
     let mut serving = JoinSet::new();
@@ -116,6 +117,16 @@ pub async fn serve(
         if let Err(error) = ended {
             warn!(error = %error, "an HTTP listener ended");
         }
+    }
+    reading.abort();
+}
+
+/// Says so if the timeline is not what was written, beside everything else: it may be long.
+async fn read_timeline(registry: Registry) {
+    if !registry.is_shared()
+        && let Err(broken @ VerifyError::Broken(_)) = registry.verify().await
+    {
+        error!(error = %broken, code = codes::TIMELINE_BROKEN, "the timeline is damaged");
     }
 }
 

@@ -8,6 +8,7 @@ use crate::token::TokenPath;
 impl Service {
     /// Makes a token by its size, or finds it made with the same size.
     pub(super) async fn create(&self, token: NewToken) -> Result<Created, Error> {
+        let from = token.from;
         let creating = self.registry().create(token, registry::now());
         let created = tokio::time::timeout(WRITE_LIMIT, creating).await;
         let created = created.unwrap_or(Err(Error::Unavailable))?;
@@ -15,6 +16,7 @@ impl Service {
             let founding = &created.founding;
             info!(
                 request.id = request_id::current(),
+                client.address = from.map(tracing::field::display),
                 token.id = %founding.path.public_id(),
                 token.size = founding.size.get(),
                 token.label = founding.label.as_ref().map(Label::as_str),
@@ -68,6 +70,7 @@ impl Service {
                 self.recent().refused(token, id, refusal, door.from, registry::now());
                 info!(
                     request.id = request_id::current(),
+                    client.address = door.from.map(tracing::field::display),
                     token.id = %token.public_id(),
                     member.id = %token.redact(id),
                     refusal.code = refusal.code(),

@@ -325,6 +325,11 @@ impl Registry {
         }
     }
 
+    /// Whether the registry is kept in a cluster, with others who look after it.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.kept, Kept::Cluster(_))
+    }
+
     /// Follows the whole chain of the timeline.
     pub async fn verify(&self) -> Result<Verified, VerifyError> {
         match &self.kept {

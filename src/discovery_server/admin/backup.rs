@@ -7,7 +7,7 @@ use tracing::{info, warn};
 use super::problem::Problem;
 use crate::admission::codes;
 use crate::discovery_server::{Service, request_id};
-use crate::registry::{Backup, BackupError};
+use crate::registry::{Backup, BackupError, VerifyError};
 
 /// Bytes read from the copy at a time.
 const CHUNK: usize = 64 * 1024;
@@ -30,6 +30,9 @@ pub(super) async fn download(State(service): State<Service>) -> Result<Response<
     let backup = service.registry().backup().await.map_err(|error| {
         if let BackupError::Elsewhere { .. } = error {
             return Problem::new(StatusCode::CONFLICT, codes::BAD_REQUEST, error.to_string());
+        }
+        if let BackupError::Timeline(VerifyError::Broken(_)) = error {
+            return Problem::new(StatusCode::CONFLICT, codes::TIMELINE_BROKEN, error.to_string());
         }
         warn!(request.id = request_id::current(), error = %error, "backup failed");
         let detail = "the backup could not be made; the log of the service says why";

@@ -8,7 +8,7 @@ use tracing::info;
 
 use super::problem::Problem;
 use crate::admission::codes;
-use crate::discovery_server::{Service, request_id};
+use crate::discovery_server::{Service, request_id, router};
 use crate::transport::PeerIdentity;
 
 /// The name of the key that a request brought.
@@ -25,6 +25,7 @@ pub(super) async fn admit(
     next: Next,
 ) -> Response {
     let config = service.config();
+    let from = router::client(request.extensions());
     let shown = request.extensions().get::<PeerIdentity>();
     let admitted = if config.admin_certificates && shown.is_none() {
         Err((Problem::no_certificate(), "admin request without a client certificate"))
@@ -36,7 +37,11 @@ pub(super) async fn admit(
         Ok(name) => name,
         Err((problem, what)) => {
             service.metrics().refused(codes::UNAUTHORIZED);
-            info!(request.id = request_id::current(), "{what}");
+            info!(
+                request.id = request_id::current(),
+                client.address = from.map(tracing::field::display),
+                "{what}"
+            );
             return problem.into_response();
         }
     };

@@ -3,6 +3,7 @@ use utoipa::ToSchema;
 
 use crate::admission::{Founding, Label, Protocol, Registered, State};
 use crate::discovery_server::Service;
+use crate::membership::ClusterId;
 use crate::registry;
 
 /// Where a token stands in its life.
@@ -30,6 +31,8 @@ pub(super) struct Token {
     pub(super) created_at: u64,
     pub(super) expires_at: u64,
     pub(super) revoked_at: Option<u64>,
+    /// The cluster's id, once it is complete.
+    pub(super) cluster_id: Option<String>,
     /// In the order of their registration.
     pub(super) founders: Vec<Member>,
     /// Nodes that came after the cluster was complete.
@@ -138,6 +141,10 @@ impl Token {
             created_at: founding.created_at.0,
             expires_at: founding.expires_at.0,
             revoked_at: founding.revoked_at.map(|at| at.0),
+            cluster_id: founding
+                .is_full()
+                .then(|| ClusterId::derive(founding.founders.iter().map(|held| held.key)))
+                .map(|id| id.to_string()),
             founders: founding.founders.iter().map(|held| Member::of(held)).collect(),
             surplus: founding.surplus.iter().map(|held| Member::of(held)).collect(),
             initial_cluster: founding.initial_cluster().map(|whole| whole.to_string()),

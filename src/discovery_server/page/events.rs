@@ -128,12 +128,17 @@ impl Following {
                 let registry = self.service.registry().clone();
                 let changed = registry.wait(&self.path, |now| (now.index != shown).then_some(()));
                 let noted = self.changes.changed();
+                // Nothing else says that a token has expired.
+                let quiet = alive(&self.service, &self.path).map_or(Duration::ZERO, |founding| {
+                    let left = founding.expires_at.0.saturating_sub(registry::now().0) + 1;
+                    SIGN_OF_LIFE.min(Duration::from_millis(left))
+                });
                 tokio::select! {
                     biased;
                     () = self.service.stopping() => return None,
                     _ = changed => {}
                     Ok(()) = noted => {}
-                    () = tokio::time::sleep(SIGN_OF_LIFE) => {
+                    () = tokio::time::sleep(quiet) => {
                         if alive(&self.service, &self.path).is_some() {
                             return Some(": still here\n\n".to_owned());
                         }

@@ -74,6 +74,7 @@ pub(super) fn start(
         size,
         name: given("name"),
         ttl: given("ttl"),
+        needs_key: service.config().new_keys.is_some(),
         wrong: wrong.map(|(_, reason)| reason),
     };
     let status = wrong.map_or(StatusCode::OK, |(status, _)| status);

@@ -57,6 +57,9 @@ pub(super) struct Layout<'a> {
 {%- if let Some(wrong) = wrong %}
 <p class="alert" role="alert">{{ wrong }}</p>
 {%- endif %}
+{%- if needs_key %}
+<p>This service gives tokens to those who have a key: <code>curl -H "Authorization: Bearer KEY" "{{ url }}/new?size=3"</code></p>
+{%- endif %}
 <form class="card" method="post" action="{{ base }}/new">
 <h2>A new token</h2>
 <div class="fields">
@@ -90,6 +93,7 @@ pub(super) struct Start<'a> {
     pub(super) size: String,
     pub(super) name: &'a str,
     pub(super) ttl: &'a str,
+    pub(super) needs_key: bool,
     pub(super) wrong: Option<&'a str>,
 }
 

@@ -50,7 +50,7 @@ pub enum BackupError {
     Write { path: PathBuf, source: sqlx::Error },
     #[error("`{}`: {op}", path.display())]
     Io { path: PathBuf, op: &'static str, source: std::io::Error },
-    #[error("the timeline is damaged; look at the registry before you rely on a backup of it")]
+    #[error("{0}; look at the registry before you rely on a backup of it")]
     Timeline(#[from] VerifyError),
     #[error("`{}` is no backup of quorate: {what}", path.display())]
     NoBackup { path: PathBuf, what: &'static str },
