@@ -52,11 +52,12 @@ async fn what_an_earlier_version_stored_is_there_and_goes_on() {
             let two = path("two");
             let registered = bench.registry.register(two.clone(), application(&two, 1), NOW).await;
             let outcome = registered.map(|registration| registration.outcome);
-            match round {
-                0 => assert_eq!(outcome.unwrap(), Outcome::Sealed),
-                _ => {
-                    assert!(matches!(outcome, Err(Error::Refused(Refusal::FounderReturned { .. }))))
-                }
+            if round == 0 {
+                assert_eq!(outcome.unwrap(), Outcome::Sealed);
+            } else {
+                let returned =
+                    matches!(outcome, Err(Error::Refused(Refusal::FounderReturned { .. })));
+                assert!(returned, "{outcome:?}");
             }
             assert_eq!(bench.registry.index(), 8, "indexes go on");
             let entries = bench.registry.timeline(Some(&two.public_id()), 0, 9).await.unwrap();
