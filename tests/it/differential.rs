@@ -342,9 +342,7 @@ fn hide_status(line: &str) -> String {
     if cells.get(first).is_some_and(is_version) {
         cells[first] = "VERSION";
         cells[first + 1] = "SIZE";
-        for place in first + 4..first + 7 {
-            cells[place] = "N";
-        }
+        cells[first + 4..first + 7].fill("N");
     } else if separator == "," {
         return line.to_owned();
     }
