@@ -419,3 +419,5 @@ mod tests;
 mod tests_operators;
 #[cfg(test)]
 mod tests_shared;
+#[cfg(test)]
+mod tests_upgrade;

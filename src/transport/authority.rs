@@ -33,6 +33,7 @@ const HUFFMAN: ([u8; 6], [u8; 6]) =
 pub(super) struct Tolerant<S> {
     stream: S,
     state: State,
+    is_http2: bool,
     /// Received, and not a whole header frame yet.
     held: Vec<u8>,
     /// To be read by the library, from `given` on.
@@ -54,7 +55,8 @@ enum State {
 
 impl<S> Tolerant<S> {
     pub(super) fn new(stream: S) -> Self {
-        Self { stream, state: State::Preface, held: Vec::new(), ready: Vec::new(), given: 0 }
+        let (held, ready) = (Vec::new(), Vec::new());
+        Self { stream, state: State::Preface, is_http2: false, held, ready, given: 0 }
     }
 
     /// Moves what the library may see from `held` to `ready`.
@@ -65,6 +67,7 @@ impl<S> Tolerant<S> {
             match self.state {
                 State::Preface if held.starts_with(PREFACE) => {
                     done += PREFACE.len();
+                    self.is_http2 = true;
                     self.state = State::First(0);
                 }
                 State::Preface if PREFACE.starts_with(held) => break,
@@ -117,6 +120,11 @@ impl<S: AsyncRead + Unpin> Tolerant<S> {
             self.sort();
         }
         Ok(())
+    }
+
+    /// Whether the client began with the preface of HTTP/2, once it is recognized.
+    pub(super) fn is_http2(&self) -> bool {
+        self.is_http2
     }
 }
 

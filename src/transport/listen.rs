@@ -1,5 +1,6 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +9,10 @@ use axum::body::Body;
 use axum::extract::connect_info::ConnectInfo;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -79,16 +81,19 @@ impl Default for Http {
 }
 
 impl Http {
-    fn builder(&self) -> auto::Builder<TokioExecutor> {
-        let mut builder = auto::Builder::new(TokioExecutor::new());
+    fn http1(&self) -> http1::Builder {
+        let mut builder = http1::Builder::new();
         builder
-            .http1()
             .timer(TokioTimer::new())
             .title_case_headers(self.title_case_headers)
             .header_read_timeout(self.head_timeout)
             .max_buf_size(self.max_head_bytes);
         builder
-            .http2()
+    }
+
+    fn http2(&self) -> http2::Builder<TokioExecutor> {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
             .timer(TokioTimer::new())
             .initial_stream_window_size(1 << 20)
             .initial_connection_window_size(4 << 20)
@@ -104,7 +109,8 @@ impl Http {
 
 /// What all connections of a listener share.
 struct Shared {
-    builder: auto::Builder<TokioExecutor>,
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
     router: Router,
     options: Http,
     tls: Option<TlsServer>,
@@ -128,7 +134,8 @@ struct Caller {
 pub async fn serve(bound: Bound, router: Router, options: Http, stop: CancellationToken) {
     let room = Arc::new(Semaphore::new(options.max_connections));
     let tls = bound.tls().cloned();
-    let shared = Arc::new(Shared { builder: options.builder(), router, options, tls });
+    let (http1, http2) = (options.http1(), options.http2());
+    let shared = Arc::new(Shared { http1, http2, router, options, tls });
     let mut connections = JoinSet::new();
     loop {
         // Ended connections are collected as they come, so the set does not grow.
@@ -228,30 +235,45 @@ impl Shared {
             activity: activity.clone(),
         });
         let service = service_fn(move |request| Arc::clone(&caller).answer(request));
-        let connection = self.builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-        let mut connection = Box::pin(connection);
+        let is_http2 = stream.is_http2();
+        let stream = TokioIo::new(stream);
+        let ended = if is_http2 {
+            let connection = self.http2.serve_connection(stream, service);
+            Box::pin(self.converse(connection, activity, stop)).await
+        } else {
+            let connection = self.http1.serve_connection(stream, service);
+            self.converse(connection, activity, stop).await
+        };
+        if let Err(error) = ended {
+            debug!(client.address = %client, error = %error, "connection ended");
+        }
+    }
+
+    /// Answers requests until the client leaves, was idle for too long, or the service stops.
+    async fn converse<C: GracefulConnection>(
+        &self,
+        connection: C,
+        activity: Option<Arc<Activity>>,
+        stop: &CancellationToken,
+    ) -> Result<(), C::Error> {
+        let mut connection = pin!(connection);
         let idle = async {
             match (&activity, self.options.idle_timeout) {
                 (Some(activity), Some(limit)) => activity.idle(limit).await,
                 _ => std::future::pending().await,
             }
         };
-        let ended = tokio::select! {
+        tokio::select! {
             biased;
-            ended = connection.as_mut() => ended,
+            ended = connection.as_mut() => return ended.map(drop),
             () = stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                return connection.await.map(drop);
             }
-            () = idle => {
-                connection.as_mut().graceful_shutdown();
-                // A client that does not answer the farewell has had its time.
-                tokio::time::timeout(DRAIN, connection).await.unwrap_or(Ok(()))
-            }
-        };
-        if let Err(error) = ended {
-            debug!(client.address = %client, error = %error, "connection ended");
+            () = idle => connection.as_mut().graceful_shutdown(),
         }
+        // A client that does not answer the farewell has had its time.
+        tokio::time::timeout(DRAIN, connection).await.map_or(Ok(()), |ended| ended.map(drop))
     }
 }
 

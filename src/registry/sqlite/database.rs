@@ -1,22 +1,18 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::TryStreamExt as _;
 use serde::Serialize;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tracing::warn;
 
-use crate::admission::{ClusterSize, Founding, Registered, UnixMillis};
-use crate::membership::MemberId;
+use super::load;
 use crate::registry::OpenError;
 use crate::registry::clock::{self, Tie};
 use crate::registry::state::Loaded;
 use crate::registry::timeline::{Head, Row as Link};
-use crate::token::TokenPath;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -168,7 +164,7 @@ impl Database {
         .map_err(failed("initialize it"))?;
         let mut database = Self { path, connection };
         database.tie_clock().await?;
-        let loaded = database.load().await?;
+        let loaded = load::load(&mut database.connection, &database.path).await?;
         Ok((database, loaded))
     }
 
@@ -215,7 +211,7 @@ impl Database {
             .await
             .map_err(|source| Self::failure(path.clone(), "open it again", source))?;
         let mut database = Self { path, connection };
-        let loaded = database.load().await?;
+        let loaded = load::load(&mut database.connection, &database.path).await?;
         Ok((database, loaded))
     }
 
@@ -255,61 +251,6 @@ impl Database {
     /// Closes the database, which moves the log into the main file.
     pub(in crate::registry) async fn close(self) -> Result<(), sqlx::Error> {
         self.connection.close().await
-    }
-
-    /// Reads everything.
-    async fn load(&mut self) -> Result<Loaded, OpenError> {
-        let path = self.path.clone();
-        let failed = |source| Self::failure(path.clone(), "read it", source);
-        let damaged = |finding| OpenError::Damaged { path: path.clone(), finding };
-        let connection = &mut self.connection;
-        let (cluster_id, last_index): (String, i64) =
-            sqlx::query_as("select cluster_id, last_index from registry")
-                .fetch_one(&mut *connection)
-                .await
-                .map_err(failed)?;
-        let (seq, hash): (i64, String) =
-            sqlx::query_as("select timeline_seq, timeline_hash from registry")
-                .fetch_one(&mut *connection)
-                .await
-                .map_err(failed)?;
-        let head = Head::stored(seq.cast_unsigned(), &hash)
-            .ok_or_else(|| damaged("the end of the timeline is no hash".to_owned()))?;
-        let mut by_index: HashMap<i64, Founding> = HashMap::new();
-        let mut rows = sqlx::query("select * from token").fetch(&mut *connection);
-        while let Some(row) = rows.try_next().await.map_err(failed)? {
-            let index: i64 = row.get("created_index");
-            let founding = founding(&row)
-                .ok_or_else(|| damaged(format!("the token with index {index} makes no sense")))?;
-            by_index.insert(index, founding);
-        }
-        drop(rows);
-        let mut rows = sqlx::query("select * from registration order by created_index")
-            .fetch(&mut *connection);
-        while let Some(row) = rows.try_next().await.map_err(failed)? {
-            let index: i64 = row.get("created_index");
-            let token = by_index.get_mut(&row.get("token_index"));
-            let (Some(token), Some(registered)) = (token, registered(&row)) else {
-                let finding = format!("the registration with index {index} makes no sense");
-                return Err(damaged(finding));
-            };
-            token.index = token.index.max(registered.index);
-            match row.get::<i64, _>("founder") {
-                0 => token.surplus.push(Arc::new(registered)),
-                _ => token.founders.push(Arc::new(registered)),
-            }
-        }
-        drop(rows);
-        let mut tokens = HashMap::with_capacity(by_index.len());
-        for (index, token) in by_index {
-            if tokens.insert(token.path.clone(), Arc::new(token)).is_some() {
-                return Err(damaged(format!(
-                    "the path of the token with index {index} is there twice"
-                )));
-            }
-        }
-        let last_index = last_index.cast_unsigned();
-        Ok(Loaded { tokens, last_index, cluster_id, head })
     }
 
     /// Writes a batch in one transaction; on success it is on disk.
@@ -378,41 +319,4 @@ fn extended_code(failure: &sqlx::Error) -> Option<i32> {
 
 fn as_json(rows: &impl Serialize) -> String {
     serde_json::to_string(rows).expect("rows have string keys only")
-}
-
-fn founding(row: &sqlx::sqlite::SqliteRow) -> Option<Founding> {
-    let created_index = u64::try_from(row.get::<i64, _>("created_index")).ok()?;
-    let label: Option<String> = row.get("label");
-    Some(Founding {
-        path: TokenPath::stored(row.get("path")),
-        size: ClusterSize::stored(u32::try_from(row.get::<i64, _>("size")).ok()?)?,
-        label: label.map(|text| text.parse()).transpose().ok()?,
-        created_index,
-        index: created_index,
-        created_at: UnixMillis(u64::try_from(row.get::<i64, _>("created_at")).ok()?),
-        expires_at: UnixMillis(u64::try_from(row.get::<i64, _>("expires_at")).ok()?),
-        revoked_at: row
-            .get::<Option<i64>, _>("revoked_at")
-            .map(|at| UnixMillis(at.cast_unsigned())),
-        noted: u32::try_from(row.get::<i64, _>("noted")).ok()?,
-        expiry_recorded: row.get::<i64, _>("expiry_recorded") != 0,
-        client_port: row
-            .get::<Option<i64>, _>("client_port")
-            .map(u16::try_from)
-            .transpose()
-            .ok()?,
-        first_entry: u64::try_from(row.get::<i64, _>("first_entry")).ok()?,
-        founders: Vec::new(),
-        surplus: Vec::new(),
-    })
-}
-
-fn registered(row: &sqlx::sqlite::SqliteRow) -> Option<Registered> {
-    let key: MemberId = row.get::<String, _>("member").parse().ok()?;
-    let value: String = row.get("value");
-    let member = value.parse().ok()?;
-    let index = u64::try_from(row.get::<i64, _>("created_index")).ok()?;
-    let at = UnixMillis(u64::try_from(row.get::<i64, _>("registered_at")).ok()?);
-    let from = row.get::<Option<String>, _>("origin").and_then(|text| text.parse().ok());
-    Some(Registered { key, value, member, index, at, from })
 }

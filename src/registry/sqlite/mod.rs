@@ -3,6 +3,7 @@
 mod backup;
 mod database;
 mod directory;
+mod load;
 mod reader;
 
 use std::path::{Path, PathBuf};
