@@ -113,6 +113,59 @@ fn operators_of_etcdctl_3_5() {
     check("v35/operators");
 }
 
+/// Commands of the client that no script needs: they print what the machine is worth, speak to no server, or are
+/// done in `maintenance.rs`.
+const ELSEWHERE: [&str; 7] = [
+    "check datascale",
+    "check perf",
+    "completion",
+    "help",
+    "migrate",
+    "snapshot restore",
+    "snapshot status",
+];
+
+/// All that `etcdctl` 3.4 and 3.5 can be asked to do.
+#[test]
+fn every_command_is_in_a_script() {
+    const COMMANDS: &str = "alarm disarm,alarm list,auth disable,auth enable,auth status,compaction,defrag,del,elect,\
+        endpoint hashkv,endpoint health,endpoint status,get,lease grant,lease keep-alive,lease list,lease revoke,\
+        lease timetolive,lock,make-mirror,member add,member list,member promote,member remove,member update,\
+        move-leader,put,role add,role delete,role get,role grant-permission,role list,role revoke-permission,\
+        snapshot save,txn,user add,user delete,user get,user grant-role,user list,user passwd,user revoke-role,\
+        version,watch";
+    let Some(etcdctl) = tools::etcdctl() else { return };
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/differential");
+    let mut asked = String::new();
+    for directory in [directory.clone(), directory.join("v35")] {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|it| it == "txt") {
+                let script = fs::read_to_string(path).unwrap();
+                script.lines().filter(|line| line.starts_with("> ")).for_each(|line| {
+                    asked += &format!("{line} \n");
+                });
+            }
+        }
+    }
+    for command in COMMANDS.split(',') {
+        assert!(asked.contains(&format!(" {command} ")), "no script has `{command}`");
+    }
+    // And what the client itself says that it can.
+    let help = Command::new(etcdctl).env("ETCDCTL_API", "3").arg("help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let listed = help.split("COMMANDS:").nth(1).unwrap().split("OPTIONS:").next().unwrap();
+    let mut count = 0;
+    for line in listed.lines().filter_map(|line| line.strip_prefix('\t')) {
+        let command = line.split("\t").next().unwrap().trim();
+        let elsewhere = ELSEWHERE.iter().any(|known| command.starts_with(known));
+        let known = elsewhere || COMMANDS.split(',').any(|known| known == command);
+        assert!(known, "`etcdctl {command}` is in no list");
+        count += 1;
+    }
+    assert!(count > 30, "{help}");
+}
+
 /// A real etcd and its client: 3.5 for the scripts in `v35`, 3.4 for all others.
 fn real(name: &str) -> Option<(Flavor, PathBuf)> {
     if name.starts_with("v35/") {
@@ -216,7 +269,7 @@ impl Session<'_> {
             None => (None, command),
         };
         let command = command.replace("$dir", &self.dir.display().to_string());
-        let mut command = command.replace("$peer", &self.nodes[0].peer_url());
+        let mut command = command.replace("$client", &self.nodes[0].client_url());
         if command.contains("$leader") || command.contains("$follower") {
             let leader = leader(self.nodes);
             let id = |at: usize| {
@@ -342,9 +395,7 @@ fn hide_status(line: &str) -> String {
     if cells.get(first).is_some_and(is_version) {
         cells[first] = "VERSION";
         cells[first + 1] = "SIZE";
-        for place in first + 4..first + 7 {
-            cells[place] = "N";
-        }
+        cells[first + 4..first + 7].fill("N");
     } else if separator == "," {
         return line.to_owned();
     }

@@ -14,6 +14,10 @@ pub(super) type Words = (Code, &'static str);
 pub(super) const BAD_MEMBER_URLS: Words =
     (Code::InvalidArgument, "etcdserver: given member URLs are invalid");
 
+/// A client names its version, and not in text (etcd 3.6).
+pub(super) const INVALID_CLIENT_VERSION: Words =
+    (Code::InvalidArgument, "etcdserver: invalid client api version");
+
 /// etcd hands out the client's form of this one, which has no code.
 const NOT_ENOUGH_STARTED: Words =
     (Code::Unknown, "etcdserver: re-configuration failed due to not enough started members");

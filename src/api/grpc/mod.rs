@@ -273,6 +273,10 @@ fn admit(handle: &Handle, metadata: &MetadataMap, on: On) -> Result<(), Status> 
     if on == On::Voters && handle.is_learner() {
         return Err(crate::node::Error::Learner.into());
     }
+    let client = metadata.get("client-api-version");
+    if client.is_some_and(|version| std::str::from_utf8(version.as_encoded_bytes()).is_err()) {
+        return Err(error::refuse(error::INVALID_CLIENT_VERSION));
+    }
     if needs_leader(metadata) && handle.leader().is_none() {
         return Err(crate::node::Error::NoLeader.into());
     }

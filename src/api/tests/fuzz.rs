@@ -3,6 +3,7 @@
 mod generate;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -24,7 +25,7 @@ use crate::proto::quorate::peer;
 use crate::proto::{v3electionpb, v3lockpb};
 
 /// Streams and locks answer later or never.
-const GLANCE: std::time::Duration = std::time::Duration::from_millis(20);
+const GLANCE: Duration = Duration::from_millis(20);
 
 type Method = (&'static str, Vec<u8>);
 
@@ -180,7 +181,7 @@ fn body(fuzz: &mut Fuzz, messages: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// Whether there was an answer in time; streams and locks answer later or never.
-async fn call(router: &Router, path: &str, body: Vec<u8>) -> bool {
+async fn call(router: &Router, path: &str, body: Vec<u8>, limit: Duration) -> bool {
     let request = Request::post(format!("/{path}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
@@ -191,7 +192,7 @@ async fn call(router: &Router, path: &str, body: Vec<u8>) -> bool {
         assert_eq!(head.status, 200, "gRPC says what is wrong in its trailers");
         axum::body::to_bytes(body, 1 << 20).await
     };
-    timeout(GLANCE, work).await.is_ok()
+    timeout(limit, work).await.is_ok()
 }
 
 /// The node answers and leads, unless it was asked in all form for what a lone member cannot do: to wait for
@@ -234,7 +235,7 @@ async fn damaged_grpc_messages_are_answered_and_the_node_lives() {
             (path(method), if damaged { fuzz.damaged(&[message]) } else { message })
         };
         let body = body(&mut fuzz, &[message]);
-        if call(&node.router, &path, body).await {
+        if call(&node.router, &path, body, GLANCE).await {
             answered.insert(path);
         }
         // What one did to the node, such as an alarm, is not to keep all that comes later from getting far.
@@ -243,12 +244,14 @@ async fn damaged_grpc_messages_are_answered_and_the_node_lives() {
             node = Node::start().await;
         }
     }
-    let silent: Vec<String> = all.iter().map(path).filter(|it| !answered.contains(it)).collect();
     // These answer when something happens.
     let waits = ["Watch", "Observe", "Campaign", "Lock"];
-    let silent: Vec<&String> =
-        silent.iter().filter(|it| !waits.iter().any(|name| it.ends_with(name))).collect();
-    assert!(silent.is_empty(), "never answered: {silent:?}");
+    for path in all.iter().map(path).filter(|it| !waits.iter().any(|name| it.ends_with(name))) {
+        // A slow machine may not have answered at a glance.
+        let late =
+            answered.contains(&path) || call(&node.router, &path, vec![0; 5], PATIENCE).await;
+        assert!(late, "{path} never answers");
+    }
     node.stop().await;
 }
 
@@ -281,13 +284,16 @@ async fn damaged_calls_of_peers_are_answered_and_the_node_lives() {
             })
             .collect();
         let body = body(&mut fuzz, &messages);
-        if call(&router, &path(method), body).await {
+        if call(&router, &path(method), body, GLANCE).await {
             answered.insert(path(method));
         }
         if fuzz.below(100) == 0 {
             assert!(lives(&node, &fuzz).await, "{}", fuzz.place());
         }
     }
-    assert_eq!(answered.len(), all.len(), "{answered:?}");
+    for path in all.iter().map(path) {
+        let late = answered.contains(&path) || call(&router, &path, Vec::new(), PATIENCE).await;
+        assert!(late, "{path} never answers");
+    }
     node.stop().await;
 }

@@ -3,10 +3,12 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
 use tower::ServiceExt as _;
@@ -172,6 +174,16 @@ async fn refusals_have_the_words_of_etcd() {
     let refused = kv.put(put(vec![0; 2_500_000])).await.unwrap_err();
     let text = "grpc: received message larger than max (2500008 vs. 2097152)";
     assert_eq!(words(&refused), (Code::ResourceExhausted, text));
+    for (version, known) in [(&b"3.5"[..], true), ("3.5\u{e9}".as_bytes(), true), (b"\xff", false)]
+    {
+        let mut headers = HeaderMap::new();
+        headers.insert("client-api-version", HeaderValue::from_bytes(version).unwrap());
+        let mut request = tonic::Request::new(put(vec![1]));
+        *request.metadata_mut() = MetadataMap::from_headers(headers);
+        let answer = kv.put(request).await.map_err(|refused| refused.message().to_owned());
+        let wanted = "etcdserver: invalid client api version".to_owned();
+        assert_eq!(answer.err(), (!known).then_some(wanted));
+    }
     node.stop().await;
 }
 

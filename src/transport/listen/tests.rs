@@ -239,3 +239,38 @@ async fn a_rapid_reset_ends_the_connection() {
     assert!(ask(&mut listening.connect().await, head).await.contains(" 200 "));
     listening.close().await;
 }
+
+/// Sends five pings at once; what the server says when it ends the connection for that.
+async fn ping_rapidly(listening: &Listening) -> Option<Vec<u8>> {
+    let mut stream = listening.connect().await;
+    let mut sent = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    sent.extend([0, 0, 0, 4, 0, 0, 0, 0, 0]);
+    sent.extend([0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8].repeat(5));
+    stream.write_all(&sent).await.unwrap();
+    let mut answered = 0;
+    while answered < 5 {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.unwrap();
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; length as usize];
+        stream.read_exact(&mut payload).await.unwrap();
+        match (head[3], head[4]) {
+            (7, _) => return Some(payload),
+            (6, 1) => answered += 1,
+            _ => {}
+        }
+    }
+    None
+}
+
+#[tokio::test]
+async fn too_many_pings_end_the_connection() {
+    let ping_floor = Some(Duration::from_secs(5));
+    let listening = Listening::start(Http { ping_floor, ..Http::default() }).await;
+    let farewell = ping_rapidly(&listening).await.unwrap();
+    assert_eq!(farewell[4..], *b"\0\0\0\x0btoo_many_pings");
+    listening.close().await;
+    let listening = Listening::start(Http::default()).await;
+    assert_eq!(ping_rapidly(&listening).await, None, "without a floor");
+    listening.close().await;
+}

@@ -1,6 +1,6 @@
 //! Protobuf messages as one line of JSON in which bytes are text, and long things are short.
 
-use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, Value};
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
 use serde_json::Value as Json;
 
 /// Bytes beyond this are shown as their number.
@@ -114,9 +114,9 @@ fn show_value(field: &FieldDescriptor, value: &Value, name: &Name<'_>) -> String
         Value::Bool(value) => value.to_string(),
         Value::EnumNumber(value) => {
             let Kind::Enum(kind) = field.kind() else { return value.to_string() };
-            kind.get_value(*value).map_or(value.to_string(), |it| format!("\"{}\"", it.name()))
+            kind.get_value(*value)
+                .map_or_else(|| value.to_string(), |it| format!("\"{}\"", it.name()))
         }
-        Value::Map(map) => format!("({} of {:?})", map.len(), map.keys().next().map(MapKey::clone)),
         other => format!("{other:?}"),
     }
 }

@@ -23,10 +23,10 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status, Streaming};
 
 use super::message;
-use crate::harness::{DEADLINE, Flavor, Node, leader, wait};
+use crate::harness::{Flavor, Node, leader, wait};
 
 /// How long a message may take that is expected.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(15);
 /// Ids that were drawn are larger.
 const DRAWN: u64 = 1 << 40;
 
@@ -148,7 +148,7 @@ impl Session {
                 wait("the recorded answer", || {
                     answer = self.ask(&how, method, rest);
                     let same = recorded.is_empty() || answer.trim_end() == recorded;
-                    (!how.again || same || started.elapsed() > PATIENCE).then_some(())
+                    (!how.again || same || started.elapsed() > 2 * PATIENCE).then_some(())
                 });
                 return answer;
             }
@@ -251,7 +251,7 @@ impl Session {
             client.ready().await.map_err(|error| Status::unknown(error.to_string()))?;
             let call = client.streaming(request, path.parse().unwrap(), Raw);
             let late = |_| Status::unknown("(no answer)");
-            tokio::time::timeout(DEADLINE, call).await.map_err(late)?
+            tokio::time::timeout(PATIENCE, call).await.map_err(late)?
         });
         let answers = match opened {
             Ok(answers) => answers.into_inner(),
