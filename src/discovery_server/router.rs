@@ -5,7 +5,8 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, CONTENT_TYPE, HOST, HeaderValue};
-use axum::http::{Extensions, HeaderMap, Method, Response, StatusCode};
+use axum::http::uri::PathAndQuery;
+use axum::http::{Extensions, HeaderMap, Method, Response, StatusCode, Uri};
 use axum::routing::any;
 
 use super::accept::Wanted;
@@ -51,7 +52,26 @@ pub(super) fn router(service: Service) -> Router {
     if prefix.is_empty() {
         return router;
     }
-    Router::new().nest(&prefix, router.clone()).fallback_service(router)
+    Router::new().fallback_service(tower::util::MapRequest::new(router, move |mut request| {
+        leave_out(&prefix, &mut request);
+        request
+    }))
+}
+
+/// Takes a prefix from the path of a request, if it is there.
+fn leave_out(prefix: &str, request: &mut Request) {
+    let target = request.uri().path_and_query().map_or("", |target| target.as_str());
+    let rest = target.strip_prefix(prefix).and_then(|rest| match rest.as_bytes().first() {
+        None => PathAndQuery::try_from("/").ok(),
+        Some(b'?') => PathAndQuery::try_from(format!("/{rest}")).ok(),
+        Some(b'/') => PathAndQuery::try_from(rest).ok(),
+        Some(_) => None,
+    });
+    if let Some(rest) = rest {
+        let mut parts = std::mem::take(request.uri_mut()).into_parts();
+        parts.path_and_query = Some(rest);
+        *request.uri_mut() = Uri::from_parts(parts).expect("the same URI with another path");
+    }
 }
 
 async fn index(State(service): State<Service>, request: Request) -> Response<Body> {

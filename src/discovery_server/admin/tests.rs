@@ -339,7 +339,12 @@ async fn a_public_url_with_a_path_is_served_with_and_without_it() {
             assert!(status == 200 && size.contains(r#""value":"3""#), "{path}: {size}");
         }
     }
-    assert_eq!(get("/other/new?size=3").await.0, 404);
+    for start in ["/disc/", "/disc", "/disc?a=b", "/"] {
+        assert!(get(start).await.1.contains("/disc/new?size=3"), "{start}");
+    }
+    for elsewhere in ["/other/new?size=3", "/discnew?size=3", "/disc/disc/new"] {
+        assert_eq!(get(elsewhere).await.0, 404, "{elsewhere}");
+    }
 }
 
 /// What the document forbids is not taken, and what it refers to is in it.
