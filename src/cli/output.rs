@@ -37,8 +37,8 @@ pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut cause = error.source();
     while let Some(error) = cause {
         let next = words(error);
-        // A transparent wrapper says what its source says.
-        if !text.ends_with(&next) {
+        // A wrapper often says what its source says.
+        if !text.contains(&next) {
             text = format!("{text}: {next}");
         }
         cause = error.source();

@@ -41,8 +41,9 @@ pub(super) struct Reach {
 pub(super) enum Error {
     #[error("`{url}` cannot be reached; is `quorate serve` running there?")]
     Unreachable { url: Url, source: reqwest::Error },
-    #[error("`{url}`: {reason}; {cure}")]
-    Misunderstood { url: Url, reason: String, cure: &'static str },
+    /// The reason ends with what to do about it.
+    #[error("`{url}`: {reason}")]
+    Misunderstood { url: Url, reason: String },
     #[error("--cacert, --cert, --key")]
     Tls(#[source] TlsError),
     #[error("the HTTP client cannot be set up")]
@@ -81,7 +82,9 @@ impl Reach {
     pub(super) fn failed(&self, source: reqwest::Error) -> Error {
         let url = self.url.clone();
         match misunderstanding(&source) {
-            Some((reason, cure)) => Error::Misunderstood { url, reason, cure },
+            Some((reason, cure)) => {
+                Error::Misunderstood { url, reason: format!("{reason}; {cure}") }
+            }
             None => Error::Unreachable { url, source },
         }
     }
