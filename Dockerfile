@@ -1,5 +1,6 @@
 # Both programs in one image without a shell. The service is what starts; a node is
-# `docker run --entrypoint /usr/local/bin/quorate-node IMAGE --name n1 ...`.
+# `docker run --entrypoint /usr/local/bin/quorate-node IMAGE --name n1 ...`. The service is told its URL by
+# `-e QUORATE_PUBLIC_URL=http://HOST:8087` and its zone files by `-v DIR:/zones:ro`.
 #
 # Releases pin both bases by digest: --build-arg RUST=rust@sha256:... --build-arg BASE=gcr.io/...@sha256:...
 ARG RUST=docker.io/library/rust:1.95-bookworm
@@ -19,7 +20,7 @@ RUN cargo build --release --locked --bins \
 FROM ${BASE}
 COPY --from=build /src/target/release/quorate /src/target/release/quorate-node /usr/local/bin/
 COPY --from=build --chown=nonroot:nonroot /data /data
-COPY dns-zones /zones
+COPY --from=build --chown=nonroot:nonroot /zones /zones
 USER nonroot
 WORKDIR /data
 VOLUME /data

@@ -37,6 +37,8 @@ enum Error {
     Write { file: PathBuf, source: std::io::Error },
     #[error("`{}` exists; a backup overwrites nothing", .0.display())]
     Exists(PathBuf),
+    #[error("`-` is no file: a backup is checked once it is written, so name a file")]
+    NoFile,
     #[error("the connection broke off; there is no backup")]
     BrokeOff(#[source] reqwest::Error),
 }
@@ -44,6 +46,9 @@ enum Error {
 impl Backup {
     pub(super) async fn run(&self) -> Result<(), Failure> {
         let write = |source| running(Error::Write { file: self.file.clone(), source });
+        if self.file.as_os_str() == "-" {
+            return Err(Failure::Configuration(Error::NoFile.into()));
+        }
         if self.file.exists() {
             return Err(Failure::Configuration(Error::Exists(self.file.clone()).into()));
         }

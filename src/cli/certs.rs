@@ -1,11 +1,11 @@
 //! `quorate certs`: a small authority, and certificates for nodes and clients.
 //!
 //! For labs and for clusters that have no authority of their own. Keys are readable by their owner
-//! only, and no file is ever overwritten.
+//! only, certificates by everybody, and no file is ever overwritten.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -229,11 +229,10 @@ impl Place {
         }
         DirBuilder::new()
             .recursive(true)
-            .mode(0o700)
             .create(&self.dir)
             .map_err(|source| Error::Write { path: self.dir.clone(), source })?;
-        for (path, text) in [(&key_path, key.1), (&cert_path, cert.1)] {
-            let written = create(path, text);
+        for (path, text, mode) in [(&key_path, key.1, 0o600), (&cert_path, cert.1, 0o644)] {
+            let written = create(path, text, mode);
             written.map_err(|source| match source.kind() {
                 io::ErrorKind::AlreadyExists => Error::Exists(path.clone()),
                 _ => Error::Write { path: path.clone(), source },
@@ -243,8 +242,8 @@ impl Place {
     }
 }
 
-fn create(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+fn create(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }

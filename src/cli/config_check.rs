@@ -1,7 +1,7 @@
 use clap::{Args, Subcommand};
 
-use super::{Failure, output};
-use crate::config::serve::{Config, Flags};
+use super::{Failure, output, serve};
+use crate::config::serve::Flags;
 
 /// Looks at a configuration without starting anything.
 #[derive(Debug, Args)]
@@ -19,10 +19,10 @@ enum Command {
 impl ConfigCommand {
     pub(super) fn run(&self) -> Result<(), Failure> {
         let Command::Check(flags) = &self.command;
-        let environment = |name: &str| std::env::var(name).ok();
-        let config = Config::load(flags, environment)
-            .map_err(|problems| Failure::Configuration(problems.into()))?;
-        super::serve::check_files(&config)?;
+        serve::load(flags, |_| Ok(()))?;
+        for strange in serve::strange_variables() {
+            output::progress(&format!("warning: {strange}\n"));
+        }
         output::print("the configuration is good\n")
     }
 }

@@ -10,7 +10,9 @@ mod certs;
 mod config_check;
 mod dns;
 mod doctor;
+mod environment;
 mod explain;
+mod files;
 mod health;
 pub mod lab;
 mod manual;
@@ -22,13 +24,14 @@ mod predict;
 mod publish;
 mod reload;
 mod serve;
+mod service;
 mod token;
 
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::config;
 
@@ -95,7 +98,7 @@ pub(crate) enum Failure {
 
 /// Runs `quorate` with these arguments, the program's name first.
 pub fn quorate(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let parsed = match Quorate::try_parse_from(arguments) {
+    let parsed = match parse(arguments) {
         Ok(parsed) => parsed,
         Err(error) => {
             // Help and version come this way too; a closed pipe is no failure of ours.
@@ -121,6 +124,12 @@ pub fn quorate(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Node { flags } => return node::main(flags.into_iter()),
     };
     report("quorate", outcome)
+}
+
+fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Quorate, clap::Error> {
+    let command = environment::settled(Quorate::command(), &|name| std::env::var_os(name));
+    let matches = command.try_get_matches_from(arguments)?;
+    Quorate::from_arg_matches(&matches).map_err(|error| error.format(&mut Quorate::command()))
 }
 
 fn lab_failure(error: lab::Error) -> Failure {
@@ -151,12 +160,7 @@ pub(crate) fn report(program: &str, outcome: Result<(), Failure>) -> ExitCode {
         Err(Failure::Running(error)) => (error, 1),
         Err(Failure::Code(code, error)) => (error, code),
     };
-    let mut line = format!("{program}: {error}");
-    let mut source = error.source();
-    while let Some(cause) = source {
-        line.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
+    let line = format!("{program}: {}", output::chain(error.as_ref()));
     // Nothing is left to do when standard error itself is closed.
     let _ = writeln!(std::io::stderr().lock(), "{line}");
     ExitCode::from(code)

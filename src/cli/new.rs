@@ -1,26 +1,27 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use reqwest::{Client, ClientBuilder, StatusCode, Url};
+use reqwest::{StatusCode, Url};
 
+use super::service::Reach;
 use super::{Failure, running};
-use crate::transport::tls::{ClientOptions, Pair, TlsClient, TlsError, is_tls, words};
+use crate::discovery_server::{SecretsError, first_key};
 
 /// How long the service may take; it answers in milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Which token to ask for.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong flags, 6 the service cannot be reached."
+)]
 pub(super) struct New {
-    /// Where the service is
-    #[arg(
-        long,
-        value_name = "URL",
-        default_value = "http://127.0.0.1:8087",
-        env = "QUORATE_SERVICE"
-    )]
-    service: Url,
+    #[command(flatten)]
+    reach: Reach,
+    /// File with a key to make tokens with, for a service that asks for one
+    #[arg(long, value_name = "FILE", env = "QUORATE_NEW_KEY_FILE")]
+    new_key_file: Option<PathBuf>,
     /// Members of the cluster
     #[arg(long, value_name = "N", default_value_t = 3)]
     size: u32,
@@ -30,9 +31,6 @@ pub(super) struct New {
     /// How long the token waits for its members, e.g. 2h
     #[arg(long, value_name = "SPAN")]
     ttl: Option<String>,
-    /// Authority of an https:// service, PEM; those of the system without it
-    #[arg(long, value_name = "FILE", env = "QUORATE_CACERT")]
-    cacert: Option<PathBuf>,
     /// Port for clients in the command lines [default: 2379]
     #[arg(long, value_name = "PORT")]
     client_port: Option<String>,
@@ -58,43 +56,12 @@ enum Format {
 enum Error {
     #[error("{0}")]
     Refused(String),
-    #[error("`{service}` answered {status}: {text}")]
-    Answer { service: Url, status: StatusCode, text: String },
-    #[error("`{service}`: {reason}; name its authority with --cacert FILE")]
-    Untrusted { service: Url, reason: String },
-    #[error("`{service}` cannot be reached; is `quorate serve` running there?")]
-    Unreachable { service: Url, source: reqwest::Error },
-}
-
-/// Why the certificate of a service was not taken, if that is what went wrong.
-pub(super) fn certificate(error: &reqwest::Error) -> Option<String> {
-    let mut cause: &(dyn std::error::Error + 'static) = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.downcast_ref::<std::io::Error>().filter(|error| is_tls(error)).map(words)
-}
-
-/// An HTTP client that trusts the authority in that file, or those of the system.
-pub(super) fn https_client(cacert: Option<&Path>, patience: Duration) -> Result<Client, Failure> {
-    let builder =
-        client_builder(cacert, None).map_err(|error| Failure::Configuration(error.into()))?;
-    builder.timeout(patience).build().map_err(running)
-}
-
-/// The same, to be told how long to wait; it shows that certificate to a service that asks.
-pub(super) fn client_builder(
-    cacert: Option<&Path>,
-    pair: Option<Pair>,
-) -> Result<ClientBuilder, TlsError> {
-    // Another part of the process may have chosen it already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let builder = Client::builder().no_proxy();
-    if cacert.is_none() && pair.is_none() {
-        return Ok(builder);
-    }
-    let options = ClientOptions { pair, ca: cacert.map(Path::to_owned), ..Default::default() };
-    Ok(builder.tls_backend_preconfigured(TlsClient::load(options)?.http1()))
+    #[error("{text}; name a file with a key, --new-key-file FILE")]
+    NoKey { text: String },
+    #[error("`{url}` answered {status}: {text}")]
+    Answer { url: Url, status: StatusCode, text: String },
+    #[error("--new-key-file")]
+    KeyFile(#[source] SecretsError),
 }
 
 impl New {
@@ -105,29 +72,34 @@ impl New {
     }
 
     async fn ask(&self) -> Result<String, Failure> {
-        let unreachable =
-            |source| running(Error::Unreachable { service: self.service.clone(), source });
-        let client = https_client(self.cacert.as_deref(), PATIENCE)?;
-        let answer = client.post(self.request()).send().await;
-        let answer = answer.map_err(|source| match certificate(&source) {
-            Some(reason) => running(Error::Untrusted { service: self.service.clone(), reason }),
-            None => unreachable(source),
-        })?;
+        let failed = |error| Failure::from(self.reach.failed(error));
+        let key = self.new_key_file.as_deref().map(first_key).transpose();
+        let key = key.map_err(|error| Failure::Configuration(Error::KeyFile(error).into()))?;
+        let client = self.reach.client()?.timeout(PATIENCE).build().map_err(running)?;
+        let mut request = client.post(self.request());
+        if let Some(key) = &key {
+            request = request.bearer_auth(key);
+        }
+        let answer = request.send().await.map_err(failed)?;
         let status = answer.status();
-        let text = answer.text().await.map_err(unreachable)?;
+        let text = answer.text().await.map_err(failed)?;
         let text = text.trim().to_owned();
         match status {
             StatusCode::OK => Ok(text),
-            status if status.is_client_error() => {
+            // What was asked for cannot be had; another flag may help.
+            StatusCode::BAD_REQUEST | StatusCode::CONFLICT => {
                 Err(Failure::Configuration(Error::Refused(text).into()))
             }
-            status => Err(running(Error::Answer { service: self.service.clone(), status, text })),
+            StatusCode::UNAUTHORIZED if key.is_none() => Err(running(Error::NoKey { text })),
+            StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS => {
+                Err(running(Error::Refused(text)))
+            }
+            status => Err(running(Error::Answer { url: self.reach.url.clone(), status, text })),
         }
     }
 
     fn request(&self) -> Url {
-        let mut url = self.service.clone();
-        url.set_path("/new");
+        let mut url = self.reach.target("/new");
         let mut query = url.query_pairs_mut();
         query.clear().append_pair("size", &self.size.to_string());
         let format = match self.output {
@@ -160,11 +132,11 @@ mod tests {
     #[test]
     fn what_was_asked_for_stands_in_the_request() {
         let new = New {
-            service: Url::parse("http://h:8087").unwrap(),
+            reach: crate::cli::service::tests::reach("http://h:8087"),
+            new_key_file: None,
             size: 5,
             name: Some("prod".to_owned()),
             ttl: None,
-            cacert: None,
             client_port: None,
             output: Format::Text,
             etcd: None,

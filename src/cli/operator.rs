@@ -7,34 +7,26 @@ use clap::{Args, ValueEnum};
 use reqwest::{Method, Response, StatusCode, Url};
 use serde_json::Value;
 
-use super::new::{certificate, client_builder};
+use super::service::{self, Reach};
 use super::{Failure, running};
 use crate::admission::Label;
 use crate::discovery_server::{SecretsError, first_key};
 use crate::token::{PublicId, Token, TokenPath};
-use crate::transport::tls::{Pair, TlsError};
 
 /// How long the service may take beyond what it was asked to wait.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Exit codes beyond 0, 1 and 2; `quorate token --help` tells them.
+/// Exit codes beyond 0, 1, 2 and that of a service that cannot be reached; `quorate token --help` tells
+/// them.
 pub(super) const TIMED_OUT: u8 = 3;
 pub(super) const GONE: u8 = 4;
 pub(super) const EXPIRED: u8 = 5;
-pub(super) const UNREACHABLE: u8 = 6;
 
 /// Where the service is, and with which key it is asked.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Operator {
-    /// Where the service is
-    #[arg(
-        long,
-        value_name = "URL",
-        default_value = "http://127.0.0.1:8087",
-        env = "QUORATE_URL",
-        global = true
-    )]
-    url: Url,
+    #[command(flatten)]
+    reach: Reach,
     /// File with the key of an operator [default: admin.key in --data-dir]
     #[arg(long, value_name = "FILE", env = "QUORATE_ADMIN_KEY_FILE", global = true)]
     admin_key_file: Option<PathBuf>,
@@ -47,15 +39,6 @@ pub(super) struct Operator {
         global = true
     )]
     data_dir: PathBuf,
-    /// Authority of an https:// service, PEM; those of the system without it
-    #[arg(long, value_name = "FILE", env = "QUORATE_CACERT", global = true)]
-    cacert: Option<PathBuf>,
-    /// Certificate to show to a service with --tls-client-ca
-    #[arg(long, value_name = "FILE", env = "QUORATE_CERT", requires = "key", global = true)]
-    cert: Option<PathBuf>,
-    /// Its key
-    #[arg(long, value_name = "FILE", env = "QUORATE_KEY", requires = "cert", global = true)]
-    key: Option<PathBuf>,
 }
 
 /// How to print.
@@ -68,16 +51,14 @@ pub(super) enum Format {
 /// Why a command did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    #[error("`{url}` cannot be reached; is `quorate serve` running there?")]
-    Unreachable { url: Url, source: reqwest::Error },
-    #[error("`{url}`: {reason}; name its authority with --cacert FILE")]
-    Untrusted { url: Url, reason: String },
-    #[error("--cacert, --cert, --key")]
-    Tls(#[source] TlsError),
+    #[error(transparent)]
+    Service(#[from] service::Error),
     #[error("{code}: {detail}")]
-    Problem { code: String, detail: String },
+    Problem { status: StatusCode, code: String, detail: String },
     #[error("`{url}` answered {status} and no JSON; is it a quorate service?")]
     Foreign { url: Url, status: StatusCode },
+    #[error("--admin-key-file")]
+    Key(#[source] SecretsError),
     #[error("give --admin-key-file, or --data-dir of a service on this machine")]
     NoKey(#[source] SecretsError),
     #[error("`{0}` is no token: give its public id, the token, its discovery URL or its label")]
@@ -86,18 +67,29 @@ pub(super) enum Error {
     NoLabel(String),
 }
 
+impl Error {
+    /// Whether the same question may be answered later: a service that restarts, or has trouble.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Service(service::Error::Unreachable { .. }) => true,
+            Self::Problem { status, .. } => status.is_server_error(),
+            // A success without JSON was cut off on its way.
+            Self::Foreign { status, .. } => status.is_server_error() || status.is_success(),
+            _ => false,
+        }
+    }
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        match &error {
-            Error::Unreachable { .. } | Error::Untrusted { .. } => {
-                Self::Code(UNREACHABLE, error.into())
-            }
-            Error::Problem { code, .. } => match code.as_str() {
+        match error {
+            Error::Service(error) => error.into(),
+            Error::Problem { ref code, .. } => match code.as_str() {
                 "Q1081" | "Q1004" => Self::Code(GONE, error.into()),
                 "Q1002" => Self::Code(EXPIRED, error.into()),
                 _ => running(error),
             },
-            Error::NoKey(_) | Error::NoToken(_) | Error::Tls(_) => {
+            Error::Key(_) | Error::NoKey(_) | Error::NoToken(_) => {
                 Self::Configuration(error.into())
             }
             Error::NoLabel(_) => Self::Code(GONE, error.into()),
@@ -117,7 +109,10 @@ impl Operator {
     ) -> Result<Value, Error> {
         let answer = self.ask(method, path, query, body).await?;
         let status = answer.status();
-        answer.json_text().await.ok_or_else(|| Error::Foreign { url: self.url.clone(), status })
+        answer
+            .json_text()
+            .await
+            .ok_or_else(|| Error::Foreign { url: self.reach.url.clone(), status })
     }
 
     /// Asks the API; an answer that is no success is an error.
@@ -129,34 +124,26 @@ impl Operator {
         body: Option<Value>,
     ) -> Result<Response, Error> {
         let key = self.admin_key()?;
-        let mut url = self.url.clone();
-        url.set_path(path);
-        url.set_query(None);
+        let mut url = self.reach.target(path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let unreachable = |source| Error::Unreachable { url: self.url.clone(), source };
-        let client = client_builder(self.cacert.as_deref(), self.pair()).map_err(Error::Tls)?;
-        let client = client.connect_timeout(PATIENCE).read_timeout(2 * PATIENCE);
-        let client = client.build().map_err(unreachable)?;
-        let mut request =
-            client.request(method, url).header("Authorization", format!("Bearer {key}"));
+        let client = self.reach.client()?.connect_timeout(PATIENCE).read_timeout(2 * PATIENCE);
+        let client = client.build().map_err(service::Error::Client)?;
+        let mut request = client.request(method, url).bearer_auth(key);
         if let Some(body) = body {
             request = request.header("Content-Type", "application/json").body(body.to_string());
         }
-        let answer = request.send().await.map_err(|source| match certificate(&source) {
-            Some(reason) => Error::Untrusted { url: self.url.clone(), reason },
-            None => unreachable(source),
-        })?;
+        let answer = request.send().await.map_err(|error| self.reach.failed(error))?;
         let status = answer.status();
         if status.is_success() {
             return Ok(answer);
         }
-        let foreign = Error::Foreign { url: self.url.clone(), status };
+        let foreign = Error::Foreign { url: self.reach.url.clone(), status };
         let Some(problem) = answer.json_text().await else { return Err(foreign) };
         let text = |name: &str| problem[name].as_str().map(str::to_owned);
         match (text("code"), text("detail")) {
-            (Some(code), Some(detail)) => Err(Error::Problem { code, detail }),
+            (Some(code), Some(detail)) => Err(Error::Problem { status, code, detail }),
             _ => Err(foreign),
         }
     }
@@ -178,14 +165,14 @@ impl Operator {
         id.map(str::to_owned).ok_or_else(|| Error::NoLabel(typed.to_owned()))
     }
 
-    fn pair(&self) -> Option<Pair> {
-        self.cert.clone().zip(self.key.clone()).map(|(cert, key)| Pair { cert, key })
-    }
-
     fn admin_key(&self) -> Result<String, Error> {
-        let path = self.admin_key_file.clone();
-        let path = path.unwrap_or_else(|| self.data_dir.join(super::serve::ADMIN_KEY_FILE));
-        first_key(&path).map_err(Error::NoKey)
+        match &self.admin_key_file {
+            Some(path) => first_key(path).map_err(Error::Key),
+            None => {
+                let path = self.data_dir.join(super::serve::ADMIN_KEY_FILE);
+                first_key(&path).map_err(Error::NoKey)
+            }
+        }
     }
 }
 

@@ -4,28 +4,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hickory_proto::rr::Name;
+use clap::CommandFactory as _;
 use tokio::runtime::Handle;
 use tokio::sync::watch as watched;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::files::Files;
 use super::health::Health;
 use super::publish::Publisher;
 use super::reload::Settled;
-use super::{Failure, running};
-use crate::config::serve::{Config, Flags, PublicUrl, StoreAccess};
-use crate::discovery_server::{Accounts, Secrets, SecretsError};
-use crate::dns_server::{
-    self, Bound, Catalog, Cookies, Dnsmasq, DnsmasqError, DomainError, FileError, LocalSources,
-    LoopError, QueryLog, Settings, Transfers, Upstreams,
-};
+use super::{Failure, Quorate, environment, running};
+use crate::config::serve::{Config, Flags, PublicUrl, unknown_variables};
+use crate::discovery_server::{Secrets, SecretsError};
+use crate::dns_server::{self, Bound, Catalog, Cookies, QueryLog, Settings};
 use crate::registry::{self, Registry};
-use crate::transport::tls::{
-    Allowed, ClientAuth, ClientOptions, Expiry, Pair, Policy, ServerOptions, Spoken, TlsClient,
-    TlsError, TlsServer, watch,
-};
+use crate::transport::tls::{Expiry, TlsClient, TlsServer, watch};
 use crate::transport::{self, Dialer, ListenError};
 use crate::{discovery_server, shutdown, telemetry};
 
@@ -47,62 +42,67 @@ enum Error {
     Occupied(SocketAddr),
     #[error("--http-addr")]
     Listen(#[source] ListenError),
-    #[error("--tls-cert, --tls-key, --tls-client-ca")]
-    Tls(#[source] TlsError),
     #[error("{task} ended unexpectedly")]
     Ended { task: &'static str },
-    #[error("--zones-dir `{}` is no directory", .0.display())]
-    ZonesDir(PathBuf),
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  "))]
-    Zones(Vec<FileError>),
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  "))]
-    Dnsmasq(Vec<DnsmasqError>),
-    #[error("--dns-transfer-key `{}`: {reason}", file.display())]
-    TransferKey { file: PathBuf, reason: String },
-    #[error(transparent)]
-    Loop(#[from] LoopError),
-    #[error("--discovery-users `{}`", path.display())]
-    UsersFile { path: PathBuf, source: std::io::Error },
-    #[error("--discovery-users `{}`: {problem}", path.display())]
-    Users { path: PathBuf, problem: String },
     #[error("--dns-query-log `{}` cannot be opened", .0.display())]
     QueryLog(PathBuf, #[source] std::io::Error),
-    #[error("--cluster-domain")]
-    Domain(#[from] DomainError),
 }
 
 /// A part of the service, by the name that messages use.
 type Task = (&'static str, Result<(), Failure>);
 
-/// Runs the service until a signal ends it.
-pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
-    let config = Config::load(flags, |name| std::env::var(name).ok())
-        .map_err(|problems| Failure::Configuration(problems.into()))?;
-    let lines = telemetry::Options {
-        level: config.log_level,
-        format: config.log_format,
-        ..telemetry::Options::default()
-    };
-    let level = telemetry::init(&lines).map_err(running)?;
-    let settings = Settled { flags: flags.clone(), in_use: config.clone(), level };
-    super::run(serve(config, settings))
+/// Reads the settings and all files they name, for a start or for looking at them. Whoever starts says
+/// how lines are logged once the settings are known to be right.
+pub(super) fn load<T>(
+    flags: &Flags,
+    begin: impl FnOnce(&Config) -> Result<T, Failure>,
+) -> Result<(Config, Files, T), Failure> {
+    let (config, mut problems) = Config::read(flags, |name| std::env::var(name).ok());
+    let begun = problems.is_empty().then(|| begin(&config)).transpose()?;
+    let files = Files::read(&config, &mut problems);
+    match (files, begun) {
+        (Some(files), Some(begun)) => Ok((config, files, begun)),
+        _ => Err(Failure::Configuration(problems.into())),
+    }
 }
 
-async fn serve(config: Config, settled: Settled) -> Result<(), Failure> {
-    let catalog = catalog(&config).map_err(|error| Failure::Configuration(error.into()))?;
-    let accounts = accounts(&config).map_err(|error| Failure::Configuration(error.into()))?;
+/// Runs the service until a signal ends it.
+pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
+    let (config, files, level) = load(flags, |config| {
+        let lines = telemetry::Options {
+            level: config.log_level,
+            format: config.log_format,
+            ..telemetry::Options::default()
+        };
+        telemetry::init(&lines).map_err(running)
+    })?;
+    let strange = strange_variables();
+    if !strange.is_empty() {
+        warn!(variables = strange.join("; "), "the environment has variables that mean nothing");
+    }
+    let settings = Settled { flags: flags.clone(), in_use: config.clone(), level };
+    super::run(serve(config, files, settings))
+}
+
+/// Variables that look like ours and are not.
+pub(super) fn strange_variables() -> Vec<String> {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    unknown_variables(names, &environment::names(&Quorate::command()))
+}
+
+async fn serve(config: Config, files: Files, settled: Settled) -> Result<(), Failure> {
+    let Files { catalog, accounts, tls, dns_tls, store_tls, new_keys } = files;
     let registry_config = registry::Config {
         data_dir: config.data_dir.clone(),
-        cluster: cluster(&config).map_err(|error| Failure::Configuration(error.into()))?,
+        cluster: cluster(&config, store_tls),
         token_ttl: config.token_ttl,
         sealed_ttl: config.sealed_ttl,
         max_surplus: config.limits.surplus,
     };
     let (registry, writer) = Registry::open(registry_config).await.map_err(running)?;
-    let tls = secured(&config, Spoken::Http)?;
     let listeners = bind(&config.http_addresses, tls.as_ref()).await?;
-    let (admin_keys, new_keys) = keys(&config)?;
-    let (sockets, dns_tls) = dns_sockets(&config)?;
+    let admin_keys = admin_keys(&config)?;
+    let sockets = dns_sockets(&config, dns_tls.as_ref())?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         data.dir = %config.data_dir.display(),
@@ -169,19 +169,15 @@ async fn serve(config: Config, settled: Settled) -> Result<(), Failure> {
     supervise(tasks, &stop).await
 }
 
-/// The sockets of DNS, and the TLS of those that speak it.
-fn dns_sockets(config: &Config) -> Result<(Vec<Bound>, Option<TlsServer>), Failure> {
+/// The sockets of DNS.
+fn dns_sockets(config: &Config, tls: Option<&TlsServer>) -> Result<Vec<Bound>, Failure> {
     let sockets: Result<Vec<Bound>, _> =
         config.dns_addresses.iter().map(|address| Bound::bind(*address)).collect();
     let mut sockets = sockets.map_err(running)?;
-    if config.dot_addresses.is_empty() {
-        return Ok((sockets, None));
-    }
-    let tls = secured(config, Spoken::Dns)?;
-    for (address, tls) in config.dot_addresses.iter().zip(tls.iter().cycle()) {
+    for (address, tls) in config.dot_addresses.iter().zip(tls.into_iter().cycle()) {
         sockets.push(Bound::bind_tls(*address, tls.clone()).map_err(running)?);
     }
-    Ok((sockets, tls))
+    Ok(sockets)
 }
 
 /// Shows complete clusters in DNS, and leaves closed members out of it where that is wanted.
@@ -204,18 +200,13 @@ fn publish(
 }
 
 /// The cluster that keeps the registry, if one does.
-fn cluster(config: &Config) -> Result<Option<registry::etcd::Config>, TlsError> {
-    let Some(store) = &config.store else { return Ok(None) };
-    let StoreAccess { login, ca, cert, key } = config.store_access.clone();
-    let mut dialer = Dialer::default();
-    if store.is_secure() {
-        let pair = cert.zip(key).map(|(cert, key)| Pair { cert, key });
-        let options = ClientOptions { pair, ca, ..Default::default() };
-        dialer = dialer.secured(Some(TlsClient::load(options)?));
-    }
+fn cluster(config: &Config, tls: Option<TlsClient>) -> Option<registry::etcd::Config> {
+    let store = config.store.as_ref()?;
+    let dialer = Dialer::default().secured(tls);
     let members = store.members.iter().filter_map(|url| dialer.connect_lazy(url)).collect();
     let (url, prefix) = (store.text.clone(), store.prefix.clone());
-    Ok(Some(registry::etcd::Config { members, url, prefix, login }))
+    let login = config.store_access.login.clone();
+    Some(registry::etcd::Config { members, url, prefix, login })
 }
 
 /// A task that cannot fail.
@@ -241,51 +232,6 @@ async fn supervise(mut tasks: JoinSet<Task>, stop: &CancellationToken) -> Result
     outcome
 }
 
-/// The zones of the zone files, all of which have to be right at the start, and the one in which
-/// clusters are published.
-fn catalog(config: &Config) -> Result<Arc<Catalog>, Error> {
-    if config.zones_dir_is_given && !config.zones_dir.is_dir() {
-        return Err(Error::ZonesDir(config.zones_dir.clone()));
-    }
-    let (catalog, warnings) = Catalog::load(&config.zones_dir).map_err(Error::Zones)?;
-    for warning in warnings {
-        warn!(warning = %warning, "zone is odd");
-    }
-    if let Some(domain) = &config.cluster_domain {
-        let name = Name::from_ascii(domain).expect("the configuration checked the name");
-        let addresses: Vec<_> = config.dns_addresses.iter().map(SocketAddr::ip).collect();
-        catalog.set_cluster_domain(&name, &addresses)?;
-        info!(dns.domain = domain, "complete clusters will be published in DNS");
-    }
-    let (local, upstreams) = names(config)?;
-    catalog.set_local(local);
-    if let Some(transfers) = transfers(config)? {
-        catalog.set_transfers(transfers);
-    }
-    if !upstreams.servers.is_empty()
-        || !upstreams.resolv_files.is_empty()
-        || catalog.needs_upstreams()
-    {
-        catalog.set_upstreams(upstreams)?;
-    }
-    Ok(Arc::new(catalog))
-}
-
-/// Who may have whole zones and who is told of changes; none if nobody is named.
-fn transfers(config: &Config) -> Result<Option<Transfers>, Error> {
-    let keys = match &config.dns_transfer_key {
-        None => Vec::new(),
-        Some(file) => {
-            let wrong = |reason: String| Error::TransferKey { file: file.clone(), reason };
-            let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
-            dns_server::read_keys(&text).map_err(|error| wrong(error.to_string()))?
-        }
-    };
-    let (allow, notify) = (config.dns_transfer_allow.clone(), config.dns_notify.clone());
-    let named = !(allow.is_empty() && keys.is_empty() && notify.is_empty());
-    Ok(named.then_some(Transfers { allow, keys, notify }))
-}
-
 /// How DNS is answered, besides what.
 fn answering(config: &Config) -> Result<Settings, Error> {
     let log = |path: &PathBuf| {
@@ -303,55 +249,6 @@ fn answering(config: &Config) -> Result<Settings, Error> {
         unlimited: config.recursion_allow.clone(),
         query_log: config.dns_query_log.as_ref().map(log).transpose()?,
     })
-}
-
-/// The names of hosts files and of dnsmasq's configuration, and the servers for all others.
-fn names(config: &Config) -> Result<(LocalSources, Upstreams), Error> {
-    let mut dnsmasq = if config.dnsmasq_conf.is_empty() {
-        Dnsmasq::default()
-    } else {
-        Dnsmasq::load(&config.dnsmasq_conf).map_err(Error::Dnsmasq)?
-    };
-    for line in dnsmasq.unsupported {
-        warn!("{line}");
-    }
-    dnsmasq.sources.hosts.splice(..0, config.hosts.iter().cloned());
-    let upstreams = Upstreams {
-        servers: config.upstream.iter().copied().chain(dnsmasq.servers).collect(),
-        resolv_files: config.resolv_conf.iter().cloned().chain(dnsmasq.resolv_files).collect(),
-        allow: config.recursion_allow.clone(),
-        own: config.dns_addresses.clone(),
-        ..Upstreams::default()
-    };
-    Ok((dnsmasq.sources, upstreams))
-}
-
-/// The TLS of the ports that speak this, if there is to be one.
-fn secured(config: &Config, spoken: Spoken) -> Result<Option<TlsServer>, Failure> {
-    let Some(pair) = config.tls.clone() else { return Ok(None) };
-    let client_ca = config.tls_client_ca.clone();
-    let client_auth = if client_ca.is_some() { ClientAuth::Optional } else { ClientAuth::None };
-    let options = ServerOptions {
-        pair,
-        client_auth,
-        client_ca,
-        crl: None,
-        allowed: Allowed::Anyone,
-        check_addresses: false,
-        policy: Policy::default(),
-        spoken,
-    };
-    let failed = |error| Failure::Configuration(Error::Tls(error).into());
-    TlsServer::load(options).map(Some).map_err(failed)
-}
-
-/// The users of v3 discovery, if there are any.
-fn accounts(config: &Config) -> Result<Option<Accounts>, Error> {
-    let Some(path) = &config.discovery_users else { return Ok(None) };
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| Error::UsersFile { path: path.clone(), source })?;
-    let accounts = Accounts::parse(&text);
-    accounts.map(Some).map_err(|problem| Error::Users { path: path.clone(), problem })
 }
 
 async fn bind(
@@ -393,27 +290,12 @@ fn public_url(config: &Config, listener: &transport::Bound) -> PublicUrl {
     url
 }
 
-/// The keys of operators, and those to make tokens with.
-fn keys(config: &Config) -> Result<(Arc<Secrets>, Option<Arc<Secrets>>), Failure> {
-    let wrong = |error: SecretsError| Failure::Configuration(error.into());
+/// The keys of operators; one is made where there is none.
+fn admin_keys(config: &Config) -> Result<Arc<Secrets>, Failure> {
     let path = config.admin_key_file.clone();
     let path = path.unwrap_or_else(|| config.data_dir.join(ADMIN_KEY_FILE));
-    let admin = Secrets::open_or_create(&path).map_err(wrong)?;
-    let new = config.new_key_file.as_deref().map(Secrets::open).transpose().map_err(wrong)?;
-    Ok((Arc::new(admin), new.map(Arc::new)))
-}
-
-/// Looks at the files that a start would read, and creates nothing.
-pub(super) fn check_files(config: &Config) -> Result<(), Failure> {
-    let wrong = |error: SecretsError| Failure::Configuration(error.into());
-    let files = [config.admin_key_file.as_ref(), config.new_key_file.as_ref()];
-    for file in files.into_iter().flatten() {
-        let is_made = Some(file) == config.admin_key_file.as_ref() && !file.exists();
-        if !is_made {
-            Secrets::open(file).map_err(wrong)?;
-        }
-    }
-    catalog(config).map(drop).map_err(|error| Failure::Configuration(error.into()))
+    let keys = Secrets::open_or_create(&path);
+    keys.map(Arc::new).map_err(|error: SecretsError| Failure::Configuration(error.into()))
 }
 
 /// Looks for damage in the database while it is in use. What is damaged is not served.

@@ -12,6 +12,10 @@ use crate::telemetry::rfc3339_millis;
 
 /// How long one question of `wait` is held; in between, progress is shown.
 const SLICE: Duration = Duration::from_secs(10);
+/// How much longer than that an answer may take before the service counts as lost.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long a service that was lost is left alone.
+const PAUSE: Duration = Duration::from_millis(500);
 /// How many things are asked for at once.
 const PAGE: &str = "1000";
 
@@ -94,6 +98,10 @@ enum Goal {
 enum Error {
     #[error("the time is over: {have} of {size} members have registered")]
     TimedOut { have: usize, size: u64 },
+    #[error(
+        "the time is over and the service does not answer; {have} of {size} members had registered"
+    )]
+    Lost { have: usize, size: u64 },
     #[error("the token was revoked: {have} of {size} members had registered")]
     Revoked { have: usize, size: u64 },
     #[error("the token has expired: {have} of {size} members had registered")]
@@ -194,13 +202,36 @@ impl Tokens {
     async fn wait(&self, token: &str, goal: Goal, most: Option<Ttl>) -> Result<(), Failure> {
         let path = format!("/api/v1/tokens/{}/wait", self.operator.id_of(token).await?);
         let ends = most.map(|most| Instant::now() + most.get());
-        let mut seen = None;
+        let goal = if goal == Goal::Full { "full" } else { "first" };
+        // Once the service has answered, losing it is waited out: it may just restart.
+        let mut seen: Option<(usize, u64)> = None;
+        let mut is_lost = false;
         loop {
             let left = ends.map_or(SLICE, |ends| ends.saturating_duration_since(Instant::now()));
-            let goal = if goal == Goal::Full { "full" } else { "first" };
-            let seconds = left.min(SLICE).as_secs_f64().ceil();
+            let slice = left.min(SLICE);
+            let seconds = slice.as_secs_f64().ceil();
             let query = [("for", goal.to_owned()), ("seconds", format!("{seconds:.0}"))];
-            let mut waited = self.operator.json(Method::GET, &path, &query, None).await?;
+            let asking = self.operator.json(Method::GET, &path, &query, None);
+            let answer = match seen {
+                None => Some(asking.await?),
+                Some(_) => match tokio::time::timeout(slice + GRACE, asking).await {
+                    Ok(Ok(waited)) => Some(waited),
+                    Ok(Err(error)) if !error.may_pass() => return Err(error.into()),
+                    Ok(Err(_)) | Err(_) => None,
+                },
+            };
+            let Some(mut waited) = answer else {
+                let (have, size) = seen.unwrap_or_default();
+                if left.is_zero() {
+                    return Err(Failure::Code(TIMED_OUT, Error::Lost { have, size }.into()));
+                }
+                if !std::mem::replace(&mut is_lost, true) {
+                    output::progress("the service does not answer; waiting until it does\n");
+                }
+                tokio::time::sleep(PAUSE.min(left)).await;
+                continue;
+            };
+            is_lost = false;
             let token = waited["token"].take();
             let (have, size) = (have(&token), token["size"].as_u64().unwrap_or(0));
             match token["state"].as_str() {
@@ -216,9 +247,8 @@ impl Tokens {
                 }
                 _ => {}
             }
-            if seen != Some(have) {
+            if seen.replace((have, size)) != Some((have, size)) {
                 output::progress(&format!("{have} of {size} members have registered\n"));
-                seen = Some(have);
             }
         }
     }

@@ -127,7 +127,7 @@ impl Error {
     /// Which of etcd's explanations of a failed token fits.
     pub fn token_trouble(&self) -> Option<TokenTrouble> {
         match self {
-            Self::Token(token::Error::DuplicateId) => Some(TokenTrouble::DuplicateId),
+            Self::Token(token::Error::DuplicateId { .. }) => Some(TokenTrouble::DuplicateId),
             Self::Token(token::Error::DuplicateName) => Some(TokenTrouble::DuplicateName),
             Self::Token(_) | Self::Full { .. } => Some(TokenTrouble::Other),
             _ => None,

@@ -17,6 +17,7 @@ mod dns_limit;
 mod dns_tools;
 mod dnsmasq;
 mod faults;
+mod first_steps;
 mod force;
 mod gateway;
 mod grpc;

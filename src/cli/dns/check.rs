@@ -5,6 +5,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::Format;
+use crate::cli::output::counted;
 use crate::cli::{Failure, output, running};
 use crate::dns_server::{FileError, FileFault, Judged, Warning, check_directory, check_file};
 use crate::zone::{self, Finding, Zone};
@@ -79,10 +80,7 @@ impl Check {
         let count = |severity| report.findings.iter().filter(|it| it.severity == severity).count();
         let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
         if errors > 0 {
-            return Err(running(format!(
-                "{} cannot be served as they are",
-                counted(errors, "finding")
-            )));
+            return Err(running(format!("{}: this cannot be served", counted(errors, "error"))));
         }
         if self.strict && warnings > 0 {
             return Err(running(format!("{} and --strict", counted(warnings, "warning"))));
@@ -180,8 +178,4 @@ impl Report {
         }
         text
     }
-}
-
-fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }

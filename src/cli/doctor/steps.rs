@@ -1,8 +1,13 @@
 //! What the replays of both discovery protocols say, step by step, and what they ask of those who
 //! registered before.
 
+use std::sync::Arc;
+
+use crate::admission::codes::{self, Code};
+use crate::admission::{Application, ClusterSize, Door, Founding, Registered, UnixMillis, decide};
 use crate::cli::{Failure, output, running};
 use crate::membership::{InitialCluster, MemberId};
+use crate::token::TokenPath;
 
 /// A step that failed; the steps before it were printed.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +30,11 @@ pub(super) fn well(step: &'static str, what: &str) -> Result<(), Failure> {
     output::print(&format!("ok    {step}: {what}\n"))
 }
 
+/// What stays unknown, and what would make it known.
+pub(super) fn open(step: &'static str, what: &str) -> Result<(), Failure> {
+    output::print(&format!("--    {step}: {what}\n"))
+}
+
 /// What the node itself would register.
 #[derive(Debug)]
 pub(super) struct Own {
@@ -32,31 +42,94 @@ pub(super) struct Own {
     pub(super) value: String,
 }
 
+impl Own {
+    /// The one member of this list, with the salt of its id.
+    pub(super) fn of(member: &InitialCluster, salt: &str) -> Option<Self> {
+        let (name, _) = member.members().next()?;
+        let id = member.member_id(name, salt)?;
+        Some(Self { id, value: member.to_string() })
+    }
+
+    pub(super) fn is_among(&self, members: &[Held]) -> bool {
+        members.iter().any(|(key, _)| *key == self.id.to_string())
+    }
+}
+
 /// A registered member: its key and its value.
 pub(super) type Held = (String, String);
 
 /// Whoever registered was given some URL or bare token, which is the `salt` of its id; if it was not
-/// this one, this node founds another cluster.
-pub(super) fn foreign_ids(salt: &str, members: &[Held]) -> Result<(), Failure> {
+/// this one, this node founds another cluster. The `noun` says which it is.
+pub(super) fn foreign_ids(noun: &str, salt: &str, members: &[Held]) -> Result<(), Failure> {
     for (key, value) in members {
         let parsed: Option<InitialCluster> = value.parse().ok();
-        let id = parsed.and_then(|member| {
-            let (name, _) = member.members().next()?;
-            member.member_id(name, salt)
-        });
-        if id.is_none_or(|id| id.to_string() != *key) {
+        let held = parsed.and_then(|member| Own::of(&member, salt));
+        if held.is_none_or(|held| held.id.to_string() != *key) {
             let what = format!("{key} (`{value}`) registered by another spelling of `{salt}`");
             let cure = "start all members with what /new printed, to the letter, and all with the same \
                         kind of flags";
             return Err(sick("spelling", what, cure));
         }
     }
-    Ok(())
+    match members.len() {
+        0 => open("spelling", "nobody has registered whose id could be compared"),
+        1 => {
+            well("spelling", &format!("the id of the one who registered follows from this {noun}"))
+        }
+        count => well("spelling", &format!("{count} registered ids follow from this {noun}")),
+    }
+}
+
+/// Judges the node by the rules of the service, as far as they are about itself and about those who
+/// registered before.
+pub(super) fn judge(
+    own: &Own,
+    size: u64,
+    members: &[Held],
+    path: &TokenPath,
+    door: &Door,
+) -> Result<(), Failure> {
+    let stored = u32::try_from(size).ok().and_then(ClusterSize::stored);
+    let no_size = || sick("size", format!("no cluster has {size} members"), "make a new token");
+    let size = stored.ok_or_else(no_size)?;
+    let refused = |refusal: crate::admission::Refusal| {
+        let cure = codes::find(refusal.code()).map_or("", |code: &Code| code.cure);
+        sick("registration", format!("{}: {refusal}", refusal.code()), cure)
+    };
+    let key = own.id.to_string();
+    let application = Application::check(&key, &own.value, path, door).map_err(refused)?;
+    let held = |(key, value): &Held| {
+        let (key, member) = (key.parse().ok()?, value.parse().ok()?);
+        let (index, at, from) = (0, UnixMillis(0), None);
+        Some(Arc::new(Registered { key, value: value.clone(), member, index, at, from }))
+    };
+    let founding = Founding {
+        path: path.clone(),
+        size,
+        label: None,
+        created_index: 0,
+        index: 0,
+        created_at: UnixMillis(0),
+        expires_at: UnixMillis(u64::MAX),
+        revoked_at: None,
+        noted: 0,
+        expiry_recorded: false,
+        client_port: None,
+        first_entry: 0,
+        founders: members.iter().filter_map(held).collect(),
+        surplus: Vec::new(),
+    };
+    decide(&founding, &application, usize::MAX, UnixMillis(0)).map(drop).map_err(refused)
+}
+
+pub(super) fn will_have(size: u64) -> String {
+    let count = usize::try_from(size).unwrap_or(usize::MAX);
+    format!("the cluster will have {}", output::counted(count, "member"))
 }
 
 pub(super) fn slot(size: u64, members: &[Held], own: Option<&Own>) -> Result<(), Failure> {
     let have = members.len() as u64;
-    let known = own.is_some_and(|own| members.iter().any(|(key, _)| *key == own.id.to_string()));
+    let known = own.is_some_and(|own| own.is_among(members));
     match (have >= size, known) {
         (true, true) => Err(sick(
             "slot",
@@ -66,10 +139,54 @@ pub(super) fn slot(size: u64, members: &[Held], own: Option<&Own>) -> Result<(),
         )),
         (true, false) => Err(sick(
             "slot",
-            format!("all {size} members have registered"),
+            match size {
+                1 => "the one member has registered".to_owned(),
+                _ => format!("all {size} members have registered"),
+            },
             "take a new token for a new cluster, or `etcdctl member add` for this one",
         )),
         (false, true) => well("slot", "this node is registered and goes on waiting"),
+        (false, false) if size == 1 => well("slot", "the one member is missing"),
         (false, false) => well("slot", &format!("{have} of {size} members have registered")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::Protocol;
+
+    const TOKEN: &str = "6c007a14875d53d9bf0ef5a6fc0257c8";
+
+    fn own(value: &str) -> Own {
+        Own::of(&value.parse().unwrap(), TOKEN).unwrap()
+    }
+
+    /// What is said about a member of v3 discovery, after this one registered.
+    fn judged(value: &str) -> String {
+        let first = own("n1=http://127.0.0.1:3001");
+        let held = [(first.id.to_string(), first.value)];
+        let path = TokenPath::stored(format!("/{TOKEN}"));
+        let door = Door { protocol: Protocol::V3, ..Door::default() };
+        match judge(&own(value), 3, &held, &path, &door) {
+            Ok(()) => "taken".to_owned(),
+            Err(Failure::Running(error)) => error.to_string(),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_member_is_judged_without_the_service() {
+        for (value, part) in [
+            ("n2=http://127.0.0.1:3002", "taken"),
+            ("n1=http://127.0.0.1:3001", "taken"),
+            ("n2=http://0.0.0.0:44", "registration: Q1016: "),
+            ("n1=http://127.0.0.1:3002", "registration: Q1030: "),
+            ("n2=http://127.0.0.1:3001,n2=http://127.0.0.1:3002", "registration: Q1031: "),
+            ("other=http://127.0.0.1:3001", "registration: Q1032: "),
+        ] {
+            let text = judged(value);
+            assert!(text.starts_with(part), "{value}: {text}");
+        }
     }
 }

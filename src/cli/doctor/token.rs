@@ -5,16 +5,27 @@ use clap::Args;
 use reqwest::{Client, Response, Url, header};
 use serde_json::Value;
 
-use super::steps::{Held, Own, foreign_ids, sick, slot, well};
+use super::steps::{Held, Own, foreign_ids, judge, sick, slot, well, will_have};
 use super::token_v3;
-use crate::cli::new::https_client;
+use crate::admission::{Door, Limits};
+use crate::cli::service::{client_builder, misunderstanding};
 use crate::cli::{Failure, running};
 use crate::membership::InitialCluster;
+use crate::token::{Token, TokenPath};
 
 /// etcd gives up on a service that takes longer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A clock that is off by more makes certificates and leases go wrong later.
 const CLOCK: u64 = 60;
+/// A member that nobody has, for asking whether the service would take one; short enough for all limits.
+const MADE_UP: &str = "d=http://d.invalid:1";
+/// The service that is asked has limits of its own.
+const UNLIMITED: Limits = Limits {
+    value_bytes: usize::MAX,
+    name_bytes: usize::MAX,
+    urls: usize::MAX,
+    surplus: usize::MAX,
+};
 
 /// The flags of a node that concern discovery.
 #[derive(Debug, Args)]
@@ -63,25 +74,38 @@ impl TokenStart {
         }
         let typed = self.url.as_ref().or(self.discovery.as_ref()).cloned().unwrap_or_default();
         let url = spelling(&typed)?;
-        let client = https_client(self.cacert.as_deref(), PATIENCE)?;
+        let client = client_builder(self.cacert.as_deref(), None);
+        let client = client.map_err(|error| Failure::Configuration(error.into()))?;
+        let client = client.timeout(PATIENCE).build().map_err(running)?;
         let began = Instant::now();
         let answer = get(&client, &url, "/_config/size").await?;
         well("reachable", &format!("answered in {} ms", began.elapsed().as_millis()))?;
         clock(&answer)?;
         let size = size(answer).await?;
-        well("size", &format!("the cluster will have {size} members"))?;
+        well("size", &will_have(size))?;
         let answer = get(&client, &url, "").await?;
         let members = members(answer).await?;
-        foreign_ids(&typed, &members)?;
-        well("spelling", &format!("{} registered ids follow from this URL", members.len()))?;
+        foreign_ids("URL", &typed, &members)?;
         let own = self.own(&typed)?;
         slot(size, &members, own.as_ref())?;
-        if let Some(own) = own {
-            well("member id", &format!("{} registers as {}", own.value, own.id))?;
+        let Some(own) = own else {
+            let made_up = MADE_UP.parse().ok().and_then(|member| Own::of(&member, &typed));
+            rehearse(&client, &url, &made_up.expect("it is a member list of one")).await?;
+            return well(
+                "registration",
+                "a made-up member with an id of this URL would be taken; give --name and \
+                 --initial-advertise-peer-urls to try those of the node",
+            );
+        };
+        well("member id", &format!("{} registers as {}", own.value, own.id))?;
+        let prefix = typed.strip_suffix(url.path()).unwrap_or(&typed).to_owned();
+        let door = Door { public_url: prefix, limits: UNLIMITED, ..Door::default() };
+        judge(&own, size, &members, &TokenPath::stored(url.path().to_owned()), &door)?;
+        // To ask about what is there would be to write it.
+        if !own.is_among(&members) {
             rehearse(&client, &url, &own).await?;
-            well("registration", "the service would take it")?;
         }
-        Ok(())
+        well("registration", "the service would take it")
     }
 
     /// What the node would register.
@@ -94,19 +118,24 @@ impl TokenStart {
             let cure = "correct --initial-advertise-peer-urls";
             sick("member id", format!("{error}"), cure)
         })?;
-        let id = member.member_id(name, url);
-        let id = id.ok_or_else(|| sick("member id", "there is no peer URL", "advertise one"))?;
-        Ok(Some(Own { id, value: member.to_string() }))
+        let own = Own::of(&member, url);
+        let own = own.ok_or_else(|| sick("member id", "there is no peer URL", "advertise one"))?;
+        Ok(Some(own))
     }
 }
 
 fn spelling(typed: &str) -> Result<Url, Failure> {
     const STEP: &str = "spelling";
     let whole = "give the URL that /new printed, such as http://discovery.example:8087/TOKEN";
-    let url =
-        Url::parse(typed).map_err(|error| sick(STEP, format!("`{typed}`: {error}"), whole))?;
+    if typed.parse::<Token>().is_ok() {
+        let cure = "give the URL that /new printed, or --discovery-token and --discovery-endpoints";
+        return Err(sick(STEP, format!("`{typed}` is a bare token and no URL"), cure));
+    }
+    let no_url =
+        || sick(STEP, format!("`{typed}` is no URL: it starts with http:// or https://"), whole);
+    let url = Url::parse(typed).map_err(|_reason| no_url())?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(sick(STEP, format!("`{}` is no scheme of a service", url.scheme()), whole));
+        return Err(no_url());
     }
     if url.path().trim_matches('/').is_empty() {
         return Err(sick(STEP, format!("`{typed}` has no token"), whole));
@@ -123,6 +152,9 @@ fn spelling(typed: &str) -> Result<Url, Failure> {
 async fn get(client: &Client, url: &Url, tail: &str) -> Result<Response, Failure> {
     let target = format!("{url}{tail}?quorum=false&recursive=false&sorted=false");
     client.get(target).send().await.map_err(|error| {
+        if let Some((reason, cure)) = misunderstanding(&error) {
+            return sick("reachable", reason, cure);
+        }
         let what = if error.is_timeout() {
             "no answer within 5 s, which ends etcd".to_owned()
         } else {

@@ -5,11 +5,13 @@ use bytes::Bytes;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
-use super::steps::{Held, Own, foreign_ids, sick, slot, well};
+use super::steps::{Held, Own, foreign_ids, judge, open, sick, slot, well, will_have};
+use crate::admission::{Door, Protocol};
 use crate::cli::{Failure, running};
 use crate::proto::etcdserverpb::RangeRequest;
 use crate::proto::etcdserverpb::kv_client::KvClient;
 use crate::proto::mvccpb::KeyValue;
+use crate::token::TokenPath;
 use crate::transport::connect;
 use crate::transport::tls::{ClientOptions, TlsClient};
 
@@ -28,7 +30,7 @@ pub(super) async fn replay(
     let mut store = Store::reach(endpoints, ca).await?;
     let root = format!("/_etcd/registry/{token}");
     let size = size(&store.read(format!("{root}/_config/size"), String::new()).await?)?;
-    well("size", &format!("the cluster will have {size} members"))?;
+    well("size", &will_have(size))?;
     let held = |kv: KeyValue| -> Held {
         let text = |bytes: Bytes| String::from_utf8_lossy(&bytes).into_owned();
         let key = text(kv.key);
@@ -38,13 +40,18 @@ pub(super) async fn replay(
     let mut members = store.read(format!("{root}/members/"), format!("{root}/members0")).await?;
     members.sort_by_key(|kv| kv.create_revision);
     let members: Vec<Held> = members.into_iter().map(held).collect();
-    foreign_ids(token, &members)?;
-    well("spelling", &format!("{} registered ids follow from this token", members.len()))?;
+    foreign_ids("token", token, &members)?;
     slot(size, &members, own)?;
-    if let Some(own) = own {
-        well("member id", &format!("{} registers as {}", own.value, own.id))?;
-    }
-    Ok(())
+    let Some(own) = own else {
+        return open(
+            "member id",
+            "give --name and --initial-advertise-peer-urls to judge those too",
+        );
+    };
+    well("member id", &format!("{} registers as {}", own.value, own.id))?;
+    let door = Door { protocol: Protocol::V3, ..Door::default() };
+    judge(own, size, &members, &TokenPath::stored(format!("/{token}")), &door)?;
+    well("registration", "the rules of the service let it in")
 }
 
 fn spelling(token: &str) -> Result<(), Failure> {

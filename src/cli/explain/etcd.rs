@@ -10,6 +10,9 @@ const fn known(words: &'static str, meaning: &'static str, cure: &'static str) -
     Known { words, meaning, cure }
 }
 
+/// What etcd says after every failure of a discovery, in the line of the reason or after it.
+pub(super) const AFTER_ALL: &str = "discovery token was already used";
+
 /// The texts of etcd 3.4 to 3.6, in the order of a start.
 pub(super) const WORDS: &[Known] = &[
     known(
@@ -104,9 +107,9 @@ pub(super) const WORDS: &[Known] = &[
         "Take a new token for a new cluster, or add the node with `etcdctl member add` and an empty --data-dir.",
     ),
     known(
-        "discovery token was already used",
-        "etcd writes this for every failed discovery, whatever the reason.",
-        "The line before it has the reason.",
+        "has previously registered with discovery service token",
+        "This member registered with this token before, and its data directory has no cluster.",
+        "If a cluster has formed, replace the member by member remove and member add; if none has, start all members with a new token.",
     ),
     known(
         "context deadline exceeded",
@@ -137,6 +140,21 @@ pub(super) const WORDS: &[Known] = &[
         "client sent an HTTP request to an HTTPS server",
         "One side speaks http where the other expects https.",
         "Use the same scheme in all URLs of the cluster.",
+    ),
+    known(
+        "malformed HTTP response",
+        "An http:// URL leads to a port that speaks TLS, or to one that speaks no HTTP at all.",
+        "If the other side has a certificate, write https:// in the URL; else compare host and port.",
+    ),
+    known(
+        "first record does not look like a TLS handshake",
+        "An https:// URL leads to a port that speaks plain HTTP.",
+        "Write http:// in the URL, or give the other side a certificate.",
+    ),
+    known(
+        "server gave HTTP response to HTTPS client",
+        "An https:// URL leads to a port that speaks plain HTTP.",
+        "Write http:// in the URL, or give the other side a certificate.",
     ),
     known(
         "request cluster ID mismatch",
@@ -222,5 +240,10 @@ pub(super) const WORDS: &[Known] = &[
         "no space left on device",
         "The disk is full.",
         "Make room on the disk of the data directory.",
+    ),
+    known(
+        AFTER_ALL,
+        "etcd writes this for every failed discovery, whatever the reason.",
+        "The line before it has the reason.",
     ),
 ];

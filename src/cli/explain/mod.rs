@@ -72,11 +72,17 @@ struct Findings {
 impl Findings {
     fn read(&mut self, line: &str) {
         self.lines += 1;
+        let mut has_reason = false;
         for code in codes_in(line) {
             self.add(code.code, code.title, code.meaning, code.cure);
+            has_reason = true;
         }
         for known in etcd::WORDS.iter().filter(|known| line.contains(known.words)) {
-            self.add(known.words, "etcd says so", known.meaning, known.cure);
+            // What etcd says after every failure tells nothing beside the failure itself.
+            if known.words != etcd::AFTER_ALL || !has_reason {
+                self.add(known.words, "etcd says so", known.meaning, known.cure);
+            }
+            has_reason = true;
         }
     }
 
@@ -98,7 +104,7 @@ impl Findings {
 }
 
 /// Our codes in a line, as whole words.
-fn codes_in(line: &str) -> impl Iterator<Item = &'static Code> {
+pub(super) fn codes_in(line: &str) -> impl Iterator<Item = &'static Code> {
     line.split(|c: char| !c.is_ascii_alphanumeric()).filter_map(codes::find)
 }
 
@@ -131,11 +137,21 @@ mod tests {
             "rafthttp: request cluster ID mismatch (got 1 want 2)",
             "error setting up initial cluster: URL must not contain a path: http://127.0.0.1:3001/",
             "error #0: dial tcp 127.0.0.1:8087: connect: connection refused",
+            r#"error #0: malformed HTTP response "\x15\x03\x03\x00\x02\x022""#,
+            "error #0: tls: first record does not look like a TLS handshake",
+            "error #0: http: server gave HTTP response to HTTPS client",
+            r#"etcdmain: member "n1" has previously registered with discovery service token (http://h/T)."#,
         ];
         for log in cases {
             let text = explained(log);
             assert!(text.contains("What to do: "), "{log}\n{text}");
         }
+        let refused =
+            r#"{"msg":"failed to bootstrap; discovery token was already used","error":"Q1021: x"}"#;
+        let text = explained(refused);
+        assert!(text.contains("Q1021") && !text.contains("for every failed"), "{text}");
+        let alone = explained("etcdmain: discovery token was already used: bad luck");
+        assert!(alone.contains("for every failed"), "{alone}");
         assert_eq!(explained("all is well\n"), "nothing that is known as trouble in this line\n");
         assert_eq!(explained(""), "there is nothing in this log\n");
     }

@@ -8,6 +8,7 @@ use tonic::transport::{Channel, Endpoint};
 use super::Error;
 use super::screen::Screen;
 use super::sketch::{Node, Sketch};
+use crate::cli::output::counted;
 use crate::membership::{ClusterId, MemberId};
 use crate::proto::etcdserverpb::cluster_client::ClusterClient;
 use crate::proto::etcdserverpb::kv_client::KvClient;
@@ -34,7 +35,8 @@ pub(super) async fn cluster(sketch: &Sketch, screen: &Screen) -> Result<(), Erro
         let problem = format!("nodes disagree: {views:?}");
         return Err(Error::Check { node: "cluster".to_owned(), what: "member list", problem });
     };
-    screen.step(format_args!("one cluster    {}, {} members", view.cluster, view.members.len()));
+    let members = counted(view.members.len(), "member");
+    screen.step(format_args!("one cluster    {}, {members}", view.cluster));
     for (id, name) in &view.members {
         let leads = if *id == view.leader { "  (leader)" } else { "" };
         screen.step(format_args!("  {id:<16}  {name}{leads}"));
@@ -48,10 +50,10 @@ pub(super) async fn cluster(sketch: &Sketch, screen: &Screen) -> Result<(), Erro
             reader.expect(&key, "written by the lab").await?;
         }
         screen.step(format_args!(
-            "write and read written through {} in {:.1} ms, read back through all {} nodes in {:.1} ms",
+            "write and read written through {} in {:.1} ms, read back through {} in {:.1} ms",
             writer.node.name,
             written.as_secs_f64() * 1e3,
-            clients.len(),
+            counted(clients.len(), "node"),
             (started.elapsed() - written).as_secs_f64() * 1e3,
         ));
     }

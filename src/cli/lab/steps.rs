@@ -240,7 +240,7 @@ impl Lab {
                 shown.push_str(&text);
             }
         }
-        line(format_args!("\nHint: {}.", hint(&shown, self.up.keep.as_deref())));
+        line(format_args!("\nHint: {}", hint(&shown, self.up.keep.as_deref())));
     }
 
     /// Stops the children, nodes first, and removes what was not asked to be kept.
@@ -292,14 +292,14 @@ async fn post(http: reqwest::Client, url: String) -> Result<String, Error> {
 
 fn hint(log: &str, kept: Option<&Path>) -> String {
     if log.contains("address already in use") {
-        return "another program took the port between choosing and using it; run the lab again"
+        return "another program took the port between choosing and using it; run the lab again."
             .to_owned();
     }
     if log.contains("No such file or directory") {
         return "is the program named by --etcd there, and is it executable?".to_owned();
     }
     match kept {
-        Some(dir) => format!("the full logs are `{}/*.log`", dir.display()),
-        None => "run it again with --keep DIR to keep the full logs and the data".to_owned(),
+        Some(dir) => format!("the full logs are `{}/*.log`.", dir.display()),
+        None => "run it again with --keep DIR to keep the full logs and the data.".to_owned(),
     }
 }

@@ -1,6 +1,8 @@
 use tracing::{error, info, warn};
 
 use super::tls::TlsFailure;
+use crate::cli::explain::codes_in;
+use crate::cli::output::chain;
 use crate::discovery::{self, TokenTrouble};
 use crate::node::bootstrap::BootstrapError;
 use crate::node::{DataDirError, StartError};
@@ -46,19 +48,40 @@ impl Failure {
     /// The whole reason in one line.
     pub(super) fn text(&self) -> String {
         match self {
-            Self::Bootstrap(unfound) => chain(&unfound.source),
+            Self::Bootstrap(unfound) => unfound.text(),
             other => chain(other),
         }
     }
 }
 
 impl Unfound {
+    /// The whole reason, without the token: a refusal repeats what it is about.
+    fn text(&self) -> String {
+        let text = chain(&self.source);
+        match &self.discovery_url {
+            Some(url) => hide(&text, url),
+            None => text,
+        }
+    }
+
     fn log(&self, text: &str) {
         let BootstrapError::Discovery(error) = &self.source else {
             error!(error = text, "failed to start");
             return;
         };
-        match (error.token_trouble(), &self.discovery_url) {
+        let (trouble, url) = (error.token_trouble(), self.discovery_url.as_deref());
+        if let (Some(_), Some(url), Some(code)) = (trouble, url, codes_in(text).next()) {
+            // etcd's words fit none of these; the service has said what is wrong and what helps.
+            let url = discovery::redact(url);
+            error!(
+                discovery_token = url,
+                error = text,
+                "the discovery service refused this member"
+            );
+            warn!(code = code.code, advice = code.cure, "how to go on");
+            return;
+        }
+        match (trouble, url) {
             (Some(trouble), Some(url)) => {
                 let url = discovery::redact(url);
                 explain_token(trouble, text, &url, &self.name, &self.data_dir);
@@ -69,6 +92,13 @@ impl Unfound {
             warn!(advice, "how to go on");
         }
     }
+}
+
+/// A text with the token of this URL, or this bare token, cut as it is cut everywhere in the log.
+fn hide(text: &str, url: &str) -> String {
+    let last = url.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let token = last.split(['?', '#']).next().unwrap_or_default();
+    if token.is_empty() { text.to_owned() } else { text.replace(token, &discovery::redact(token)) }
 }
 
 /// The lines that etcd ends with when a token did not lead into a cluster.
@@ -101,17 +131,26 @@ fn explain_token(trouble: TokenTrouble, text: &str, url: &str, name: &str, data_
     }
 }
 
-/// An error and all that caused it, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        // A transparent wrapper says what its source says.
-        if !text.ends_with(&next) {
-            text = format!("{text}: {next}");
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_token_is_in_a_refusal() {
+        let text = "105: Key exists (/6c007a14875d53d9bf0e/8 (Q1032: start with http://h/6c007a14875d53d9bf0e)) [1]";
+        for url in [
+            "http://h/6c007a14875d53d9bf0e",
+            "http://h/6c007a14875d53d9bf0e/",
+            "http://h/6c007a14875d53d9bf0e?a=b",
+            "6c007a14875d53d9bf0e",
+        ] {
+            let hidden = hide(text, url);
+            assert!(!hidden.contains("6c007a14875d53d9bf0e"), "{url}: {hidden}");
+            assert!(
+                hidden.contains("http://h/6c007a14...") && hidden.contains("Q1032"),
+                "{hidden}"
+            );
         }
-        cause = error.source();
+        assert_eq!(hide(text, ""), text);
     }
-    text
 }

@@ -17,6 +17,7 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use super::output;
 use crate::api;
 use crate::config::node::{Command, Problem, Settings, help, load};
 use crate::telemetry;
@@ -80,7 +81,7 @@ fn refuse(problems: &[Problem]) -> ExitCode {
 
 fn start(settings: Settings) -> ExitCode {
     if let Err(error) = telemetry::init(&settings.log) {
-        complain(&failure::chain(&error));
+        complain(&output::chain(&error));
         return ExitCode::from(EXIT_FAILED);
     }
     for note in &settings.notes {

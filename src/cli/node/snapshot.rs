@@ -7,9 +7,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use super::failure::chain;
 use super::{EXIT_FAILED, complain, print};
 use crate::backup::{self, Status, Target};
+use crate::cli::output::chain;
 use crate::membership::{InitialCluster, PeerUrl};
 use crate::node::{DataDir, DataDirError};
 

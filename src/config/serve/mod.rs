@@ -6,6 +6,7 @@
 //! place it came from.
 
 mod flags;
+mod nearest;
 mod problems;
 mod sources;
 mod store;
@@ -19,6 +20,7 @@ use tracing::level_filters::LevelFilter;
 
 pub use flags::Flags;
 pub use problems::{Problem, Problems};
+pub use sources::unknown_variables;
 pub use store::{StoreAccess, StoreUrl};
 pub use values::PublicUrl;
 
@@ -197,6 +199,13 @@ impl Config {
         flags: &Flags,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Problems> {
+        let (config, problems) = Self::read(flags, environment);
+        if problems.is_empty() { Ok(config) } else { Err(problems) }
+    }
+
+    /// The same, with the default in the place of what is wrong: so that the files that are named
+    /// can be looked at too before all problems are reported.
+    pub fn read(flags: &Flags, environment: impl Fn(&str) -> Option<String>) -> (Self, Problems) {
         let mut problems = Problems::default();
         let sources = Sources::collect(flags, environment, &mut problems);
         let listen = |name, default, problems: &mut Problems| match sources.all(name) {
@@ -263,7 +272,7 @@ impl Config {
         if problems.is_empty() {
             config.check_together(&mut problems);
         }
-        if problems.is_empty() { Ok(config) } else { Err(problems) }
+        (config, problems)
     }
 
     /// What is right alone and wrong together.

@@ -9,7 +9,8 @@ pub struct Problems(Vec<Problem>);
 pub struct Problem(String);
 
 impl Problems {
-    pub(super) fn add(&mut self, text: impl Into<String>) {
+    /// Keeps one more.
+    pub fn add(&mut self, text: impl Into<String>) {
         self.0.push(Problem(text.into()));
     }
 

@@ -1,6 +1,7 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use super::nearest::nearest;
 use super::{Flags, LISTS, Problems, SETTINGS, SWITCHES};
 
 /// One value of a setting, as text, with the place it came from.
@@ -77,6 +78,29 @@ fn variable(name: &str) -> String {
     format!("QUORATE_{}", name.to_uppercase().replace('-', "_"))
 }
 
+/// Kubernetes tells every pod the addresses of a service called `quorate` in such variables.
+const OF_KUBERNETES: [&str; 3] = ["QUORATE_PORT", "QUORATE_SERVICE_HOST", "QUORATE_SERVICE_PORT"];
+
+/// The variables among these that begin as ours do and that neither `serve` nor another command, which
+/// reads `others`, knows; each with the one that may be meant.
+pub fn unknown_variables(
+    names: impl Iterator<Item = String>,
+    others: &BTreeSet<String>,
+) -> Vec<String> {
+    let mut known: BTreeSet<String> = SETTINGS.into_iter().map(variable).collect();
+    known.insert(variable("config-file"));
+    known.extend(others.iter().cloned());
+    let strange = names.filter(|name| {
+        let foreign = OF_KUBERNETES.iter().any(|start| name.starts_with(start));
+        name.starts_with("QUORATE_") && !known.contains(name) && !foreign
+    });
+    let told = |name: String| match nearest(&name, known.iter().map(String::as_str)) {
+        Some(meant) => format!("{name} is unknown; did you mean {meant}?"),
+        None => format!("{name} is unknown"),
+    };
+    strange.map(told).collect()
+}
+
 /// Reads a TOML file of settings: strings, numbers, and arrays of strings for lists.
 fn read_file(file: &str, problems: &mut Problems) -> BTreeMap<&'static str, Vec<Setting>> {
     let mut given = BTreeMap::new();
@@ -97,8 +121,11 @@ fn read_file(file: &str, problems: &mut Problems) -> BTreeMap<&'static str, Vec<
     };
     for (key, value) in table {
         let Some(name) = SETTINGS.into_iter().find(|name| *name == key) else {
-            let known = SETTINGS.join(", ");
-            problems.add(format!("`{file}`: the key `{key}` is unknown; known are {known}"));
+            let way_out = match nearest(&key, SETTINGS) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => "keys are the flags of `quorate serve --help` without dashes".to_owned(),
+            };
+            problems.add(format!("`{file}`: the key `{key}` is unknown; {way_out}"));
             continue;
         };
         let texts = match &value {

@@ -12,6 +12,8 @@ pub use survey::{Service as SurveyedService, Survey, resolver_address};
 
 pub(super) use names::Names;
 
+use std::net::SocketAddr;
+
 use tracing::{error, info, warn};
 
 use super::{Request, SrvRequest};
@@ -23,6 +25,8 @@ use assemble::{Own, Service, Target, assemble};
 pub enum Error {
     #[error("the DNS resolver cannot be set up: {reason}")]
     Setup { reason: String },
+    #[error("no DNS server answers at {server}")]
+    Refused { server: SocketAddr, source: std::io::Error },
     /// One text per service.
     #[error("{}", .texts.join("; "))]
     Lookups { texts: Vec<String> },

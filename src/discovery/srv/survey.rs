@@ -1,4 +1,7 @@
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use futures_util::future::join_all;
 
 use super::names::Names;
 use super::{Error, SrvRequest};
@@ -9,6 +12,8 @@ pub(super) const SERVER_SERVICES: [(&str, &str); 2] =
     [("https", "etcd-server-ssl"), ("http", "etcd-server")];
 /// Those for clients, and for Patroni.
 const OTHER_SERVICES: [&str; 4] = ["etcd-client-ssl", "etcd-client", "etcd-ssl", "etcd"];
+/// How long it takes to hear that nobody listens.
+const REFUSAL: Duration = Duration::from_millis(500);
 /// Spellings that people publish and nobody asks for.
 const MISSPELLED: [&str; 2] = ["etcd_server_ssl", "etcd_server"];
 
@@ -57,30 +62,44 @@ impl Survey {
     /// Asks for everything; changes nothing anywhere.
     pub async fn take(way: &SrvRequest, own: &[PeerUrl]) -> Result<Self, Error> {
         let names = Names::new(way.resolver)?;
-        let mut survey = Self {
+        if let Some(server) = way.resolver {
+            listens(server).await?;
+        }
+        // All at once: a server that is silent is waited for once.
+        let ask = |label: &'static str| service(&names, label, way);
+        let (own, servers, others, misspelled) = tokio::join!(
+            places(&names, own),
+            join_all(SERVER_SERVICES.map(|(_, label)| ask(label))),
+            join_all(OTHER_SERVICES.map(ask)),
+            join_all(MISSPELLED.map(ask)),
+        );
+        let present = |service: &Service| service.targets.is_ok();
+        Ok(Self {
             domain: way.domain.trim_end_matches('.').to_owned(),
             suffix: way.suffix.clone(),
-            own: places(&names, own).await,
-            servers: Vec::new(),
-            others: Vec::new(),
-            misspelled: Vec::new(),
-        };
-        for (_, label) in SERVER_SERVICES {
-            survey.servers.push(service(&names, label, way).await);
-        }
-        for label in OTHER_SERVICES {
-            let service = service(&names, label, way).await;
-            if service.targets.is_ok() {
-                survey.others.push(service);
-            }
-        }
-        for label in MISSPELLED {
-            let service = service(&names, label, way).await;
-            if service.targets.is_ok() {
-                survey.misspelled.push(service.owner);
-            }
-        }
-        Ok(survey)
+            servers,
+            others: others.into_iter().filter(present).collect(),
+            misspelled: misspelled.into_iter().filter(present).map(|it| it.owner).collect(),
+            own,
+        })
+    }
+}
+
+/// Sends the server a question of no use, for the one answer that comes at once: that nobody listens there.
+/// The resolver does not hear that answer and would wait for another.
+async fn listens(server: SocketAddr) -> Result<(), Error> {
+    /// NS of the root.
+    const QUESTION: [u8; 17] = [0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1];
+    let any = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let asking = async {
+        let socket = tokio::net::UdpSocket::bind(any).await?;
+        socket.connect(server).await?;
+        socket.send(&QUESTION).await?;
+        socket.recv(&mut [0; 512]).await
+    };
+    match tokio::time::timeout(REFUSAL, asking).await {
+        Ok(Err(source)) => Err(Error::Refused { server, source }),
+        Ok(Ok(_)) | Err(_) => Ok(()),
     }
 }
 

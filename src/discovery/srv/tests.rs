@@ -183,3 +183,19 @@ async fn a_zone_leads_to_the_ids_of_etcd() {
     stop.cancel();
     server.await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_port_where_nobody_listens_is_named_at_once() {
+    // Taken and closed again: nobody listens there.
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let server = socket.local_addr().unwrap();
+    drop(socket);
+    let way = SrvRequest {
+        domain: "example.test".to_owned(),
+        suffix: String::new(),
+        resolver: Some(server),
+    };
+    let asking = Survey::take(&way, &[]);
+    let error = tokio::time::timeout(std::time::Duration::from_secs(5), asking).await.unwrap();
+    assert_eq!(error.unwrap_err().to_string(), format!("no DNS server answers at {server}"));
+}

@@ -54,8 +54,9 @@ pub enum Error {
     BadIndex { text: String },
     #[error("{code}: {message} ({cause}) [{index}]")]
     Refused { code: u64, message: String, cause: String, index: u64 },
-    #[error("discovery: found duplicate id")]
-    DuplicateId,
+    /// Perhaps with what the service says about it.
+    #[error("discovery: found duplicate id{}", judged.as_ref().map(|text| format!(" ({text})")).unwrap_or_default())]
+    DuplicateId { judged: Option<String> },
     #[error("discovery: found duplicate name")]
     DuplicateName,
     #[error("discovery: invalid URL")]
@@ -90,7 +91,7 @@ impl Error {
                 "the token is unknown or its size was not set; ask the service for one at /new?size=3",
             ),
             Self::BadSize => Some("the size of a token is a number from 1 on, set when it is made"),
-            Self::DuplicateId => Some(
+            Self::DuplicateId { .. } => Some(
                 "this member was registered before and its data directory is gone; remove it with \
                  `etcdctl member remove`, add it with `etcdctl member add` and start it with \
                  --initial-cluster-state existing; if no cluster has formed, take a new token",
@@ -209,7 +210,7 @@ impl Join<'_> {
         loop {
             match self.client.register(self.attempt.id, &self.value).await {
                 Ok(created) => return Ok(created),
-                Err(Failure::Final(Error::Refused { code: KEY_EXISTS, .. })) => {
+                Err(Failure::Final(Error::Refused { code: KEY_EXISTS, cause, .. })) => {
                     let (roll, _) = self.read().await.map_err(super::Error::Token)?;
                     self.attempt.refuse_if_full(&roll)?;
                     if self.is_registered(&roll) && (fresh && lost || !roll.is_complete()) {
@@ -219,7 +220,8 @@ impl Join<'_> {
                         );
                         return Ok(None);
                     }
-                    return Err(super::Error::Token(Error::DuplicateId));
+                    let judged = judgement(&cause);
+                    return Err(super::Error::Token(Error::DuplicateId { judged }));
                 }
                 Err(failure) => {
                     lost = true;
@@ -303,6 +305,12 @@ impl Join<'_> {
         tokio::time::sleep(pause).await;
         Ok(())
     }
+}
+
+/// What our service says behind the key, `/token/id (Q1032: ...)`; a real etcd says nothing.
+fn judgement(cause: &str) -> Option<String> {
+    let (_, judged) = cause.split_once(" (Q")?;
+    Some(format!("Q{}", judged.strip_suffix(')').unwrap_or(judged)))
 }
 
 fn is_history_gone(error: &Error) -> bool {

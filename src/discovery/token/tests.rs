@@ -515,3 +515,14 @@ fn tokens_are_cut_in_logs() {
         assert_eq!(redact(url), cut);
     }
 }
+
+#[test]
+fn what_the_service_says_about_a_taken_key_is_kept() {
+    let text = |cause: &str| Error::DuplicateId { judged: judgement(cause) }.to_string();
+    assert_eq!(text("/tok1/8211f1d0f64f3269"), "discovery: found duplicate id");
+    let judged = "Q1032: member 1 is registered as `a=http://h:1` (request 7)";
+    assert_eq!(
+        text(&format!("/T/1 ({judged})")),
+        format!("discovery: found duplicate id ({judged})")
+    );
+}

@@ -95,7 +95,9 @@ impl Join<'_> {
             Some(true) if resumed => {
                 info!(member.id = %self.attempt.id, "resuming the registration that this data directory made");
             }
-            Some(_) if roll.is_complete() => return Err(token(Error::DuplicateId)),
+            Some(_) if roll.is_complete() => {
+                return Err(token(Error::DuplicateId { judged: None }));
+            }
             _ => self.register(memo, known.is_some()).await.map_err(token)?,
         }
         loop {
