@@ -321,6 +321,9 @@ fn show(token: &Value) -> String {
             line(name, format!("{id} {label} {} since {at} from {from}", urls.join(",")));
         }
     }
+    if let Some(id) = token["cluster_id"].as_str() {
+        line("cluster id", id.to_owned());
+    }
     if let Some(whole) = token["initial_cluster"].as_str() {
         line("cluster", whole.escape_debug().to_string());
     }
