@@ -21,7 +21,7 @@ pub type Include<'i> = dyn FnMut(&str) -> Result<Vec<u8>, String> + 'i;
 #[derive(Debug)]
 pub struct Wrong {
     pub findings: Vec<Finding>,
-    pub(super) entries: Entries,
+    pub(super) entries: Box<Entries>,
 }
 
 /// Reads a master file (RFC 1035 §5, RFC 2308 §4, RFC 3597 §5).
@@ -33,7 +33,7 @@ pub fn parse(text: &[u8], origin: &Name, include: &mut Include<'_>) -> Result<En
         Reader { entries: Entries::with_room(text.len()), findings: Vec::new(), include, depth: 0 };
     reader.file(text, None, Scope::new(origin.clone()));
     let Reader { entries, findings, .. } = reader;
-    if findings.is_empty() { Ok(entries) } else { Err(Wrong { findings, entries }) }
+    if findings.is_empty() { Ok(entries) } else { Err(Wrong { findings, entries: entries.into() }) }
 }
 
 /// For texts that stand alone.
