@@ -6,7 +6,7 @@ use hickory_proto::rr::{Name, RData};
 
 use super::local::{HOSTS_TTL, LocalSources};
 use crate::local::dnsmasq::{self, Policy, Setting};
-use crate::local::{Fault, Names};
+use crate::local::{Fault, Names, Suffixes};
 
 /// Answers are not kept by clients unless `local-ttl` says so, as dnsmasq has it.
 const TTL: u32 = 0;
@@ -72,7 +72,7 @@ impl Default for Dnsmasq {
             names: Names::new(HOSTS_TTL),
             hosts: Vec::new(),
             hosts_dirs: Vec::new(),
-            expand: None,
+            expand: Suffixes::default(),
         };
         let (servers, resolv_files, domains) = (Vec::new(), Vec::new(), Vec::new());
         Self { sources, servers, resolv_files, domains, unsupported: Vec::new() }
@@ -157,13 +157,18 @@ impl Reading {
             Setting::Domain(domain) => Some(domain.clone()),
             _ => None,
         });
+        let ranges = self.settings.iter().filter_map(|setting| match setting {
+            Setting::DomainOf { name, range } => Some((range.clone(), name.clone())),
+            _ => None,
+        });
+        let suffixes = Suffixes { usual: domain.clone(), ranges: ranges.collect() };
         let has = |wanted: &Setting| self.settings.contains(wanted);
         let system = (!has(&Setting::NoHosts)).then(|| PathBuf::from(SYSTEM_HOSTS));
         let mut sources = LocalSources {
             names: Names::new(ttl.unwrap_or(TTL)),
             hosts: system.into_iter().collect(),
             hosts_dirs: Vec::new(),
-            expand: domain.clone().filter(|_| has(&Setting::ExpandHosts)),
+            expand: if has(&Setting::ExpandHosts) { suffixes } else { Suffixes::default() },
         };
         let (mut servers, mut resolv_files) = (Vec::new(), Vec::new());
         let mut domains = Vec::new();

@@ -100,7 +100,7 @@ fn add_hosts(dnsmasq: &mut Dnsmasq, notes: &mut Vec<String>) -> Vec<Record> {
         };
         let (hosts, findings) = hosts::read(&String::from_utf8_lossy(&text));
         let names = if file == Path::new(SYSTEM_HOSTS) { &mut system } else { &mut sources.names };
-        hosts.iter().for_each(|host| names.add_host(host, sources.expand.as_ref()));
+        hosts.iter().for_each(|host| names.add_host(host, &sources.expand));
         for finding in findings {
             notes.push(format!(
                 "hosts file `{}`, line {}: {}",

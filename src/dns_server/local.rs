@@ -3,12 +3,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use hickory_proto::rr::Name;
 use tracing::{info, warn};
 
 use super::files::Stamp;
 use crate::local::hosts::{self, Host};
-use crate::local::{Finding, Names};
+use crate::local::{Finding, Names, Suffixes};
 
 /// How long clients may keep an answer from a hosts file.
 pub const HOSTS_TTL: u32 = 60;
@@ -23,7 +22,7 @@ pub struct LocalSources {
     /// Every file in them is a hosts file.
     pub hosts_dirs: Vec<PathBuf>,
     /// Added to simple names of hosts files.
-    pub expand: Option<Name>,
+    pub expand: Suffixes,
 }
 
 /// Local names, and the files they follow.
@@ -69,7 +68,7 @@ impl LocalFiles {
             let mut names = self.sources.names.clone();
             for host in paths.iter().filter_map(|path| self.held.get(path)).flat_map(|it| &it.hosts)
             {
-                names.add_host(host, self.sources.expand.as_ref());
+                names.add_host(host, &self.sources.expand);
             }
             served.store(Arc::new(names));
         }

@@ -50,6 +50,10 @@ impl Service {
         }
         let (catalog, warnings) = Catalog::load(zones.path()).unwrap();
         assert!(warnings.is_empty(), "{warnings:?}");
+        Self::serving(catalog, zones, settings)
+    }
+
+    fn serving(catalog: Catalog, zones: TempDir, settings: Settings) -> Self {
         let catalog = Arc::new(catalog);
         let bound = Bound::bind(([127, 0, 0, 1], 0).into()).unwrap();
         let address = bound.local_addr();

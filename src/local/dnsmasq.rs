@@ -1,6 +1,7 @@
 //! The configuration file of dnsmasq: one option a line, as its manual page has it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
 
 use hickory_proto::rr::rdata::{CNAME, PTR, SRV, TXT};
 use hickory_proto::rr::{Name, RData};
@@ -48,6 +49,11 @@ pub enum Setting {
         except: Vec<String>,
     },
     Domain(Name),
+    /// The domain of hosts whose addresses are in a range.
+    DomainOf {
+        name: Name,
+        range: RangeInclusive<IpAddr>,
+    },
     ExpandHosts,
     ResolvFile(String),
     NoResolv,
@@ -150,9 +156,8 @@ fn option(key: &str, value: &str) -> Read {
         "local-ttl" => one(Setting::LocalTtl(number(value, key)?)),
         "conf-file" => one(Setting::ConfFile(path()?)),
         "conf-dir" => conf_dir(&parts(&path()?)),
-        "domain" if !value.contains(',') && value != "#" => {
-            one(Setting::Domain(text::name(value)?))
-        }
+        "rev-server" => rev_server(&parts(value)),
+        "domain" if value != "#" => domain(&parts(value), value),
         "expand-hosts" => one(Setting::ExpandHosts),
         "resolv-file" => one(Setting::ResolvFile(path()?)),
         "no-resolv" => one(Setting::NoResolv),
@@ -221,6 +226,8 @@ fn cname(parts: &[&str]) -> Read {
         return Err(Fault::Missing { option: "cname".to_owned(), form });
     }
     let data = RData::CNAME(CNAME(text::name(target)?));
+    // dnsmasq itself takes it for a name that begins with an asterisk, unless it is asked as an
+    // authoritative server.
     if let Some(wild) = aliases.iter().find(|alias| alias.contains('*')) {
         return Ok(vec![Setting::Unsupported(format!("cname={wild}"))]);
     }
@@ -261,8 +268,7 @@ fn domains(key: &str, value: &str) -> Read {
     let unsupported = |what: &str| Ok(vec![Setting::Unsupported(format!("{key}={what}"))]);
     let Some(value) = value.strip_prefix('/') else {
         return match (key, value) {
-            ("server", value) if value.contains('@') => unsupported(value),
-            ("server", value) => Ok(vec![Setting::Server(server(value)?)]),
+            ("server", value) => asked(value, Setting::Server),
             _ => {
                 let form = "/domain/address";
                 Err(Fault::Missing { option: key.to_owned(), form })
@@ -286,8 +292,8 @@ fn domains(key: &str, value: &str) -> Read {
     Ok(match (key, end) {
         (_, "") => vec![of(Policy::Local)],
         ("address", "#") => vec![
-            of(Policy::Address(std::net::Ipv4Addr::UNSPECIFIED.into())),
-            of(Policy::Address(std::net::Ipv6Addr::UNSPECIFIED.into())),
+            of(Policy::Address(Ipv4Addr::UNSPECIFIED.into())),
+            of(Policy::Address(Ipv6Addr::UNSPECIFIED.into())),
         ],
         ("address", end) => {
             let address =
@@ -295,9 +301,120 @@ fn domains(key: &str, value: &str) -> Read {
             vec![of(Policy::Address(address))]
         }
         (_, "#") => vec![of(Policy::Default)],
-        (_, end) if end.contains('@') => return unsupported(&format!("/{value}")),
-        (_, end) => vec![of(Policy::Server(server(end)?))],
+        (_, end) => return asked(end, |server| of(Policy::Server(server))),
     })
+}
+
+/// A server, perhaps with the interface or address to ask it from. It is asked all the same, on the
+/// way that the system has to it.
+fn asked(text: &str, setting: impl FnOnce(SocketAddr) -> Setting) -> Read {
+    let (address, from) = text.split_at(text.find('@').unwrap_or(text.len()));
+    let mut read = vec![setting(server(address)?)];
+    if !from.is_empty() {
+        read.push(Setting::Unsupported(from.to_owned()));
+    }
+    Ok(read)
+}
+
+/// `address[/length][,server]`: who knows the names of these addresses.
+fn rev_server(parts: &[&str]) -> Read {
+    let form = "address/length,server";
+    let missing = || Fault::Missing { option: "rev-server".to_owned(), form };
+    let (subnet, end) = match parts {
+        [subnet] => (subnet, ""),
+        [subnet, end] => (subnet, *end),
+        _ => return Err(Fault::TooMany { option: "rev-server".to_owned(), form }),
+    };
+    let (address, length) = network(subnet).ok_or_else(missing)?;
+    let names = reverse_names(address, length);
+    let of = |policy| Setting::Domains { names, policy };
+    match end {
+        "" => Ok(vec![of(Policy::Local)]),
+        "#" => Ok(vec![of(Policy::Default)]),
+        end => asked(end, |server| of(Policy::Server(server))),
+    }
+}
+
+/// The domains that reverse names of a network are in: one, or several if its length ends inside
+/// of a label.
+fn reverse_names(address: IpAddr, length: u8) -> Vec<Name> {
+    let per_label: u8 = if address.is_ipv4() { 8 } else { 4 };
+    let host = Name::from(address);
+    let depth = usize::from(length.div_ceil(per_label));
+    let free = depth * usize::from(per_label) - usize::from(length);
+    // The zone of all such addresses has two labels.
+    let domain = host.trim_to(2 + depth);
+    if depth == 0 || free == 0 {
+        return vec![domain];
+    }
+    let text = String::from_utf8_lossy(domain.iter().next().unwrap_or_default()).into_owned();
+    let radix = if address.is_ipv4() { 10 } else { 16 };
+    let first = u16::from_str_radix(&text, radix).unwrap_or(0) >> free << free;
+    let above = domain.base_name();
+    let label = |number: u16| match address {
+        IpAddr::V4(_) => number.to_string(),
+        IpAddr::V6(_) => format!("{number:x}"),
+    };
+    let numbers = first..first + (1 << free);
+    numbers.filter_map(|number| above.prepend_label(label(number)).ok()).collect()
+}
+
+/// `address/length`, or an address alone.
+fn network(text: &str) -> Option<(IpAddr, u8)> {
+    let (address, length) = match text.split_once('/') {
+        Some((address, length)) => (address, Some(length.parse().ok()?)),
+        None => (text, None),
+    };
+    let address: IpAddr = address.parse().ok()?;
+    let longest = if address.is_ipv4() { 32 } else { 128 };
+    let length = length.unwrap_or(longest);
+    (length <= longest).then_some((address, length))
+}
+
+/// The first and the last address of a network.
+fn range_of(address: IpAddr, length: u8) -> RangeInclusive<IpAddr> {
+    match address {
+        IpAddr::V4(address) => {
+            let free = u32::MAX.checked_shr(length.into()).unwrap_or(0);
+            let (first, last) = (address.to_bits() & !free, address.to_bits() | free);
+            Ipv4Addr::from_bits(first).into()..=Ipv4Addr::from_bits(last).into()
+        }
+        IpAddr::V6(address) => {
+            let free = u128::MAX.checked_shr(length.into()).unwrap_or(0);
+            let (first, last) = (address.to_bits() & !free, address.to_bits() | free);
+            Ipv6Addr::from_bits(first).into()..=Ipv6Addr::from_bits(last).into()
+        }
+    }
+}
+
+/// `name[,address/length[,local]]` or `name,first,last`. The name of an interface in the place of
+/// addresses does nothing here.
+fn domain(parts: &[&str], value: &str) -> Read {
+    let name = text::name(parts[0])?;
+    let wrong = |text: &str| Fault::NoAddress { text: text.to_owned() };
+    let of = |range| Setting::DomainOf { name: name.clone(), range };
+    match parts[1..] {
+        [] => Ok(vec![Setting::Domain(name)]),
+        [subnet] | [subnet, "local"] if subnet.contains('/') => {
+            let (address, length) = network(subnet).ok_or_else(|| wrong(subnet))?;
+            let mut read = vec![of(range_of(address, length))];
+            if parts.len() == 3 {
+                let mut names = reverse_names(address, length);
+                names.push(name);
+                read.push(Setting::Domains { names, policy: Policy::Local });
+            }
+            Ok(read)
+        }
+        [first, last] if last != "local" => {
+            let address = |text: &str| text.parse::<IpAddr>().map_err(|_reason| wrong(text));
+            Ok(vec![of(address(first)?..=address(last)?)])
+        }
+        [one] if one.parse::<IpAddr>().is_ok() => {
+            let address = one.parse().map_err(|_reason| wrong(one))?;
+            Ok(vec![of(address..=address)])
+        }
+        _ => Ok(vec![Setting::Unsupported(format!("domain={value}"))]),
+    }
 }
 
 /// `address[#port]`.

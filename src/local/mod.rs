@@ -22,7 +22,7 @@ mod names;
 pub mod resolv;
 mod text;
 
-pub use names::{Found, Names};
+pub use names::{Found, Names, Suffixes};
 pub use text::{Fault, Finding};
 
 #[cfg(test)]

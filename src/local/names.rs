@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::{A, AAAA, PTR};
@@ -20,6 +21,23 @@ pub struct Names {
     ttl: u32,
     records: BTreeMap<Key, Vec<Record>>,
     domains: BTreeMap<Key, Domain>,
+}
+
+/// The domains that names without dots are completed with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Suffixes {
+    /// Of hosts that are in no range.
+    pub usual: Option<Name>,
+    /// Of hosts whose addresses are in a range; of two the one that came last.
+    pub ranges: Vec<(RangeInclusive<IpAddr>, Name)>,
+}
+
+impl Suffixes {
+    fn of(&self, address: IpAddr) -> Option<&Name> {
+        let mut latest = self.ranges.iter().rev();
+        let found = latest.find(|(range, _)| range.contains(&address)).map(|(_, name)| name);
+        found.or(self.usual.as_ref())
+    }
 }
 
 /// What was said about one domain.
@@ -45,8 +63,10 @@ impl Names {
         Self { ttl, records: BTreeMap::new(), domains: BTreeMap::new() }
     }
 
-    /// Adds a line of a hosts file. A name without dots is also known below `domain`, and there first.
-    pub fn add_host(&mut self, host: &Host, domain: Option<&Name>) {
+    /// Adds a line of a hosts file. A name without dots is also known below its domain, if it gets
+    /// one, and there first.
+    pub fn add_host(&mut self, host: &Host, suffixes: &Suffixes) {
+        let domain = suffixes.of(host.address);
         for name in &host.names {
             let simple = name.iter().count() == 1;
             // Too long together means that nobody can ask for it.

@@ -24,7 +24,7 @@ fn names_of(text: &str, domain: Option<&str>) -> Names {
     assert_eq!(findings, []);
     let mut names = Names::new(60);
     for host in hosts {
-        names.add_host(&host, domain.map(name).as_ref());
+        names.add_host(&host, &Suffixes { usual: domain.map(name), ranges: Vec::new() });
     }
     names
 }
@@ -113,13 +113,87 @@ fn lines_that_do_nothing_are_known_by_name() {
         ("port=5353", "port"),
         ("listen-address=127.0.0.1", "listen-address"),
         ("bogus-priv", "bogus-priv"),
-        ("domain=a.test,10.0.0.0/8", "domain"),
+        ("domain=a.test,eth0", "domain=a.test,eth0"),
+        ("domain=#", "domain"),
         ("server=//10.0.0.1", "server=//10.0.0.1"),
         ("cname=*.a.test,b.test", "cname=*.a.test"),
     ] {
         let (settings, findings) = dnsmasq::read(text);
         assert_eq!(findings, []);
         assert_eq!(settings, [(1, dnsmasq::Setting::Unsupported(name.to_owned()))], "{text}");
+    }
+}
+
+#[test]
+fn hosts_get_the_domain_of_their_addresses() {
+    let text = "domain=a.test,10.1.0.0/16\ndomain=b.test,10.1.2.3,10.1.2.9\n\
+                domain=c.test,fd00::/64,local\ndomain=lan.test\n";
+    let (settings, findings) = dnsmasq::read(text);
+    assert_eq!(findings, []);
+    let mut suffixes = Suffixes::default();
+    let mut local = Vec::new();
+    for (_, setting) in settings {
+        match setting {
+            dnsmasq::Setting::Domain(name) => suffixes.usual = Some(name),
+            dnsmasq::Setting::DomainOf { name, range } => suffixes.ranges.push((range, name)),
+            dnsmasq::Setting::Domains { names, policy: dnsmasq::Policy::Local } => {
+                local.extend(names.iter().map(ToString::to_string));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(local, ["0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa.", "c.test."]);
+    let (hosts, _) = hosts::read("10.1.0.1 n1\n10.1.2.9 n2\nfd00::1 n3\n10.2.0.1 n4\n");
+    let mut names = Names::new(60);
+    hosts.iter().for_each(|host| names.add_host(host, &suffixes));
+    for (owner, kind, data) in [
+        ("n1.a.test.", RecordType::A, "10.1.0.1"),
+        ("n1.lan.test.", RecordType::A, "unknown"),
+        ("n2.b.test.", RecordType::A, "10.1.2.9"),
+        ("n3.c.test.", RecordType::AAAA, "fd00::1"),
+        ("n4.lan.test.", RecordType::A, "10.2.0.1"),
+    ] {
+        assert_eq!(ask(&names, owner, kind), data, "{owner}");
+    }
+}
+
+#[test]
+fn a_server_of_addresses_is_asked_about_their_reverse_names() {
+    let mut names = Names::new(60);
+    let text = "rev-server=10.7.32.0/22,10.0.0.53#5353\nrev-server=fd01::/31,10.0.0.54\n\
+                rev-server=10.9.9.9,10.0.0.55@eth0\nserver=/x.test/10.0.0.56#53@10.0.0.1\n\
+                server=10.0.0.57@eth1\n";
+    let (settings, findings) = dnsmasq::read(text);
+    assert_eq!(findings, []);
+    let (mut usual, mut unsupported) = (Vec::new(), Vec::new());
+    for (_, setting) in settings {
+        match setting {
+            dnsmasq::Setting::Domains { names: domains, policy } => {
+                domains.iter().for_each(|domain| names.add_policy(domain, policy));
+            }
+            dnsmasq::Setting::Server(server) => usual.push(server.to_string()),
+            dnsmasq::Setting::Unsupported(option) => unsupported.push(option),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(usual, ["10.0.0.57:53"]);
+    assert_eq!(unsupported, ["@eth0", "@10.0.0.1", "@eth1"]);
+    let servers = |owner: &str| names.servers(&name(owner)).map(|list| list[0].to_string());
+    for (owner, server) in [
+        ("1.32.7.10.in-addr.arpa.", Some("10.0.0.53:5353")),
+        ("1.35.7.10.in-addr.arpa.", Some("10.0.0.53:5353")),
+        ("1.36.7.10.in-addr.arpa.", None),
+        ("0.0.0.0.1.0.d.f.ip6.arpa.", Some("10.0.0.54:53")),
+        ("9.1.0.0.0.1.0.d.f.ip6.arpa.", Some("10.0.0.54:53")),
+        ("2.0.0.0.1.0.d.f.ip6.arpa.", None),
+        ("9.9.9.10.in-addr.arpa.", Some("10.0.0.55:53")),
+        ("8.9.9.10.in-addr.arpa.", None),
+        ("a.x.test.", Some("10.0.0.56:53")),
+    ] {
+        assert_eq!(servers(owner).as_deref(), server, "{owner}");
+    }
+    for text in ["rev-server=10.0.0.0/33,10.0.0.1", "rev-server=a.test,10.0.0.1"] {
+        assert_eq!(dnsmasq::read(text).1.len(), 1, "{text}");
     }
 }
 

@@ -75,7 +75,10 @@ impl Zone {
             }
             Place::Redirected(dname) => {
                 let (next, ttl) = (dname_target(&dname, name), dname.ttl);
-                answer.answers.push(Cow::Owned(*dname));
+                // A chain may come through it more than once; a message has it once.
+                if !answer.answers.iter().any(|held| **held == *dname) {
+                    answer.answers.push(Cow::Owned(*dname));
+                }
                 let Some(next) = next else {
                     answer.code = ResponseCode::YXDomain;
                     return None;

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use crate::harness::{Process, Service, free_port, scratch, tools, wait};
 
-const QUESTIONS: [&str; 39] = [
+const QUESTIONS: [&str; 46] = [
     "_etcd-server._tcp.blueskykong.com SRV",
     "etcd1.blueskykong.com A",
     "etcd2.BLUESKYKONG.com A",
@@ -50,6 +50,13 @@ const QUESTIONS: [&str; 39] = [
     "txt.example.com TXT",
     "empty.example.com TXT",
     "5.0.0.10.in-addr.arpa PTR",
+    "a.wild.example.com A",
+    "bare A",
+    "bare.first.test A",
+    "bare.lan.test A",
+    "5.0.1.10.in-addr.arpa PTR",
+    "simple.first.test A",
+    "11.12.13.10.in-addr.arpa PTR",
 ];
 
 fn files() -> PathBuf {

@@ -80,7 +80,8 @@ impl Check {
         let count = |severity| report.findings.iter().filter(|it| it.severity == severity).count();
         let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
         if errors > 0 {
-            return Err(running(format!("{}: this cannot be served", counted(errors, "error"))));
+            let errors = counted(errors, "error");
+            return Err(running(format!("{errors}; a file with an error is not served")));
         }
         if self.strict && warnings > 0 {
             return Err(running(format!("{} and --strict", counted(warnings, "warning"))));

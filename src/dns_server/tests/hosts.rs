@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::dns_server::{Dnsmasq, HOSTS_TTL, LocalSources};
-use crate::local::Names;
+use crate::local::{Names, Suffixes};
 
 #[test]
 fn hosts_are_answered_after_zones_and_follow_their_file() {
@@ -13,7 +13,7 @@ fn hosts_are_answered_after_zones_and_follow_their_file() {
         names: Names::new(HOSTS_TTL),
         hosts: vec![service.path("hosts")],
         hosts_dirs: vec![service.path("hosts.d")],
-        expand: None,
+        expand: Suffixes::default(),
     });
     assert_eq!(service.data("ns.a.test.", RecordType::A), ["10.0.0.1"]);
     assert_eq!(service.data("9.0.0.10.in-addr.arpa.", RecordType::PTR), ["ns.a.test."]);
