@@ -14,7 +14,7 @@ const UNREACHABLE: u8 = 6;
 /// Where the service is, and who asks it.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Reach {
-    /// Where the service is; QUORATE_SERVICE says the same
+    /// Where the service is; `QUORATE_SERVICE` says the same
     #[arg(
         long,
         visible_alias = "service",
