@@ -1,4 +1,4 @@
-// Every code that an answer, a log line or a journal of a node may carry.
+//! Every code that an answer, a log line or a journal of a node may carry.
 
 /// What is known about a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-// The environment as all commands understand it. An empty variable counts as unset, as it does for
-// `serve`: that is how shells and unit files switch one off.
+//! The environment as all commands understand it. An empty variable counts as unset, as it does for
+//! `serve`: that is how shells and unit files switch one off.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};

@@ -1,5 +1,5 @@
-// What `quorate serve` reads before it opens anything. `quorate config check` reads the same and throws it
-// away, so that both find the same problems.
+//! What `quorate serve` reads before it opens anything. `quorate config check` reads the same and throws it
+//! away, so that both find the same problems.
 
 use std::fs::File;
 use std::io;

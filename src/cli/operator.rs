@@ -1,4 +1,4 @@
-// Our own client of the operators' API.
+//! Our own client of the operators' API.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-// What SIGHUP does. Certificates and zones need none: they are looked at all the time.
+//! What SIGHUP does. Certificates and zones need none: they are looked at all the time.
 
 use std::path::PathBuf;
 use std::sync::Arc;

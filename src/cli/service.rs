@@ -1,4 +1,4 @@
-// How `new`, `token` and `backup` reach a service, and why they did not.
+//! How `new`, `token` and `backup` reach a service, and why they did not.
 
 use std::path::{Path, PathBuf};
 

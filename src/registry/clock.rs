@@ -1,10 +1,10 @@
-// The registry's time: the wall clock at one moment, and the time since boot from there on.
-//
-// Life spans are measured with a clock that nobody can set. A wall clock that is set forward by a
-// day, by an administrator or by NTP after a start with a wrong hardware clock, expires nothing;
-// one that is set back lets nothing live longer. The moment at which the two clocks were tied
-// together is stored, so a restart of the service does not fall for it either. Only a restart of
-// the machine ties them together again.
+//! The registry's time: the wall clock at one moment, and the time since boot from there on.
+//!
+//! Life spans are measured with a clock that nobody can set. A wall clock that is set forward by a
+//! day, by an administrator or by NTP after a start with a wrong hardware clock, expires nothing;
+//! one that is set back lets nothing live longer. The moment at which the two clocks were tied
+//! together is stored, so a restart of the service does not fall for it either. Only a restart of
+//! the machine ties them together again.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

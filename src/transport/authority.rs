@@ -12,11 +12,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const FRAME_HEADER: usize = 9;
-const HEADERS: u8 = 1;
-const PADDED: u8 = 0x08;
-const PRIORITY: u8 = 0x20;
+use super::frame::{HEAD_BYTES, HEADERS, Head, PADDED, PREFACE, PRIORITY};
+
 /// The largest frame that a client may send us unasked (RFC 9113 §4.2).
 const LARGEST: usize = 16_384;
 /// Place of `:authority` in the static table (RFC 7541, appendix A).
@@ -76,16 +73,16 @@ impl<S> Tolerant<S> {
                     done = self.held.len();
                     break;
                 }
-                State::First(0) | State::Mending(0) if held.len() < FRAME_HEADER => break,
                 State::First(0) | State::Mending(0) => {
-                    let length = u32::from_be_bytes([0, held[0], held[1], held[2]]) as usize;
-                    let whole = FRAME_HEADER + length;
-                    if held[3] != HEADERS || length > LARGEST {
+                    let Some(head) = held.first_chunk::<HEAD_BYTES>() else { break };
+                    let head = Head::read(*head);
+                    let whole = HEAD_BYTES + head.length;
+                    if head.kind != HEADERS || head.length > LARGEST {
                         self.state = self.state.within(whole);
                     } else if held.len() < whole {
                         break;
                     } else {
-                        let mended = mend(held[4], &mut held[FRAME_HEADER..whole]);
+                        let mended = mend(head.flags, &mut held[HEAD_BYTES..whole]);
                         done += whole;
                         self.state = match self.state {
                             State::First(_) if !mended => State::Through,

@@ -10,6 +10,7 @@ mod authority;
 mod bound;
 mod dial;
 mod forwarded;
+mod frame;
 mod link;
 mod listen;
 mod metrics;

@@ -15,22 +15,16 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+use super::frame::{
+    ACK, DATA, END_STREAM, GOAWAY, HEAD_BYTES, HEADERS, Head, PING, PREFACE, RST_STREAM,
+};
+
 /// Offences that are forgiven (grpc-go `maxPingStrikes`).
 const FORGIVEN: u32 = 2;
 /// The floor while no request is open (grpc-go `defaultPingTimeout`).
 const IDLE_FLOOR: Duration = Duration::from_secs(2 * 60 * 60);
 const DEBUG_DATA: &[u8] = b"too_many_pings";
 const ENHANCE_YOUR_CALM: u8 = 11;
-
-// Types and flags of frames (RFC 9113 §6).
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const END_STREAM: u8 = 1;
-const ACK: u8 = 1;
 
 /// A connection whose pings are counted, if there is a floor.
 #[derive(Debug)]
@@ -62,17 +56,10 @@ struct Police {
 /// The heads of frames in one direction.
 #[derive(Debug, Default)]
 struct Frames {
-    head: [u8; 9],
+    head: [u8; HEAD_BYTES],
     have: usize,
     /// Bytes of the present frame that are still to come.
     left: usize,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Head {
-    kind: u8,
-    flags: u8,
-    stream: u32,
 }
 
 impl<S> Policed<S> {
@@ -92,10 +79,10 @@ impl Frames {
             self.have += taken;
             bytes = &bytes[taken..];
             if self.have == self.head.len() {
-                let [a, b, c, kind, flags, stream @ ..] = self.head;
-                self.left = u32::from_be_bytes([0, a, b, c]) as usize;
+                let head = Head::read(self.head);
+                self.left = head.length;
                 self.have = 0;
-                each(Head { kind, flags, stream: u32::from_be_bytes(stream) & 0x7fff_ffff });
+                each(head);
             }
         }
     }

@@ -1,4 +1,4 @@
-// `quorate explain`: what a code means, and what a node's log says.
+//! `quorate explain`: what a code means, and what a node's log says.
 
 mod etcd;
 

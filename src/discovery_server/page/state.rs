@@ -145,7 +145,10 @@ impl Shown {
             more => format!(" {more} nodes were refused."),
         };
         if self.is_full() {
-            return format!("Complete: all {} members have registered.{refused}", self.size);
+            return match self.size {
+                1 => format!("Complete: the one member has registered.{refused}"),
+                size => format!("Complete: all {size} members have registered.{refused}"),
+            };
         }
         let missing = self.missing.len();
         let are = if missing == 1 { "is" } else { "are" };

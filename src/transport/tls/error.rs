@@ -119,6 +119,15 @@ fn alert_words(alert: AlertDescription) -> String {
         A::CertificateRequired => "certificate required".to_owned(),
         A::HandshakeFailure => "handshake failure".to_owned(),
         A::ProtocolVersion => "protocol version not supported".to_owned(),
+        A::AccessDenied => "access denied".to_owned(),
+        A::CertificateRevoked => "revoked certificate".to_owned(),
+        A::DecodeError => "error decoding message".to_owned(),
+        A::DecryptError => "error decrypting message".to_owned(),
+        A::InsufficientSecurity => "insufficient security level".to_owned(),
+        A::InternalError => "internal error".to_owned(),
+        A::NoApplicationProtocol => "no application protocol".to_owned(),
+        A::UnrecognisedName => "unrecognized name".to_owned(),
+        A::UnsupportedCertificate => "unsupported certificate".to_owned(),
         other => format!("{other:?}"),
     }
 }
