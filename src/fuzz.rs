@@ -1,7 +1,8 @@
 //! Damaged input for tests: what was right is changed at random, and whatever reads it must not be surprised.
 //!
 //! An ordinary run makes a fixed number of rounds from a fixed seed. `QUORATE_FUZZ_SECONDS=3600 cargo test --lib
-//! fuzz` goes on for an hour per target, from another seed.
+//! fuzz` goes on for an hour per target, from another seed each time; `QUORATE_FUZZ_SEED` names the seed of a
+//! failure, or of a run whose verdict must not depend on luck.
 
 use std::time::{Duration, Instant};
 
@@ -23,10 +24,11 @@ pub(crate) struct Fuzz {
 impl Fuzz {
     /// So many rounds unless seconds are given.
     pub(crate) fn new(name: &'static str, rounds: u64) -> Self {
-        let seconds = std::env::var("QUORATE_FUZZ_SECONDS").ok().and_then(|it| it.parse().ok());
         let begun = Instant::now();
-        let until = seconds.map(|seconds| begun + Duration::from_secs(seconds));
-        let seed = if until.is_some() { rand::random() } else { 1 };
+        let until =
+            number("QUORATE_FUZZ_SECONDS").map(|seconds| begun + Duration::from_secs(seconds));
+        let seed = number("QUORATE_FUZZ_SEED");
+        let seed = seed.unwrap_or_else(|| if until.is_some() { rand::random() } else { 1 });
         let random = SmallRng::seed_from_u64(seed);
         Self { random, name, seed, rounds, round: 0, begun, until }
     }
@@ -52,10 +54,19 @@ impl Fuzz {
         self.random.random_range(0..limit)
     }
 
+    /// One of these.
+    pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.below(from.len())]
+    }
+
+    /// How many rounds there were.
+    pub(crate) fn round(&self) -> u64 {
+        self.round
+    }
+
     /// One of the corpus, damaged in a few places.
     pub(crate) fn damaged(&mut self, corpus: &[Vec<u8>]) -> Vec<u8> {
-        let at = self.below(corpus.len());
-        let mut bytes = corpus[at].clone();
+        let mut bytes = self.pick(corpus).clone();
         for _ in 0..=self.below(4) {
             self.damage(&mut bytes, corpus);
         }
@@ -69,7 +80,7 @@ impl Fuzz {
         match self.below(9) {
             0 if inside => bytes[at] = self.random.random(),
             1 if inside => bytes[at] ^= 1 << self.below(8),
-            2 if inside => bytes[at] = EDGES[self.below(EDGES.len())],
+            2 if inside => bytes[at] = *self.pick(&EDGES),
             3 => bytes.truncate(at),
             4 => bytes.insert(at, self.random.random()),
             5 if inside => drop(bytes.remove(at)),
@@ -84,10 +95,14 @@ impl Fuzz {
                 bytes.splice(at..at, again);
             }
             _ => {
-                let other = &corpus[self.below(corpus.len())];
+                let other = self.pick(corpus);
                 bytes.truncate(at);
                 bytes.extend_from_slice(&other[at.min(other.len())..]);
             }
         }
     }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().and_then(|it| it.parse().ok())
 }

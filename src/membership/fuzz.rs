@@ -1,14 +1,11 @@
 //! Member lists that were damaged: what is taken prints as something that is taken again.
-//!
-//! `QUORATE_FUZZ_SECONDS=3600 cargo test --lib fuzz` goes on for an hour, from another seed.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
 
-use rand::rngs::SmallRng;
-use rand::{RngExt, SeedableRng};
+use rand::RngExt as _;
 
 use super::InitialCluster;
+use crate::fuzz::Fuzz;
 
 const ROUNDS: u64 = 50_000;
 const SEEDS: [&str; 8] = [
@@ -25,23 +22,19 @@ const DISLIKED: &[u8] = b"=,:/[]%@?# \t\n\x000-_.~\xc3\xa9";
 
 #[test]
 fn damaged_lists_are_refused_or_survive_printing() {
-    let seconds = std::env::var("QUORATE_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok());
-    let until = seconds.map(|it| Instant::now() + Duration::from_secs(it));
-    let seed = if until.is_some() { rand::random() } else { 1 };
-    let mut random = SmallRng::seed_from_u64(seed);
-    let (mut taken, mut rounds) = (0_u64, 0_u64);
-    while until.map_or(rounds < ROUNDS, |until| rounds % 1024 != 0 || Instant::now() < until) {
-        rounds += 1;
-        let mut bytes = SEEDS[random.random_range(0..SEEDS.len())].as_bytes().to_vec();
-        for _ in 0..random.random_range(0..5) {
-            let at = random.random_range(0..=bytes.len());
-            match random.random_range(0..5) {
-                0 => bytes.insert(at, DISLIKED[random.random_range(0..DISLIKED.len())]),
-                1 if at < bytes.len() => bytes[at] = random.random(),
+    let mut fuzz = Fuzz::new("member lists", ROUNDS);
+    let mut taken = 0_u64;
+    while fuzz.goes_on() {
+        let mut bytes = fuzz.pick(&SEEDS).as_bytes().to_vec();
+        for _ in 0..fuzz.below(5) {
+            let at = fuzz.below(bytes.len() + 1);
+            match fuzz.below(5) {
+                0 => bytes.insert(at, *fuzz.pick(DISLIKED)),
+                1 if at < bytes.len() => bytes[at] = fuzz.random.random(),
                 2 if at < bytes.len() => drop(bytes.remove(at)),
                 3 => bytes.truncate(at),
                 _ => {
-                    let other = SEEDS[random.random_range(0..SEEDS.len())].as_bytes();
+                    let other = fuzz.pick(&SEEDS).as_bytes();
                     bytes.splice(at..at, other[at.min(other.len())..].iter().copied());
                 }
             }
@@ -49,7 +42,7 @@ fn damaged_lists_are_refused_or_survive_printing() {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let Ok(list) = text.parse::<InitialCluster>() else { continue };
         taken += 1;
-        let context = || format!("seed {seed}, round {rounds}: {text:?} -> {list}");
+        let context = || format!("{}: {text:?} -> {list}", fuzz.place());
         let printed = list.to_string();
         let again: InitialCluster =
             printed.parse().unwrap_or_else(|error| panic!("{error}: {}", context()));
@@ -65,6 +58,5 @@ fn damaged_lists_are_refused_or_survive_printing() {
         }
         assert_eq!(list.cluster_id("token"), again.cluster_id("token"), "{}", context());
     }
-    println!("{rounds} rounds from seed {seed}, {taken} lists taken");
-    assert!(taken > rounds / 20, "{taken} of {rounds}");
+    assert!(taken > fuzz.round() / 20, "{taken} of {}", fuzz.round());
 }

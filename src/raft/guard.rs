@@ -108,8 +108,12 @@ fn check_ranges(message: &Message, message_type: MessageType) -> Result<(), Reje
     }
 }
 
-/// Entries follow `index` one by one with terms that never fall.
+/// Entries follow `index` one by one with terms that never fall. Only index zero, before the log, has term
+/// zero: the wrapped crate gives that term to every entry it lacks, and so would take one for known.
 fn check_append(message: &Message) -> Result<(), Rejected> {
+    if (message.index == 0) != (message.log_term == 0) || message.log_term > message.term {
+        return Err(Rejected::Malformed);
+    }
     let mut before = (message.index, message.log_term);
     for entry in &message.entries {
         if entry.index != before.0 + 1 || entry.term < before.1 || entry.term > message.term {

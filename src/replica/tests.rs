@@ -290,6 +290,26 @@ fn learners_are_limited_and_promoted() {
     assert_eq!(after.voters().count(), 2);
 }
 
+/// The wrapped crate says term zero of entries that it lacks, so one behind them would seem known.
+#[test]
+fn an_append_behind_an_entry_of_term_zero_is_refused() {
+    let mut cluster = Cluster::founded(3);
+    let leader = cluster.elect();
+    let follower = MemberId(1 + leader.0 % 3);
+    let far = Message {
+        kind: 3, // an append
+        to: follower.0,
+        from: leader.0,
+        term: 2,
+        index: 930,
+        commit: 32,
+        ..Message::default()
+    };
+    cluster.step(follower, Event::Receive(far));
+    cluster.tick(30);
+    assert_eq!(cluster.elect(), leader, "the follower goes on and the leader stays");
+}
+
 #[test]
 fn nothing_a_peer_says_stops_a_replica() {
     let mut cluster = Cluster::founded(3);

@@ -2,8 +2,9 @@
 
 use url::form_urlencoded;
 
-use super::Rounds;
+use super::damage;
 use crate::discovery_server::parameters::{Parameters, foreign_query};
+use crate::fuzz::Fuzz;
 
 const ROUNDS: u64 = 20_000;
 
@@ -12,7 +13,7 @@ const NAMES: [&str; 8] =
 
 #[test]
 fn what_a_form_carries_comes_out_as_it_went_in() {
-    let mut rounds = Rounds::new(ROUNDS);
+    let mut fuzz = Fuzz::new("names of forms", ROUNDS);
     let texts: Vec<Vec<u8>> = [
         "n1=http://10.0.0.1:2380",
         "n1=http://10.0.0.1:2380,n1=https://[fd00::1]:2380",
@@ -24,15 +25,15 @@ fn what_a_form_carries_comes_out_as_it_went_in() {
     ]
     .map(|text| text.as_bytes().to_vec())
     .to_vec();
-    while rounds.go_on() {
-        let mut text = rounds.pick(&texts).clone();
-        rounds.damage(&mut text, &texts);
+    while fuzz.goes_on() {
+        let mut text = fuzz.pick(&texts).clone();
+        damage(&mut fuzz, &mut text, &texts);
         // Only text can be a member list; bytes that are none are replaced, and compared as such.
         let text = String::from_utf8_lossy(&text).into_owned();
-        let name = *rounds.pick(&NAMES);
+        let name = *fuzz.pick(&NAMES);
         let form: String =
             form_urlencoded::Serializer::new(String::new()).append_pair(name, &text).finish();
-        let context = || format!("{}: `{form}`", rounds.name());
+        let context = || format!("{}: `{form}`", fuzz.place());
         for read in [
             Parameters::read(Some(&form), b""),
             Parameters::read(None, form.as_bytes()),
@@ -52,7 +53,7 @@ fn what_a_form_carries_comes_out_as_it_went_in() {
 
 #[test]
 fn damaged_forms_read_the_same_twice() {
-    let mut rounds = Rounds::new(ROUNDS);
+    let mut fuzz = Fuzz::new("forms", ROUNDS);
     let seeds: Vec<Vec<u8>> = [
         "value=n1%3Dhttp%3A%2F%2F10.0.0.1%3A2380&prevExist=false",
         "prevExist=false&recursive=true&wait=true&waitIndex=7&sorted=1&quorum=F",
@@ -61,9 +62,9 @@ fn damaged_forms_read_the_same_twice() {
     ]
     .map(|text| text.as_bytes().to_vec())
     .to_vec();
-    while rounds.go_on() {
-        let mut form = rounds.pick(&seeds).clone();
-        rounds.damage(&mut form, &seeds);
+    while fuzz.goes_on() {
+        let mut form = fuzz.pick(&seeds).clone();
+        damage(&mut fuzz, &mut form, &seeds);
         let read = Parameters::read(None, &form);
         let mut again = form_urlencoded::Serializer::new(String::new());
         for name in NAMES {
@@ -73,7 +74,7 @@ fn damaged_forms_read_the_same_twice() {
         }
         let again = Parameters::read(Some(&again.finish()), b"");
         for name in NAMES {
-            assert_eq!(again.text(name), read.text(name), "{}: {form:?}", rounds.name());
+            assert_eq!(again.text(name), read.text(name), "{}: {form:?}", fuzz.place());
         }
         // What is not the protocol's own stays as it is spelled.
         if let Ok(query) = std::str::from_utf8(&form) {

@@ -7,8 +7,9 @@ use axum::body::{Body, Bytes};
 use http_body_util::BodyExt as _;
 use prost::Message as _;
 
-use super::{Bench, DEADLINE, Rounds, TOKEN, whole};
+use super::{Bench, DEADLINE, TOKEN, damage, whole};
 use crate::discovery_server::WRITE_LIMIT;
+use crate::fuzz::Fuzz;
 use crate::membership::InitialCluster;
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::watch_request::RequestUnion;
@@ -104,13 +105,13 @@ async fn damaged_messages_are_answered_or_refused_with_a_reason() {
     const UNAVAILABLE: i32 = 14;
     const DATA_LOSS: i32 = 15;
     let bench = Bench::start().await;
-    let (mut rounds, seeds) = (Rounds::new(ROUNDS), seeds());
+    let (mut fuzz, seeds) = (Fuzz::new("v3 discovery", ROUNDS), seeds());
     let messages: Vec<Vec<u8>> = seeds.iter().map(|seed| seed.1.clone()).collect();
     let (mut refused, mut written) = (0_u64, 0_u64);
-    while rounds.go_on() {
-        let (method, mut message) = rounds.pick(&seeds).clone();
-        rounds.damage(&mut message, &messages);
-        let context = format!("{}: {method} {}", rounds.name(), message.escape_ascii());
+    while fuzz.goes_on() {
+        let (method, mut message) = fuzz.pick(&seeds).clone();
+        damage(&mut fuzz, &mut message, &messages);
+        let context = format!("{}: {method} {}", fuzz.place(), message.escape_ascii());
         let began = Instant::now();
         let response = call(&bench, method, &message).await;
         assert_eq!(response.status(), 200, "{context}");

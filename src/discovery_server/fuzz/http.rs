@@ -6,10 +6,11 @@ use ::http::{HeaderMap, Method, Request, StatusCode, header};
 use axum::body::Body;
 use serde_json::Value;
 
-use super::{Bench, Rounds, TOKEN, URL, whole};
+use super::{Bench, TOKEN, URL, damage, whole};
 use crate::discovery_server::WRITE_LIMIT;
 use crate::discovery_server::parameters::Parameters;
 use crate::discovery_server::target::{Leaf, Target};
+use crate::fuzz::Fuzz;
 use crate::membership::InitialCluster;
 
 const ROUNDS: u64 = 4000;
@@ -73,18 +74,18 @@ fn seeds() -> Vec<(Method, String, Vec<u8>)> {
 #[tokio::test]
 async fn damaged_requests_get_a_whole_answer_and_never_5xx() {
     let bench = Bench::start().await;
-    let (mut rounds, seeds) = (Rounds::new(ROUNDS), seeds());
+    let (mut fuzz, seeds) = (Fuzz::new("HTTP", ROUNDS), seeds());
     let paths: Vec<Vec<u8>> = seeds.iter().map(|seed| seed.1.clone().into_bytes()).collect();
     let bodies: Vec<Vec<u8>> = seeds.iter().map(|seed| seed.2.clone()).collect();
     let accepts = ["", "*/*", "text/html", "application/json", "text/event-stream"];
     let (mut refused, mut registered) = (0_u64, 0_u64);
-    while rounds.go_on() {
-        let (method, path, body) = rounds.pick(&seeds).clone();
+    while fuzz.goes_on() {
+        let (method, path, body) = fuzz.pick(&seeds).clone();
         let (mut path, mut body) = (path.into_bytes(), body);
-        rounds.damage(&mut path, &paths);
-        rounds.damage(&mut body, &bodies);
+        damage(&mut fuzz, &mut path, &paths);
+        damage(&mut fuzz, &mut body, &bodies);
         let Ok(uri) = ::http::Uri::try_from(path.clone()) else { continue };
-        let accept = *rounds.pick(&accepts);
+        let accept = *fuzz.pick(&accepts);
         let request = Request::builder()
             .method(method.clone())
             .uri(uri.clone())
@@ -94,7 +95,7 @@ async fn damaged_requests_get_a_whole_answer_and_never_5xx() {
             .unwrap();
         let context = || {
             let (path, body) = (path.escape_ascii(), body.escape_ascii());
-            format!("{}: {method} {path} `{body}` accepting `{accept}`", rounds.name())
+            format!("{}: {method} {path} `{body}` accepting `{accept}`", fuzz.place())
         };
         let began = Instant::now();
         let response = bench.ask(request).await;

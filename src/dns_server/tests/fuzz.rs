@@ -1,16 +1,14 @@
 //! Packets that were damaged: whatever comes, the answer is a well-formed message or none.
-//!
-//! `QUORATE_FUZZ_SECONDS=3600 cargo test --lib fuzz` goes on for an hour, from another seed.
 
 use std::net::Ipv4Addr;
 
-use rand::rngs::SmallRng;
-use rand::{RngExt, SeedableRng};
+use rand::RngExt as _;
 
 use super::super::handler::{Asker, Handler, Scratch, Transport};
 use super::super::limit::Limiter;
 use super::super::reply::Reply;
 use super::*;
+use crate::fuzz::Fuzz;
 
 const ROUNDS: u64 = 20_000;
 
@@ -60,18 +58,18 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
-fn damage(packet: &mut Vec<u8>, others: &[Vec<u8>], random: &mut SmallRng) {
-    for _ in 0..random.random_range(1..5) {
-        let at = random.random_range(0..=packet.len());
-        match random.random_range(0..7) {
-            0 if at < packet.len() => packet[at] = random.random(),
-            1 if at < packet.len() => packet[at] ^= 1 << random.random_range(0..8),
+fn damage(fuzz: &mut Fuzz, packet: &mut Vec<u8>, others: &[Vec<u8>]) {
+    for _ in 0..=fuzz.below(4) {
+        let at = fuzz.below(packet.len() + 1);
+        match fuzz.below(7) {
+            0 if at < packet.len() => packet[at] = fuzz.random.random(),
+            1 if at < packet.len() => packet[at] ^= 1 << fuzz.below(8),
             2 => packet.truncate(at),
-            3 => packet.insert(at, random.random()),
+            3 => packet.insert(at, fuzz.random.random()),
             4 if at < packet.len() => drop(packet.remove(at)),
             5 if at < packet.len() => packet[at] = [0, 1, 0x3f, 0x40, 0xc0, 0xff][at % 6],
             _ => {
-                let other = &others[random.random_range(0..others.len())];
+                let other = fuzz.pick(others);
                 packet.extend_from_slice(&other[at.min(other.len())..]);
             }
         }
@@ -80,22 +78,16 @@ fn damage(packet: &mut Vec<u8>, others: &[Vec<u8>], random: &mut SmallRng) {
 
 #[test]
 fn damaged_packets_get_a_whole_answer_or_none() {
-    let seconds = std::env::var("QUORATE_FUZZ_SECONDS").ok().and_then(|it| it.parse().ok());
-    let until = seconds.map(|it| Instant::now() + Duration::from_secs(it));
-    let seed = if until.is_some() { rand::random() } else { 1 };
+    let mut fuzz = Fuzz::new("DNS packets", ROUNDS);
     let (handler, seeds) = (handler(), seeds());
-    let mut random = SmallRng::seed_from_u64(seed);
     let mut scratch = Scratch::new();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let mut answered = 0_u64;
-    for round in 0.. {
-        if until.map_or(round == ROUNDS, |until| round % 1024 == 0 && Instant::now() > until) {
-            break;
-        }
-        let mut packet = seeds[random.random_range(0..seeds.len())].clone();
-        damage(&mut packet, &seeds, &mut random);
+    while fuzz.goes_on() {
+        let mut packet = fuzz.pick(&seeds).clone();
+        damage(&mut fuzz, &mut packet, &seeds);
         packet.truncate(65535);
-        let transport = if round % 2 == 0 { Transport::Udp } else { Transport::Tcp };
+        let transport = if fuzz.below(2) == 0 { Transport::Udp } else { Transport::Tcp };
         let asker = Asker { address: (Ipv4Addr::LOCALHOST, 9).into(), transport };
         let mut out = Vec::new();
         if !handler.answer_at_once(&packet, asker, &mut scratch, &mut out) {
@@ -108,7 +100,7 @@ fn damaged_packets_get_a_whole_answer_or_none() {
             continue;
         }
         answered += 1;
-        let context = || format!("seed {seed}, round {round}: {packet:02x?} -> {out:02x?}");
+        let context = || format!("{}: {packet:02x?} -> {out:02x?}", fuzz.place());
         let reply =
             Message::from_vec(&out).unwrap_or_else(|error| panic!("{error}: {}", context()));
         assert_eq!(out[..2], packet[..2], "{}", context());
