@@ -1,16 +1,14 @@
-use std::sync::Arc;
-
+use prost::Message as _;
 use quorate::proto::etcdserverpb::{
-    LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse,
-    PutRequest, PutResponse, RangeRequest, RangeResponse, RequestOp, TxnRequest, TxnResponse,
-    request_op,
+    LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, PutRequest, PutResponse,
+    RangeRequest, RequestOp, TxnRequest, request_op,
 };
-use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use super::Plan;
-use super::grpc::{Call, Connection};
-use super::load::{self, Sample};
+use super::flood::{self, Ask, Load, Use};
+use super::grpc::Connection;
+use super::load::Sample;
 use super::subject::{Cluster, Subject};
 
 const IN_FLIGHT: [usize; 4] = [1, 64, 256, 1000];
@@ -22,8 +20,8 @@ const KEY_SPACE: usize = 10_000;
 /// How many put the keys that are there before anything is measured.
 const WRITERS: usize = 64;
 /// Pairs of a large range, and of the ranges in transactions.
-const MANY: i64 = 1000;
-const SOME: i64 = 100;
+const MANY: usize = 1000;
+const SOME: usize = 100;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Question {
@@ -121,98 +119,77 @@ pub(crate) async fn puts(cluster: &Cluster, in_flight: usize, plan: &Plan) -> Sa
 }
 
 async fn one(cluster: &Cluster, question: Question, in_flight: usize, plan: &Plan) -> Sample {
-    let connections = Arc::new(Connection::open_all(&cluster.endpoints, CONNECTIONS).await);
-    if question == Question::KeepAlive {
-        return keep_alive(cluster, &connections, in_flight, plan).await;
-    }
-    // Leaders are known before the clock starts.
-    for connection in connections.iter() {
-        assert!(ask(connection, question, 0, 0).await, "{} refuses", cluster.subject.name);
-    }
-    let before = cluster.usage().cpu_seconds;
-    let request = move |worker: usize, number: usize| {
-        let connections = Arc::clone(&connections);
-        async move {
-            let connection = &connections[worker % connections.len()];
-            ask(connection, question, worker, number).await
+    // Leaders are known and leases exist before the clock starts.
+    let leases = leases(cluster, if question == Question::KeepAlive { in_flight } else { 1 }).await;
+    let (method, usage) = match question {
+        Question::Put => ("KV/Put", Use::Unary),
+        Question::Linearizable | Question::Serializable | Question::Many => {
+            ("KV/Range", Use::Unary)
         }
+        Question::Mixed => ("KV/Txn", Use::Unary),
+        Question::KeepAlive => ("Lease/LeaseKeepAlive", Use::Streaming),
     };
-    let mut sample = load::run(in_flight, plan.span, request).await;
+    let ask = move |worker: usize, number: usize| ask(question, &leases, worker, number);
+    let load = Load { method, usage, in_flight, span: plan.span, ask };
+    let before = cluster.usage().cpu_seconds;
+    let mut sample = flood::run(&cluster.endpoints, CONNECTIONS, load).await;
     sample.cpu_seconds = cluster.usage().cpu_seconds - before;
     sample
 }
 
-/// Every worker renews a lease of its own on a stream of its own.
-async fn keep_alive(
-    cluster: &Cluster,
-    connections: &[Connection],
-    in_flight: usize,
-    plan: &Plan,
-) -> Sample {
-    let mut streams: Vec<(i64, Mutex<Call>)> = Vec::new();
-    for worker in 0..in_flight {
-        let connection = &connections[worker % connections.len()];
+/// So many leases, granted by every node in turn.
+async fn leases(cluster: &Cluster, count: usize) -> Vec<i64> {
+    let connections = Connection::open_all(&cluster.endpoints, 1).await;
+    let mut leases = Vec::new();
+    for at in 0..count.max(connections.len()) {
         let grant = LeaseGrantRequest { ttl: 600, id: 0 };
-        let granted: LeaseGrantResponse =
-            connection.call("Lease/LeaseGrant", &grant).await.unwrap();
-        let stream = connection.begin("Lease/LeaseKeepAlive").await.unwrap();
-        streams.push((granted.id, Mutex::new(stream)));
+        let connection = &connections[at % connections.len()];
+        let granted: Option<LeaseGrantResponse> = connection.call("Lease/LeaseGrant", &grant).await;
+        leases.push(granted.expect("a lease is granted").id);
     }
-    let streams = Arc::new(streams);
-    let before = cluster.usage().cpu_seconds;
-    let request = move |worker: usize, _: usize| {
-        let streams = Arc::clone(&streams);
-        async move {
-            let (id, stream) = &streams[worker];
-            let mut stream = stream.lock().await;
-            stream.send(&LeaseKeepAliveRequest { id: *id }, false);
-            let answer: Option<LeaseKeepAliveResponse> = stream.next().await;
-            answer.is_some_and(|answer| answer.ttl > 0)
-        }
-    };
-    let mut sample = load::run(in_flight, plan.span, request).await;
-    sample.cpu_seconds = cluster.usage().cpu_seconds - before;
-    sample
+    leases
 }
 
-async fn ask(connection: &Connection, question: Question, worker: usize, number: usize) -> bool {
+fn ask(question: Question, leases: &[i64], worker: usize, number: usize) -> Ask {
     let at = worker * 7919 + number;
     match question {
-        Question::Put => put(connection, at).await,
+        Question::Put => Ask { message: pair(at).encode_to_vec(), least: 1 },
         Question::Linearizable | Question::Serializable => {
             let serializable = question == Question::Serializable;
             let range = RangeRequest { key: key(at), serializable, ..RangeRequest::default() };
-            let answer: Option<RangeResponse> = connection.call("KV/Range", &range).await;
-            answer.is_some_and(|answer| answer.kvs.len() == 1)
+            Ask { message: range.encode_to_vec(), least: VALUE_BYTES }
         }
         Question::Many => {
             // As many pairs are left behind the first.
-            let first = at % (KEY_SPACE - usize::try_from(MANY).unwrap());
+            let first = at % (KEY_SPACE - MANY);
             let range = RangeRequest {
                 key: key(first),
-                range_end: key(first + usize::try_from(MANY).unwrap()),
+                range_end: key(first + MANY),
                 ..RangeRequest::default()
             };
-            let answer: Option<RangeResponse> = connection.call("KV/Range", &range).await;
-            answer.is_some_and(|answer| answer.count == MANY)
+            Ask { message: range.encode_to_vec(), least: MANY * VALUE_BYTES }
         }
         Question::Mixed => {
-            let op = if number.is_multiple_of(2) {
+            let writes = number.is_multiple_of(2);
+            let op = if writes {
                 request_op::Request::RequestPut(pair(at))
             } else {
                 request_op::Request::RequestRange(RangeRequest {
                     key: vec![0].into(),
                     range_end: vec![0].into(),
-                    limit: SOME,
+                    limit: i64::try_from(SOME).unwrap(),
                     ..RangeRequest::default()
                 })
             };
             let success = vec![RequestOp { request: Some(op) }];
             let txn = TxnRequest { success, ..TxnRequest::default() };
-            let answer: Option<TxnResponse> = connection.call("KV/Txn", &txn).await;
-            answer.is_some_and(|answer| answer.succeeded)
+            let least = if writes { 1 } else { SOME * VALUE_BYTES };
+            Ask { message: txn.encode_to_vec(), least }
         }
-        Question::KeepAlive => unreachable!("renewals have streams of their own"),
+        Question::KeepAlive => {
+            let keep_alive = LeaseKeepAliveRequest { id: leases[worker] };
+            Ask { message: keep_alive.encode_to_vec(), least: 1 }
+        }
     }
 }
 

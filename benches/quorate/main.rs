@@ -18,6 +18,7 @@
 mod catch_up;
 mod cluster;
 mod dns;
+mod flood;
 mod grpc;
 mod herd;
 mod load;
