@@ -112,12 +112,13 @@ impl ReplicaLoop {
         if let Some(status) = effects.status {
             self.announce(status);
         }
+        // Before anybody else hears of it, or a read of a member that rules alone could miss it.
+        self.shared.commit.store(self.replica.status().commit.0, Ordering::Release);
         self.shared.peers.send(effects.send);
         if let Some(persist) = effects.persist {
             self.log.send(LogWork::Persist(persist)).map_err(|_closed| Stopped)?;
         }
-        if let Some(last) = effects.committed.last() {
-            self.shared.commit.store(last.index().0, Ordering::Relaxed);
+        if !effects.committed.is_empty() {
             self.apply.send(ApplyWork::Committed(effects.committed)).map_err(|_closed| Stopped)?;
         }
         if effects.snapshot_wanted {

@@ -113,6 +113,6 @@ impl Shared {
     }
 
     pub(super) fn commit_index(&self) -> Index {
-        Index(self.commit.load(Ordering::Relaxed))
+        Index(self.commit.load(Ordering::Acquire))
     }
 }

@@ -400,6 +400,14 @@ impl Machine {
         self.node.raft.commit_to_current_term()
     }
 
+    /// Whether this member leads and is a majority by itself: what it has committed is then all that any member
+    /// has, and a read needs no round (Raft dissertation §6.4).
+    pub fn rules_alone(&self) -> bool {
+        self.role() == Role::Leader
+            && self.node.raft.prs().is_singleton()
+            && self.commit_is_current()
+    }
+
     /// Whether a membership change waits in the log; a second one would be dropped by the leader.
     pub fn membership_change_pending(&self) -> bool {
         self.node.raft.has_pending_conf()

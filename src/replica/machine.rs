@@ -350,7 +350,7 @@ impl Replica {
     fn note_status(&mut self, effects: &mut Effects) {
         let now = self.status();
         let before = self.last_status;
-        if (now.leader, now.term, now.role) == (before.leader, before.term, before.role) {
+        if now == (Status { commit: now.commit, ..before }) {
             return;
         }
         let (member, term) = (self.machine.id(), now.term.0);
@@ -387,6 +387,7 @@ fn status_of(machine: &Machine) -> Status {
         term: machine.term(),
         role: machine.role(),
         commit: machine.commit(),
+        alone: machine.rules_alone(),
     }
 }
 

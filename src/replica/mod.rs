@@ -187,6 +187,8 @@ pub struct Status {
     pub term: Term,
     pub role: Role,
     pub commit: Index,
+    /// It leads and is a majority by itself, so that nobody has committed anything that it has not.
+    pub alone: bool,
 }
 
 impl Effects {

@@ -195,6 +195,27 @@ fn one_member_needs_no_other() {
 }
 
 #[test]
+fn who_rules_alone_knows_it_until_there_is_another_voter() {
+    let mut cluster = Cluster::founded(1);
+    let member = MemberId(1);
+    assert!(
+        !cluster.replicas[&member].status().alone,
+        "its log may hold what it has not committed yet"
+    );
+    let leader = cluster.elect();
+    cluster.tick(1);
+    assert!(cluster.replicas[&leader].status().alone);
+    cluster.step(leader, Event::ProposeMembership(change(Kind::AddLearner, 2)));
+    assert!(cluster.replicas[&leader].status().alone, "a learner has no vote");
+    cluster.step(leader, Event::ProposeMembership(change(Kind::Add, 3)));
+    assert!(!cluster.replicas[&leader].status().alone);
+    let mut three = Cluster::founded(3);
+    let leader = three.elect();
+    three.tick(2);
+    assert!(!three.replicas[&leader].status().alone);
+}
+
+#[test]
 fn every_member_reads() {
     let mut cluster = Cluster::founded(3);
     cluster.elect();
