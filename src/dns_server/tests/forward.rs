@@ -152,3 +152,30 @@ fn what_was_said_is_said_again_when_nobody_answers() {
     assert_eq!(ask(&near, "new.far.test.", RecordType::A).response_code, ResponseCode::ServFail);
     assert!(begun.elapsed() < Duration::from_secs(1));
 }
+
+/// Clients wait some five seconds. A server that says nothing at all must not use them up.
+#[test]
+fn a_silent_server_does_not_outlast_its_clients() {
+    let mut far = Service::start(&[("far.test.zone", &ZONE.replace("$TTL 60", "$TTL 1"))]);
+    let near = Service::start(&[]);
+    let _context = near.runtime.as_ref().unwrap().enter();
+    near.catalog.set_upstreams(upstreams(&[far.address], &near, "127.0.0.0/8")).unwrap();
+    assert_eq!(ask(&near, "ns.far.test.", RecordType::A).answers[0].ttl, 1);
+    far.stop();
+    let _silent = UdpSocket::bind(far.address).unwrap();
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        let begun = Instant::now();
+        let answer = ask(&near, "ns.far.test.", RecordType::A);
+        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+        assert_eq!(answer.answers.len(), 1, "{answer}");
+        if answer.answers[0].ttl == 30 {
+            break;
+        }
+        assert!(Instant::now() < until, "the answer never got old");
+    }
+    let begun = Instant::now();
+    let unknown = ask(&near, "new.far.test.", RecordType::A);
+    assert_eq!(unknown.response_code, ResponseCode::ServFail);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}

@@ -119,6 +119,18 @@ fn names_of_this_place_stay_here() {
     assert!(far.0.recv_from(&mut [0; 512]).is_err(), "nothing was asked elsewhere");
 }
 
+/// One that says nothing takes no time from one that knows, when another has refused.
+#[test]
+fn a_silent_server_and_one_that_refuses_are_passed_over() {
+    let (refuses, knows) = (Service::start(&[]), Service::start(&[("rfc.test.zone", RFC_ZONE)]));
+    let (near, silent) = (Service::start(&[]), Fake::new());
+    near.forward_to(&[silent.address(), refuses.address, knows.address]);
+    for number in 0..6 {
+        let reply = near.resolve(&format!("big0{number}.rfc.test."), RecordType::A);
+        assert_eq!((reply.response_code, reply.answers.len()), (ResponseCode::NoError, 1));
+    }
+}
+
 /// Who refuses, or has the answer only over TCP, is not the end.
 #[test]
 fn the_next_server_and_the_next_transport_are_tried() {
