@@ -78,7 +78,8 @@ fn a_domain_has_servers_of_its_own() {
     let port = far.address.port();
     let text = format!(
         "no-hosts\nno-resolv\nserver=/far.test/127.0.0.1#{port}\n\
-                        server=/inner.far.test/#\nhost-record=known.far.test,10.0.0.7\n"
+                        server=/inner.far.test/#\nhost-record=known.far.test,10.0.0.7\n\
+                        txt-record=ns.far.test,here\ntxt-record=text.far.test,here\n"
     );
     std::fs::write(&conf, text).unwrap();
     let loaded = Dnsmasq::load(&[conf]).unwrap();
@@ -95,6 +96,9 @@ fn a_domain_has_servers_of_its_own() {
     assert_eq!(code("ns.far.test.", RecordType::A), (ResponseCode::NoError, 1));
     assert_eq!(code("known.far.test.", RecordType::A), (ResponseCode::NoError, 1));
     assert_eq!(code("known.far.test.", RecordType::TXT), (ResponseCode::NoError, 0));
+    // With no address here there may be one elsewhere, and a name that is here exists.
+    assert_eq!(code("ns.far.test.", RecordType::TXT), (ResponseCode::NoError, 1));
+    assert_eq!(code("text.far.test.", RecordType::A), (ResponseCode::NoError, 0));
     assert_eq!(code("a.inner.far.test.", RecordType::A), (ResponseCode::Refused, 0));
     assert_eq!(code("else.test.", RecordType::A), (ResponseCode::Refused, 0));
 }
