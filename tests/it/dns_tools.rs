@@ -183,7 +183,8 @@ fn imported_zones_answer_as_dnsmasq_does() {
          srv-host=_etcd-server._tcp.blueskykong.com,etcd1.blueskykong.com,2380,0,100\n\
          srv-host=_etcd-server._tcp.blueskykong.com,etcd2.blueskykong.com,2380,10,50\n\
          host-record=a.lan.test,10.0.0.7,fd00::7\ncname=b.lan.test,a.lan.test\n\
-         txt-record=t.lan.test,one,\"two, three\"\naddress=/apps.lan.test/10.9.9.9\n",
+         txt-record=t.lan.test,one,\"two, three\"\naddress=/apps.lan.test/10.9.9.9\n\
+         address=/gone.test/\n",
         hosts.display()
     );
     fs::write(&conf, text).unwrap();
@@ -235,5 +236,11 @@ fn imported_zones_answer_as_dnsmasq_does() {
         let ours = ask(service.dns_port, question);
         assert!(!ours.is_empty(), "{question}");
         assert_eq!(ours, ask(real_port, question), "{question}");
+    }
+    for port in [service.dns_port, real_port] {
+        let port = port.to_string();
+        let output = Command::new(&dig).args(["@127.0.0.1", "-p", &port, "x.gone.test"]).output();
+        let text = String::from_utf8_lossy(&output.unwrap().stdout).into_owned();
+        assert!(text.contains("status: NXDOMAIN"), "a domain of which nothing exists: {text}");
     }
 }
