@@ -75,11 +75,12 @@ pub fn diagnose(
 }
 
 fn both(ssl: &Service, plain: &Service, out: &mut Vec<Symptom>) {
-    let places = |service: &Service| -> BTreeSet<(String, u16)> {
+    // Whatever the ports: a member finds itself in one list and takes the other for more members.
+    let hosts = |service: &Service| -> BTreeSet<String> {
         let targets = service.targets.iter().flatten();
-        targets.map(|target| (target.host.to_ascii_lowercase(), target.port)).collect()
+        targets.map(|target| target.host.to_ascii_lowercase()).collect()
     };
-    if places(ssl).is_disjoint(&places(plain)) {
+    if hosts(ssl).is_disjoint(&hosts(plain)) {
         return;
     }
     out.push(symptom(
