@@ -5,6 +5,7 @@ use hickory_proto::rr::rdata::{A, AAAA, NS, SOA};
 use hickory_proto::rr::{Name, RData, Record};
 
 use super::dnsmasq::Dnsmasq;
+use super::local::files_of;
 use crate::local::dnsmasq::Policy;
 use crate::local::hosts;
 use crate::zone::{Key, print};
@@ -84,8 +85,13 @@ fn add_hosts(dnsmasq: &mut Dnsmasq, notes: &mut Vec<String>) -> Vec<Record> {
     let sources = &mut dnsmasq.sources;
     let mut files = sources.hosts.clone();
     for directory in &sources.hosts_dirs {
-        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-        files.extend(entries.map(|entry| entry.path()).filter(|path| path.is_file()));
+        match files_of(directory) {
+            Ok(found) => files.extend(found),
+            Err(error) => {
+                let directory = directory.display();
+                notes.push(format!("hosts directory `{directory}` cannot be read: {error}"));
+            }
+        }
     }
     let mut system = sources.names.clone();
     for file in files {

@@ -177,6 +177,24 @@ fn the_shipped_example_over_tls_has_no_finding() {
     assert_eq!(codes(&report), Vec::<&str>::new(), "{report:#}");
 }
 
+/// The files in a directory of hosts are imported as they are served, and a missing one is named.
+#[test]
+fn directories_of_hosts_are_imported() {
+    let dir = scratch();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    fs::create_dir(at("hosts.d")).unwrap();
+    fs::write(at("hosts.d/a"), "10.0.0.1 a.lan.test\n").unwrap();
+    fs::write(at("hosts.d/a~"), "10.0.0.2 old.lan.test\n").unwrap();
+    let text = format!("no-hosts\nhostsdir={}\nhostsdir={}\n", at("hosts.d"), at("missing"));
+    fs::write(at("dnsmasq.conf"), text).unwrap();
+    let output = run(&["dns", "import", &at("dnsmasq.conf"), "--zones-dir", &at("zones")]);
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    let note = format!("hosts directory `{}` cannot be read", at("missing"));
+    assert!(output.status.success() && said.contains(&note), "{said}");
+    let zone = fs::read_to_string(at("zones/lan.test.zone")).unwrap();
+    assert!(zone.contains("10.0.0.1") && !zone.contains("10.0.0.2"), "{zone}");
+}
+
 /// What dnsmasq answers from its file, our service answers from the zones made of it.
 #[test]
 fn imported_zones_answer_as_dnsmasq_does() {
