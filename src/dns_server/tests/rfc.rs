@@ -18,7 +18,7 @@
 //! | 80 | `protocol::replies_come_from_the_address_that_was_asked` |
 //! | 83 | `protocol::no_datagram_is_too_long` |
 //! | load time | `zone::tests::flaws_of_zones`, `zone::tests::mistakes_name_place_and_reason`, `reload` |
-//! | forwarding | `forward`, `upstream` |
+//! | forwarding | `forward`, `upstream`, `hosts`; resolver files in `tests/it/srv.rs` |
 //! | rate limits | `strangers_get_three_bytes_for_one`, `limit::tests`, `tests/it/dns_limit.rs` |
 
 use std::net::IpAddr;
