@@ -173,8 +173,27 @@ fn zone_files_are_checked_without_a_server() {
 #[test]
 fn the_shipped_example_over_tls_has_no_finding() {
     let dir = scratch();
-    let report = json(&doctor(&shipped_zones(dir.path()), "cluster.example", "https"));
+    let service = shipped_zones(dir.path());
+    let report = json(&doctor(&service, "cluster.example", "https"));
     assert_eq!(codes(&report), Vec::<&str>::new(), "{report:#}");
+    // A member's certificate is its own: it names that member and the domain, and no other member.
+    let certs = dir.path().join("certs");
+    let certs = certs.to_str().unwrap();
+    assert!(run(&["certs", "ca", "--dir", certs]).status.success());
+    let resolver = format!("--resolver=127.0.0.1:{}", service.dns_port);
+    for (name, host, found) in
+        [("infra0", "infra0.cluster.example", &[][..]), ("other", "x.test", &["srv-tls-name"])]
+    {
+        let domain = ["--srv-domain", "cluster.example"];
+        let made =
+            run(&[&["certs", "node", name, "--host", host, "--dir", certs], &domain[..]].concat());
+        assert!(made.status.success(), "{made:?}");
+        let url = "--initial-advertise-peer-urls=https://infra0.cluster.example:2380";
+        let file = format!("--peer-cert-file={certs}/{name}.pem");
+        let flags = ["--name=infra0", url, &resolver, &file, "-o", "json"];
+        let report = json(&run(&[&["doctor", "srv", "cluster.example"], &flags[..]].concat()));
+        assert_eq!(codes(&report), found, "{report:#}");
+    }
 }
 
 /// The files in a directory of hosts are imported as they are served, and a missing one is named.
