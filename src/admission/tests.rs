@@ -322,7 +322,7 @@ fn sizes_labels_and_life_spans_are_read_or_refused_with_a_sentence() {
     for text in ["prod", "a", "a-1", "0db"] {
         assert_eq!(text.parse::<Label>().unwrap().as_str(), text);
     }
-    for text in ["", "-a", "a-", "A", "a.b", "a_b", "0123456789ab", &"a".repeat(64)] {
+    for text in ["", "-a", "a-", "A", "a.b", "a_b", "0123456789ab", "ns", &"a".repeat(64)] {
         assert!(text.parse::<Label>().is_err(), "{text}");
     }
     for (text, seconds) in [("90s", 90), ("15m", 900), ("24h", 86_400), ("7d", 604_800)] {

@@ -102,9 +102,14 @@ pub enum LabelError {
     Syntax { text: String },
     #[error("name `{text}` looks like the public id of a token; choose another")]
     LooksLikeId { text: String },
+    #[error("name `ns` is that of the name server of the cluster domain; choose another")]
+    NameServer,
 }
 
 impl Label {
+    /// What no cluster can be called.
+    pub const NAME_SERVER: &str = "ns";
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -121,6 +126,10 @@ impl FromStr for Label {
             && !text.ends_with('-');
         if !fits {
             return Err(LabelError::Syntax { text: shorten(text) });
+        }
+        // A zone has a name server, and that has a name in it.
+        if text == Self::NAME_SERVER {
+            return Err(LabelError::NameServer);
         }
         // Clusters without a name are published under the public id of their token.
         if text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {

@@ -7,6 +7,7 @@ use hickory_proto::rr::rdata::{A, AAAA, NS, PTR, SOA, SRV};
 use hickory_proto::rr::{Name, RData, Record};
 
 use super::metrics::{Counters, ZoneCount};
+use crate::admission::Label;
 use crate::membership::{InitialCluster, PeerUrl};
 use crate::zone::{Compiled, Dice, Key, Question, Said, Style, Zone};
 
@@ -20,7 +21,7 @@ const SHARDS: usize = 256;
 /// On a machine with many members an address has many names; a reverse answer need not have all.
 const NAMES_PER_ADDRESS: usize = 16;
 /// The label of this server itself.
-const NAME_SERVER: &str = "ns";
+const NAME_SERVER: &str = Label::NAME_SERVER;
 /// What etcd, its clients and Patroni ask for when they look for a cluster.
 const SERVICES: [&str; 6] =
     ["_etcd-server-ssl", "_etcd-server", "_etcd-client-ssl", "_etcd-client", "_etcd-ssl", "_etcd"];

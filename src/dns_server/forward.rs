@@ -3,10 +3,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use futures_util::future::select_ok;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_resolver::TokioResolver;
@@ -26,9 +28,13 @@ use super::stale::Stale;
 use crate::local::resolv;
 use crate::zone::Answer;
 
-/// Clients ask again after some five seconds, so two servers can be tried before.
+/// For each try. The resolver tries again as often as [`ATTEMPTS`] says.
 const TIMEOUT: Duration = Duration::from_secs(2);
 const ATTEMPTS: usize = 2;
+/// Clients go after some five seconds; what is said later is said to nobody.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// Whoever has an old answer waits so long for a new one (RFC 8767 §5).
+const REFRESH: Duration = Duration::from_millis(1800);
 /// Answers that are kept; the oldest go.
 const CACHE: u64 = 10_000;
 const DNS_PORT: u16 = 53;
@@ -189,14 +195,18 @@ impl Forwarder {
         if self.stale.failed_lately(&name, kind, Instant::now()) {
             return old().unwrap_or_else(failed);
         }
-        let answer = match upstream.lookup(&name, kind).await {
-            Ok(lookup) => Answer {
+        let answer = match self.said(upstream, &name, kind).await {
+            Some(Ok(lookup)) => Answer {
                 answers: lookup.answers().iter().cloned().map(Cow::Owned).collect(),
                 ..Answer::bare(lookup.message().response_code)
             },
-            Err(NetError::Dns(DnsError::NoRecordsFound(none))) => negative(none),
-            Err(error) => {
+            Some(Err(NetError::Dns(DnsError::NoRecordsFound(none)))) => negative(none),
+            Some(Err(error)) => {
                 debug!(dns.name = %name, error = %error, "upstream does not answer");
+                failed()
+            }
+            None => {
+                debug!(dns.name = %name, "upstream is silent");
                 failed()
             }
         };
@@ -211,6 +221,23 @@ impl Forwarder {
             self.ready.keep(&name, kind, &answer, state, now);
         }
         answer
+    }
+
+    /// What the upstream says while there is still somebody to tell it to.
+    async fn said(
+        &self,
+        upstream: &Upstream,
+        name: &Name,
+        kind: RecordType,
+    ) -> Option<Result<Lookup, NetError>> {
+        let mut lookup = pin!(upstream.lookup(name, kind));
+        if let Ok(said) = timeout(REFRESH, &mut lookup).await {
+            return Some(said);
+        }
+        if self.stale.recall(name, kind, Instant::now()).is_some() {
+            return None;
+        }
+        timeout(PATIENCE.saturating_sub(REFRESH), lookup).await.ok()
     }
 }
 
@@ -262,17 +289,23 @@ impl Upstream {
             Err(NetError::Dns(DnsError::ResponseCode(code))) => code,
             said => return said,
         };
-        let others = async {
-            for resolver in &self.each {
-                let said = resolver.lookup(name.clone(), kind).await;
-                if matches!(&said, Ok(_) | Err(NetError::Dns(DnsError::NoRecordsFound(_)))) {
-                    return Some(said);
+        let failed = || Err(NetError::Dns(DnsError::ResponseCode(refused)));
+        if self.each.is_empty() {
+            return failed();
+        }
+        // All at once: one that is silent must not take the time of one that knows.
+        let others = self.each.iter().map(|resolver| {
+            Box::pin(async {
+                match resolver.lookup(name.clone(), kind).await {
+                    said @ (Ok(_) | Err(NetError::Dns(DnsError::NoRecordsFound(_)))) => Ok(said),
+                    Err(error) => Err(error),
                 }
-            }
-            None
-        };
-        let said = timeout(TIMEOUT, others).await.ok().flatten();
-        said.unwrap_or(Err(NetError::Dns(DnsError::ResponseCode(refused))))
+            })
+        });
+        match timeout(TIMEOUT, select_ok(others)).await {
+            Ok(Ok((said, _slower))) => said,
+            _ => failed(),
+        }
     }
 }
 

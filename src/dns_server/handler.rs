@@ -261,14 +261,17 @@ async fn say<'n>(
     name: &Name,
     kind: RecordType,
 ) -> Answer<'n> {
-    let known = match local.lookup(name, kind) {
+    let (known, addresses) = match local.lookup(name, kind) {
         Found::Answer(answer) => return answer,
-        Found::Empty => true,
-        Found::Unknown => false,
+        Found::Empty { addresses } => (true, addresses),
+        Found::Unknown => (false, false),
     };
     let nothing = Answer { authoritative: true, ..Answer::bare(ResponseCode::NoError) };
     // The addresses of a name are here or nowhere: a half of them from elsewhere would be another host.
-    let complete = known && matches!(kind, RecordType::A | RecordType::AAAA | RecordType::ANY);
+    let complete = match kind {
+        RecordType::A | RecordType::AAAA => addresses,
+        kind => known && kind == RecordType::ANY,
+    };
     match forwarder {
         Some(forwarder) if !complete => {
             let answer =

@@ -5,6 +5,7 @@ use hickory_proto::rr::rdata::{A, AAAA, NS, SOA};
 use hickory_proto::rr::{Name, RData, Record};
 
 use super::dnsmasq::Dnsmasq;
+use super::local::files_of;
 use crate::local::dnsmasq::Policy;
 use crate::local::hosts;
 use crate::zone::{Key, print};
@@ -62,15 +63,13 @@ pub fn import(mut dnsmasq: Dnsmasq, server: &Name, serial: u32) -> Imported {
     let origins = outermost(origins);
     // The hosts of the system are there for the targets, not to open zones of their own.
     records.extend(late.into_iter().filter(|record| home(&origins, &record.name).is_some()));
-    let mut zones: BTreeMap<String, Vec<Record>> = BTreeMap::new();
+    // One that nothing is in says that nothing is there, as `local=/DOMAIN/` does.
+    let zone = |origin: &Name| (file_name(origin), head(origin, server, serial));
+    let mut zones: BTreeMap<String, Vec<Record>> = origins.iter().map(zone).collect();
     for record in records {
-        match home(&origins, &record.name) {
-            Some(origin) => {
-                zones
-                    .entry(file_name(origin))
-                    .or_insert_with(|| head(origin, server, serial))
-                    .push(record);
-            }
+        let zone = home(&origins, &record.name);
+        match zone.and_then(|origin| zones.get_mut(&file_name(origin))) {
+            Some(zone) => zone.push(record),
             None => notes.push(format!(
                 "`{}` has no domain, so no zone: serve it with --dnsmasq-conf or --hosts",
                 record.name
@@ -86,8 +85,13 @@ fn add_hosts(dnsmasq: &mut Dnsmasq, notes: &mut Vec<String>) -> Vec<Record> {
     let sources = &mut dnsmasq.sources;
     let mut files = sources.hosts.clone();
     for directory in &sources.hosts_dirs {
-        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-        files.extend(entries.map(|entry| entry.path()).filter(|path| path.is_file()));
+        match files_of(directory) {
+            Ok(found) => files.extend(found),
+            Err(error) => {
+                let directory = directory.display();
+                notes.push(format!("hosts directory `{directory}` cannot be read: {error}"));
+            }
+        }
     }
     let mut system = sources.names.clone();
     for file in files {

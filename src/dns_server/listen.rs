@@ -42,12 +42,24 @@ pub struct Bound {
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen for DNS over {transport} on `{address}`")]
+#[error("cannot listen for DNS over {transport} on `{address}`{}", way_out(.source.kind()))]
 pub struct BindError {
     pub transport: &'static str,
     pub address: SocketAddr,
     #[source]
     pub source: io::Error,
+}
+
+/// What can be done about it, in brackets before the words of the system.
+fn way_out(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::AddrInUse => " (`ss -lnp` shows who does; --dns-addr takes another)",
+        io::ErrorKind::PermissionDenied => {
+            " (ports below 1024 need root or CAP_NET_BIND_SERVICE; --dns-addr takes another)"
+        }
+        io::ErrorKind::AddrNotAvailable => " (`ip addr` shows the addresses of this machine)",
+        _ => "",
+    }
 }
 
 impl Bound {

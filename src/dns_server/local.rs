@@ -1,4 +1,5 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,6 +31,8 @@ pub struct LocalSources {
 pub(super) struct LocalFiles {
     sources: LocalSources,
     held: BTreeMap<PathBuf, Held>,
+    /// Directories that were named in the log because they cannot be read.
+    unreadable: BTreeSet<PathBuf>,
 }
 
 /// The contents of a file when it could last be read.
@@ -43,7 +46,7 @@ struct Held {
 
 impl LocalFiles {
     pub(super) fn new(sources: LocalSources) -> Self {
-        Self { sources, held: BTreeMap::new() }
+        Self { sources, held: BTreeMap::new(), unreadable: BTreeSet::new() }
     }
 
     /// Reads what is new or has changed, and puts the names that follow into service.
@@ -74,18 +77,34 @@ impl LocalFiles {
         }
     }
 
-    fn paths(&self) -> Vec<PathBuf> {
+    fn paths(&mut self) -> Vec<PathBuf> {
         let mut paths = self.sources.hosts.clone();
         for directory in &self.sources.hosts_dirs {
-            // A directory that is missing holds none, and may come.
-            let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-            let mut files: Vec<_> =
-                entries.map(|entry| entry.path()).filter(|path| is_plain(path)).collect();
-            files.sort_unstable();
-            paths.extend(files);
+            match files_of(directory) {
+                Ok(files) => {
+                    self.unreadable.remove(directory);
+                    paths.extend(files);
+                }
+                // It holds none, and may come.
+                Err(error) => {
+                    if self.unreadable.insert(directory.clone()) {
+                        let directory = directory.display();
+                        warn!(dns.hostsdir = %directory, error = %error, "hosts directory cannot be read");
+                    }
+                }
+            }
         }
         paths
     }
+}
+
+/// The hosts files in a directory, by name.
+pub(super) fn files_of(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(directory)?.flatten();
+    let mut files: Vec<_> =
+        entries.map(|entry| entry.path()).filter(|path| is_plain(path)).collect();
+    files.sort_unstable();
+    Ok(files)
 }
 
 /// Editors leave `.x`, `x~` and `#x#` beside a file.

@@ -53,8 +53,11 @@ struct Domain {
 #[derive(Debug)]
 pub enum Found<'n> {
     Answer(Answer<'n>),
-    /// The name exists here, with other types. Others may know more about it.
-    Empty,
+    /// The name exists here, with other types. Others may know more about it, though of a name
+    /// with addresses not more addresses.
+    Empty {
+        addresses: bool,
+    },
     Unknown,
 }
 
@@ -153,11 +156,15 @@ impl Names {
     ) -> Found<'n> {
         let domain = self.domain(key);
         let local = domain.is_some_and(|domain| domain.local);
+        let held = self.records.get(key);
+        let own = held.into_iter().flatten().any(|record| record.data.ip_addr().is_some());
+        let given = domain.is_some_and(|domain| !domain.addresses.is_empty());
+        let empty = || Found::Empty { addresses: own || given };
         let nothing = |code| match local {
             true => Found::Answer(known(code, Vec::new())),
-            false => Found::Empty,
+            false => empty(),
         };
-        if let Some(held) = self.records.get(key) {
+        if let Some(held) = held {
             // One set is enough of an answer to "anything" (RFC 8482 §4.1).
             let any = held.first().filter(|_| kind == RecordType::ANY);
             let kind = any.map_or(kind, Record::record_type);
@@ -165,13 +172,13 @@ impl Names {
             answers.extend(self.set(key, kind).map(Cow::Borrowed));
             let family = matches!(kind, RecordType::A | RecordType::AAAA);
             // An address that is asked for and not given by the name may come from its domain.
-            let goes_on = family && held.iter().all(|record| record.data.ip_addr().is_none());
+            let goes_on = family && !own;
             if answers.len() > before || !goes_on {
                 return nothing(ResponseCode::NoError);
             }
         }
         let Some(domain) = domain else {
-            return if self.records.contains_key(key) { Found::Empty } else { Found::Unknown };
+            return if held.is_some() { empty() } else { Found::Unknown };
         };
         let fits = |address: &&IpAddr| match kind {
             RecordType::A => address.is_ipv4(),
@@ -181,7 +188,7 @@ impl Names {
         answers.extend(domain.addresses.iter().filter(fits).map(|address| {
             Cow::Owned(Record::from_rdata(name.clone(), self.ttl, address_data(*address)))
         }));
-        if !domain.addresses.is_empty() || self.records.contains_key(key) {
+        if given || held.is_some() {
             return nothing(ResponseCode::NoError);
         }
         if local { nothing(ResponseCode::NXDomain) } else { Found::Unknown }

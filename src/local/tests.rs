@@ -14,7 +14,8 @@ fn ask(names: &Names, owner: &str, kind: RecordType) -> String {
             let data = answer.answers.iter().map(|record| record.data.to_string());
             data.collect::<Vec<_>>().join(" ")
         }
-        Found::Empty => "empty".to_owned(),
+        Found::Empty { addresses: true } => "empty".to_owned(),
+        Found::Empty { addresses: false } => "no addresses".to_owned(),
         Found::Unknown => "unknown".to_owned(),
     }
 }

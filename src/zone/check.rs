@@ -77,7 +77,7 @@ pub enum Flaw {
     SwappedFields { priority: u16, weight: u16, port: u16 },
     #[error("`{owner}` is spelled with an underscore inside; etcd asks for `{meant}`")]
     Underscore { owner: Name, meant: String },
-    #[error("`{owner}` and `{ssl}` name the same host and port; members would form two clusters")]
+    #[error("`{owner}` and `{ssl}` name the same host; members would form two clusters")]
     BothServices { owner: Name, ssl: Name },
     #[error("the records changed and the serial did not move forward ({old} to {new})")]
     SerialStood { old: u32, new: u32 },
@@ -262,9 +262,11 @@ fn check_services(zone: &Zone, places: &Places<'_>, findings: &mut Findings) {
         let Some(other) = zone.node(&ssl).and_then(|node| node.set(RecordType::SRV)) else {
             continue;
         };
-        let hosts = |records: &[Record]| -> BTreeSet<(Key, u16)> {
+        // A member has one list of peers, whatever the ports; clients may have a port of each kind.
+        let members = label.starts_with("_etcd-server");
+        let hosts = |records: &[Record]| -> BTreeSet<(Key, Option<u16>)> {
             let host = |record: &Record| match &record.data {
-                RData::SRV(srv) => Some((Key::of(&srv.target), srv.port)),
+                RData::SRV(srv) => Some((Key::of(&srv.target), (!members).then_some(srv.port))),
                 _ => None,
             };
             records.iter().filter_map(host).collect()

@@ -34,7 +34,7 @@ fn sorted(text: &str) -> Vec<String> {
 }
 
 /// A service with the zones that this repository ships.
-fn shipped_zones(dir: &Path) -> Service {
+pub(super) fn shipped_zones(dir: &Path) -> Service {
     fs::create_dir_all(dir.join("zones")).unwrap();
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("dns-zones");
     for file in fs::read_dir(shipped).unwrap() {

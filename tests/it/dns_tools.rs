@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use crate::dns::shipped_zones;
 use crate::harness::{Process, Service, free_port, scratch, tools, wait};
 
 const QUORATE: &str = env!("CARGO_BIN_EXE_quorate");
@@ -39,6 +40,8 @@ fn zones() -> Vec<(&'static str, String, &'static str, Option<&'static str>)> {
     let plain = |last: &str| format!("{HEAD}{HOSTS}{}", service("_etcd-server", last));
     let good = "0 100 2380 infra0";
     let both = plain(good) + &service("_etcd-server-ssl", good);
+    let ssl_port = service("_etcd-server-ssl", good).replace("2380", "2381");
+    let both_ports = plain(good) + &ssl_port;
     let underscore = format!("{HEAD}{HOSTS}{}", service("_etcd_server", good));
     let no_address = plain(good).replace("2380 infra1", "2380 lost") + "lost TXT x\n";
     let alias = format!("{}other CNAME infra0\n", plain("0 100 2380 other"));
@@ -51,6 +54,7 @@ fn zones() -> Vec<(&'static str, String, &'static str, Option<&'static str>)> {
         ("swapped.test", plain("2380 0 100 infra0"), "http", Some("srv-fields")),
         ("underscore.test", underscore, "http", Some("srv-underscore")),
         ("both.test", both, "http", Some("srv-both-services")),
+        ("ports.test", both_ports, "http", Some("srv-both-services")),
         ("lost.test", no_address, "http", Some("srv-target-no-address")),
         ("alias.test", alias, "http", Some("srv-target-alias")),
         ("self.test", plain("0 100 2380 ns"), "http", Some("srv-self")),
@@ -91,8 +95,8 @@ fn nine_broken_zones_have_nine_findings_and_a_right_one_none() {
         // 3.4 reads `-ssl` only, later releases read both.
         let starts = |at: usize| report["verdicts"][at]["starts"].as_bool().unwrap();
         let (v34, v35) = match domain {
-            // Those of `both.test` start and never agree.
-            "right.test" | "alias.test" | "lost.test" | "both.test" => (false, true),
+            // Those of `both.test` and `ports.test` start and never agree.
+            "right.test" | "alias.test" | "lost.test" | "both.test" | "ports.test" => (false, true),
             "rightssl.test" | "pointer.test" => (true, true),
             _ => (false, false),
         };
@@ -166,6 +170,50 @@ fn zone_files_are_checked_without_a_server() {
     assert_eq!(run(&["dns", "check", at("none.zone").to_str().unwrap()]).status.code(), Some(1));
 }
 
+#[test]
+fn the_shipped_example_over_tls_has_no_finding() {
+    let dir = scratch();
+    let service = shipped_zones(dir.path());
+    let report = json(&doctor(&service, "cluster.example", "https"));
+    assert_eq!(codes(&report), Vec::<&str>::new(), "{report:#}");
+    // A member's certificate is its own: it names that member and the domain, and no other member.
+    let certs = dir.path().join("certs");
+    let certs = certs.to_str().unwrap();
+    assert!(run(&["certs", "ca", "--dir", certs]).status.success());
+    let resolver = format!("--resolver=127.0.0.1:{}", service.dns_port);
+    for (name, host, found) in
+        [("infra0", "infra0.cluster.example", &[][..]), ("other", "x.test", &["srv-tls-name"])]
+    {
+        let domain = ["--srv-domain", "cluster.example"];
+        let made =
+            run(&[&["certs", "node", name, "--host", host, "--dir", certs], &domain[..]].concat());
+        assert!(made.status.success(), "{made:?}");
+        let url = "--initial-advertise-peer-urls=https://infra0.cluster.example:2380";
+        let file = format!("--peer-cert-file={certs}/{name}.pem");
+        let flags = ["--name=infra0", url, &resolver, &file, "-o", "json"];
+        let report = json(&run(&[&["doctor", "srv", "cluster.example"], &flags[..]].concat()));
+        assert_eq!(codes(&report), found, "{report:#}");
+    }
+}
+
+/// The files in a directory of hosts are imported as they are served, and a missing one is named.
+#[test]
+fn directories_of_hosts_are_imported() {
+    let dir = scratch();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    fs::create_dir(at("hosts.d")).unwrap();
+    fs::write(at("hosts.d/a"), "10.0.0.1 a.lan.test\n").unwrap();
+    fs::write(at("hosts.d/a~"), "10.0.0.2 old.lan.test\n").unwrap();
+    let text = format!("no-hosts\nhostsdir={}\nhostsdir={}\n", at("hosts.d"), at("missing"));
+    fs::write(at("dnsmasq.conf"), text).unwrap();
+    let output = run(&["dns", "import", &at("dnsmasq.conf"), "--zones-dir", &at("zones")]);
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    let note = format!("hosts directory `{}` cannot be read", at("missing"));
+    assert!(output.status.success() && said.contains(&note), "{said}");
+    let zone = fs::read_to_string(at("zones/lan.test.zone")).unwrap();
+    assert!(zone.contains("10.0.0.1") && !zone.contains("10.0.0.2"), "{zone}");
+}
+
 /// What dnsmasq answers from its file, our service answers from the zones made of it.
 #[test]
 fn imported_zones_answer_as_dnsmasq_does() {
@@ -183,7 +231,8 @@ fn imported_zones_answer_as_dnsmasq_does() {
          srv-host=_etcd-server._tcp.blueskykong.com,etcd1.blueskykong.com,2380,0,100\n\
          srv-host=_etcd-server._tcp.blueskykong.com,etcd2.blueskykong.com,2380,10,50\n\
          host-record=a.lan.test,10.0.0.7,fd00::7\ncname=b.lan.test,a.lan.test\n\
-         txt-record=t.lan.test,one,\"two, three\"\naddress=/apps.lan.test/10.9.9.9\n",
+         txt-record=t.lan.test,one,\"two, three\"\naddress=/apps.lan.test/10.9.9.9\n\
+         address=/gone.test/\n",
         hosts.display()
     );
     fs::write(&conf, text).unwrap();
@@ -235,5 +284,11 @@ fn imported_zones_answer_as_dnsmasq_does() {
         let ours = ask(service.dns_port, question);
         assert!(!ours.is_empty(), "{question}");
         assert_eq!(ours, ask(real_port, question), "{question}");
+    }
+    for port in [service.dns_port, real_port] {
+        let port = port.to_string();
+        let output = Command::new(&dig).args(["@127.0.0.1", "-p", &port, "x.gone.test"]).output();
+        let text = String::from_utf8_lossy(&output.unwrap().stdout).into_owned();
+        assert!(text.contains("status: NXDOMAIN"), "a domain of which nothing exists: {text}");
     }
 }

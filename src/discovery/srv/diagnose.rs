@@ -75,11 +75,12 @@ pub fn diagnose(
 }
 
 fn both(ssl: &Service, plain: &Service, out: &mut Vec<Symptom>) {
-    let places = |service: &Service| -> BTreeSet<(String, u16)> {
+    // Whatever the ports: a member finds itself in one list and takes the other for more members.
+    let hosts = |service: &Service| -> BTreeSet<String> {
         let targets = service.targets.iter().flatten();
-        targets.map(|target| (target.host.to_ascii_lowercase(), target.port)).collect()
+        targets.map(|target| target.host.to_ascii_lowercase()).collect()
     };
-    if places(ssl).is_disjoint(&places(plain)) {
+    if hosts(ssl).is_disjoint(&hosts(plain)) {
         return;
     }
     out.push(symptom(
@@ -247,7 +248,15 @@ fn certificates(
         ));
     }
     let Some(names) = tls_names else { return };
-    for target in service.targets.iter().flatten() {
+    // Every member has a certificate of its own; who is not found may have any of them.
+    let own = |target: &&Target| {
+        let mut addresses = target.addresses.iter().flatten();
+        addresses
+            .any(|ip| survey.own.as_ref().is_ok_and(|places| places.contains(&(*ip, target.port))))
+    };
+    let targets: Vec<&Target> = service.targets.iter().flatten().collect();
+    let found: Vec<&Target> = targets.iter().copied().filter(own).collect();
+    for target in if found.is_empty() { targets } else { found } {
         if !names.iter().any(|name| covers(name, &target.host)) {
             out.push(symptom(
                 "srv-tls-name",

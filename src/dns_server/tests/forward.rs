@@ -78,7 +78,8 @@ fn a_domain_has_servers_of_its_own() {
     let port = far.address.port();
     let text = format!(
         "no-hosts\nno-resolv\nserver=/far.test/127.0.0.1#{port}\n\
-                        server=/inner.far.test/#\nhost-record=known.far.test,10.0.0.7\n"
+                        server=/inner.far.test/#\nhost-record=known.far.test,10.0.0.7\n\
+                        txt-record=ns.far.test,here\ntxt-record=text.far.test,here\n"
     );
     std::fs::write(&conf, text).unwrap();
     let loaded = Dnsmasq::load(&[conf]).unwrap();
@@ -95,6 +96,9 @@ fn a_domain_has_servers_of_its_own() {
     assert_eq!(code("ns.far.test.", RecordType::A), (ResponseCode::NoError, 1));
     assert_eq!(code("known.far.test.", RecordType::A), (ResponseCode::NoError, 1));
     assert_eq!(code("known.far.test.", RecordType::TXT), (ResponseCode::NoError, 0));
+    // With no address here there may be one elsewhere, and a name that is here exists.
+    assert_eq!(code("ns.far.test.", RecordType::TXT), (ResponseCode::NoError, 1));
+    assert_eq!(code("text.far.test.", RecordType::A), (ResponseCode::NoError, 0));
     assert_eq!(code("a.inner.far.test.", RecordType::A), (ResponseCode::Refused, 0));
     assert_eq!(code("else.test.", RecordType::A), (ResponseCode::Refused, 0));
 }
@@ -151,4 +155,31 @@ fn what_was_said_is_said_again_when_nobody_answers() {
     let begun = Instant::now();
     assert_eq!(ask(&near, "new.far.test.", RecordType::A).response_code, ResponseCode::ServFail);
     assert!(begun.elapsed() < Duration::from_secs(1));
+}
+
+/// Clients wait some five seconds. A server that says nothing at all must not use them up.
+#[test]
+fn a_silent_server_does_not_outlast_its_clients() {
+    let mut far = Service::start(&[("far.test.zone", &ZONE.replace("$TTL 60", "$TTL 1"))]);
+    let near = Service::start(&[]);
+    let _context = near.runtime.as_ref().unwrap().enter();
+    near.catalog.set_upstreams(upstreams(&[far.address], &near, "127.0.0.0/8")).unwrap();
+    assert_eq!(ask(&near, "ns.far.test.", RecordType::A).answers[0].ttl, 1);
+    far.stop();
+    let _silent = UdpSocket::bind(far.address).unwrap();
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        let begun = Instant::now();
+        let answer = ask(&near, "ns.far.test.", RecordType::A);
+        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+        assert_eq!(answer.answers.len(), 1, "{answer}");
+        if answer.answers[0].ttl == 30 {
+            break;
+        }
+        assert!(Instant::now() < until, "the answer never got old");
+    }
+    let begun = Instant::now();
+    let unknown = ask(&near, "new.far.test.", RecordType::A);
+    assert_eq!(unknown.response_code, ResponseCode::ServFail);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }

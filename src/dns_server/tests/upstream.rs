@@ -119,6 +119,45 @@ fn names_of_this_place_stay_here() {
     assert!(far.0.recv_from(&mut [0; 512]).is_err(), "nothing was asked elsewhere");
 }
 
+/// A server that has trouble of its own is no more than one that refuses.
+#[test]
+fn a_server_that_fails_is_passed_over() {
+    let (near, fails) = (Service::start(&[]), Fake::new());
+    let knows = Service::start(&[("rfc.test.zone", RFC_ZONE)]);
+    near.forward_to(&[fails.address(), knows.address]);
+    fails.0.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    thread::scope(|scope| {
+        let failing = scope.spawn(|| {
+            let (mut packet, mut asked) = ([0; 2048], 0);
+            while let Ok((length, client)) = fails.0.recv_from(&mut packet) {
+                let mut reply = Message::from_vec(&packet[..length]).unwrap();
+                reply.metadata.message_type = MessageType::Response;
+                reply.metadata.response_code = ResponseCode::ServFail;
+                fails.0.send_to(&reply.to_vec().unwrap(), client).unwrap();
+                asked += 1;
+            }
+            asked
+        });
+        for number in 0..6 {
+            let reply = near.resolve(&format!("big0{number}.rfc.test."), RecordType::A);
+            assert_eq!((reply.response_code, reply.answers.len()), (ResponseCode::NoError, 1));
+        }
+        assert!(failing.join().unwrap() > 0, "it was asked too");
+    });
+}
+
+/// One that says nothing takes no time from one that knows, when another has refused.
+#[test]
+fn a_silent_server_and_one_that_refuses_are_passed_over() {
+    let (refuses, knows) = (Service::start(&[]), Service::start(&[("rfc.test.zone", RFC_ZONE)]));
+    let (near, silent) = (Service::start(&[]), Fake::new());
+    near.forward_to(&[silent.address(), refuses.address, knows.address]);
+    for number in 0..6 {
+        let reply = near.resolve(&format!("big0{number}.rfc.test."), RecordType::A);
+        assert_eq!((reply.response_code, reply.answers.len()), (ResponseCode::NoError, 1));
+    }
+}
+
 /// Who refuses, or has the answer only over TCP, is not the end.
 #[test]
 fn the_next_server_and_the_next_transport_are_tried() {

@@ -205,7 +205,11 @@ fn stop_frees_the_port_and_an_occupied_port_is_named() {
     let error = Bound::bind(service.address).unwrap_err();
     assert_eq!(
         error.to_string(),
-        format!("cannot listen for DNS over UDP on `{}`", service.address)
+        format!(
+            "cannot listen for DNS over UDP on `{}` (`ss -lnp` shows who does; --dns-addr takes \
+             another)",
+            service.address
+        )
     );
     service.stop();
     drop(open);
