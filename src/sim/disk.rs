@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::raft::Draw;
-use crate::wal::Disk;
+use crate::wal::{Disk, Image};
 
 /// What a disk writes whole or not at all.
 const SECTOR: usize = 512;
@@ -163,9 +163,12 @@ impl Disk for SimDisk {
         Ok(self.inner.borrow().names.keys().cloned().collect())
     }
 
-    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+    /// Without any of the zeros at the end, whether they were written or not.
+    fn read(&self, name: &str) -> io::Result<Image> {
         let inner = self.inner.borrow();
-        Ok(inner.files[&inner.id(name)?].current.clone())
+        let current = &inner.files[&inner.id(name)?].current;
+        let end = current.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        Ok(Image { bytes: current[..end].to_vec(), size: current.len() })
     }
 
     fn create(&self, name: &str, size: u64) -> io::Result<u64> {

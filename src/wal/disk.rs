@@ -3,9 +3,27 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{FallocateFlags, SeekFrom};
 
 use super::Error;
+
+/// What a file holds. Behind `bytes` everything up to `size` reads as zero: room that was taken and not written
+/// since is most of a young segment, and need not be in memory.
+#[derive(Debug)]
+pub struct Image {
+    pub bytes: Vec<u8>,
+    pub size: usize,
+}
+
+impl Image {
+    /// Has the bytes up to `end` in memory, as far as the file goes.
+    pub(super) fn cover(&mut self, end: usize) {
+        let end = end.min(self.size);
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
+        }
+    }
+}
 
 /// A directory of files on some disk. Two kinds exist: real ones, and the simulator's.
 ///
@@ -16,7 +34,7 @@ pub trait Disk {
 
     /// All names, in no order.
     fn names(&self) -> io::Result<Vec<String>>;
-    fn read(&self, name: &str) -> io::Result<Vec<u8>>;
+    fn read(&self, name: &str) -> io::Result<Image>;
     /// An empty file with room for `size` bytes, which read as zeros. Replaces one of that name.
     fn create(&self, name: &str, size: u64) -> io::Result<Self::File>;
     fn open(&self, name: &str) -> io::Result<Self::File>;
@@ -67,8 +85,16 @@ impl Disk for Files {
         Self::names_in(&self.dir)
     }
 
-    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
-        fs::read(self.dir.join(name))
+    fn read(&self, name: &str) -> io::Result<Image> {
+        let file = File::open(self.dir.join(name))?;
+        let size = file.metadata()?.len();
+        let mut bytes = Vec::new();
+        while let Some((from, to)) = written(&file, bytes.len() as u64, size)? {
+            let (from, to) = (to_usize(from)?, to_usize(to)?);
+            bytes.resize(to, 0);
+            file.read_exact_at(&mut bytes[from..], from as u64)?;
+        }
+        Ok(Image { bytes, size: to_usize(size)? })
     }
 
     fn create(&self, name: &str, size: u64) -> io::Result<File> {
@@ -111,6 +137,23 @@ impl Disk for Files {
     fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
+}
+
+/// The next part of a file, from `offset` on, of which the file system does not know that it was never written.
+fn written(file: &File, offset: u64, size: u64) -> io::Result<Option<(u64, u64)>> {
+    if offset >= size {
+        return Ok(None);
+    }
+    match rustix::fs::seek(file, SeekFrom::Data(offset)) {
+        Ok(from) => Ok(Some((from, rustix::fs::seek(file, SeekFrom::Hole(from))?.min(size)))),
+        Err(rustix::io::Errno::NXIO) => Ok(None),
+        // Some file systems do not say.
+        Err(_) => Ok(Some((offset, size))),
+    }
+}
+
+fn to_usize(size: u64) -> io::Result<usize> {
+    usize::try_from(size).map_err(|_| io::ErrorKind::FileTooLarge.into())
 }
 
 /// Takes the room from the device now, so that a full disk is noticed when a segment begins and not amid an

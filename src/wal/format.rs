@@ -143,6 +143,11 @@ pub(super) fn frame_at(segment: &[u8], offset: usize, chain: Chain) -> Found<'_>
     Found::Frame { payload, next: Chain { number: chain.number + 1, checksum, ..chain } }
 }
 
+/// What the header at `offset` says about the size of its payload, right or not.
+pub(super) fn payload_size(segment: &[u8], offset: usize) -> Option<usize> {
+    segment.get(offset..offset + FRAME_HEADER).map(|header| u32_at(header, 4) as usize)
+}
+
 /// Whether a frame that was begun later stands anywhere behind `offset`. Then what stands at `offset`
 /// had been synced.
 pub(super) fn later_frame_exists(segment: &[u8], offset: usize, chain: Chain) -> bool {

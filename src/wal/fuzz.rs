@@ -33,8 +33,9 @@ fn log(draw: &mut Draw) -> (Vec<File>, Vec<Entry>, usize) {
     let mut names = disk.names().unwrap();
     names.sort();
     let files = names.into_iter().map(|name| {
-        let bytes = disk.read(&name).unwrap();
-        (name, bytes)
+        let mut image = disk.read(&name).unwrap();
+        image.cover(image.size);
+        (name, image.bytes)
     });
     (files.collect(), entries, before_last)
 }

@@ -58,7 +58,7 @@ mod golden;
 #[cfg(test)]
 mod tests;
 
-pub use disk::{Disk, Files};
+pub use disk::{Disk, Files, Image};
 pub use error::Error;
 pub use metadata::Metadata;
 pub use recover::Recovered;

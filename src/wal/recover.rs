@@ -4,7 +4,7 @@ use super::format::{
     self, Chain, FRAME_HEADER, Found, HeaderProblem, Record, SEGMENT_HEADER, SegmentHeader,
 };
 use super::write::{Restated, Segment};
-use super::{ASIDE, Disk, Error, Metadata, Options, Wal};
+use super::{ASIDE, Disk, Error, Image, Metadata, Options, Wal};
 use crate::raft::{Entry, HardState, Index, Mark, SnapshotMeta};
 
 /// What a log held.
@@ -39,12 +39,12 @@ impl<D: Disk> Wal<D> {
         let mut end: Option<End<'_>> = None;
         for (at, segment) in segments.iter().enumerate() {
             let last = at + 1 == segments.len();
-            let bytes = disk
+            let image = disk
                 .read(&segment.name)
                 .map_err(|error| Error::io(disk.path(&segment.name), "read the log", error))?;
-            let reader = Reader { disk: &disk, segment, bytes: &bytes };
+            let mut reader = Reader { disk: &disk, segment, image };
             let read = reader.read(end, &mut reading)?;
-            if last && bytes[read.offset..].iter().any(|byte| *byte != 0) {
+            if last && reader.image.bytes[read.offset..].iter().any(|byte| *byte != 0) {
                 reader.repair(read.offset, read.chain, options)?;
             }
             end = Some(read);
@@ -129,16 +129,17 @@ struct End<'a> {
 }
 
 /// One segment on the way in.
-struct Reader<'s, 'b, D: Disk> {
+struct Reader<'s, D: Disk> {
     disk: &'s D,
     segment: &'s Segment,
-    bytes: &'b [u8],
+    image: Image,
 }
 
-impl<'s, D: Disk> Reader<'s, '_, D> {
+impl<'s, D: Disk> Reader<'s, D> {
     /// Reads the frames up to the first that is not whole. `before` is the end of the segment before.
-    fn read(&self, before: Option<End<'_>>, into: &mut Reading) -> Result<End<'s>, Error> {
-        let header = SegmentHeader::decode(self.bytes).map_err(|problem| match problem {
+    fn read(&mut self, before: Option<End<'_>>, into: &mut Reading) -> Result<End<'s>, Error> {
+        self.image.cover(SEGMENT_HEADER);
+        let header = SegmentHeader::decode(&self.image.bytes).map_err(|problem| match problem {
             HeaderProblem::Newer(found) => {
                 let segment = self.disk.path(&self.segment.name);
                 Error::Newer { segment, found, known: format::VERSION }
@@ -159,7 +160,10 @@ impl<'s, D: Disk> Reader<'s, '_, D> {
         }
         let mut offset = SEGMENT_HEADER;
         let mut first = true;
-        while let Found::Frame { payload, next } = format::frame_at(self.bytes, offset, chain) {
+        self.cover_frame(offset);
+        while let Found::Frame { payload, next } =
+            format::frame_at(&self.image.bytes, offset, chain)
+        {
             for record in format::records(payload) {
                 let at = offset;
                 let record =
@@ -169,6 +173,7 @@ impl<'s, D: Disk> Reader<'s, '_, D> {
             offset += FRAME_HEADER + payload.len();
             chain = next;
             first = false;
+            self.cover_frame(offset);
         }
         if first {
             return Err(self.corrupt(offset, "the first frame is not whole"));
@@ -176,13 +181,24 @@ impl<'s, D: Disk> Reader<'s, '_, D> {
         Ok(End { segment: self.segment, offset, chain })
     }
 
+    /// Has all of a frame in memory, the zeros at its end as well.
+    fn cover_frame(&mut self, offset: usize) {
+        self.image.cover(offset + FRAME_HEADER);
+        if let Some(payload) = format::payload_size(&self.image.bytes, offset) {
+            self.image.cover(offset + FRAME_HEADER + payload);
+        }
+    }
+
     /// Cuts off a torn frame, or refuses damage.
-    fn repair(&self, offset: usize, chain: Chain, options: Options) -> Result<(), Error> {
-        if format::later_frame_exists(self.bytes, offset, chain) {
+    fn repair(&mut self, offset: usize, chain: Chain, options: Options) -> Result<(), Error> {
+        // A header may end in zeros too.
+        self.image.cover(self.image.bytes.len() + FRAME_HEADER);
+        let bytes = &self.image.bytes;
+        if format::later_frame_exists(bytes, offset, chain) {
             return Err(self.corrupt(offset, "a frame is damaged and others follow it"));
         }
-        if let Found::Bad { what, size } = format::frame_at(self.bytes, offset, chain)
-            && !format::is_torn(self.bytes, offset, size)
+        if let Found::Bad { what, size } = format::frame_at(bytes, offset, chain)
+            && !format::is_torn(bytes, offset, size)
         {
             return Err(self.corrupt(offset, what));
         }
