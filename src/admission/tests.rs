@@ -93,7 +93,7 @@ fn another_name_under_the_same_id_is_refused() {
 #[test]
 fn a_founder_that_returns_after_the_token_is_full_learns_how_to_be_replaced() {
     let refusal = refused(&founding(&[ONE, TWO, THREE], &[]), TWO);
-    assert_eq!((refusal.code(), refusal.v2()), ("Q1033", ErrorCode::KeyExists));
+    assert_eq!((refusal.code(), refusal.v2()), ("Q1033", ErrorCode::PeerAddressExists));
     let text = refusal.to_string();
     assert!(text.contains(&format!("member remove {}", id_of(TWO))), "{text}");
     assert!(text.contains("member add n2 --peer-urls=http://127.0.0.1:3002"), "{text}");
@@ -140,7 +140,7 @@ fn late_comers_are_recorded_up_to_a_bound() {
 fn an_expired_token_is_not_found() {
     let founding = founding(&[ONE], &[]);
     let refusal = decide(&founding, &application(TWO), SURPLUS, UnixMillis(2_000_000)).unwrap_err();
-    assert_eq!((refusal.code(), refusal.v2()), ("Q1002", ErrorCode::KeyNotFound));
+    assert_eq!((refusal.code(), refusal.v2()), ("Q1002", ErrorCode::InvalidField));
     assert_eq!(founding.state(UnixMillis(1_999_999)), State::Open);
 }
 
