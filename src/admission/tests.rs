@@ -36,8 +36,8 @@ fn founding(founders: &[&str], surplus: &[&str]) -> Founding {
     let mut index = 4;
     let mut register = |value: &&str| {
         index += 1;
-        let Application { key, value, member, .. } = application(value);
-        Arc::new(Registered { key, value, member, index, at: NOW, from: None })
+        let Application { key, value, .. } = application(value);
+        Arc::new(Registered { key, value, index, at: NOW, from: None })
     };
     let founders: Vec<_> = founders.iter().map(&mut register).collect();
     let surplus: Vec<_> = surplus.iter().map(&mut register).collect();
@@ -247,8 +247,8 @@ fn a_token_belongs_to_the_protocol_of_its_first_registration() {
     assert_eq!(of_v2.protocol(), Some(Protocol::V2));
     let mut of_v3 = founding(&[], &[]);
     assert_eq!(of_v3.protocol(), None);
-    let Application { key, value, member, .. } = by_v3(ONE);
-    of_v3.founders.push(Arc::new(Registered { key, value, member, index: 5, at: NOW, from: None }));
+    let Application { key, value, .. } = by_v3(ONE);
+    of_v3.founders.push(Arc::new(Registered { key, value, index: 5, at: NOW, from: None }));
     assert_eq!(of_v3.protocol(), Some(Protocol::V3));
     assert_eq!(decide(&of_v3, &by_v3(TWO), SURPLUS, NOW), Ok(Decision::Found { seals: false }));
 
