@@ -27,7 +27,7 @@ pub fn decide(
         State::Revoked => return Err(Refusal::Revoked),
     }
     let key = application.key;
-    let tried = Protocol::of(key, &application.member, &founding.path);
+    let tried = Protocol::of(key, application.urls(), &founding.path);
     if let Some(joined) = founding.protocol().filter(|joined| *joined != tried) {
         let words = |protocol: Protocol| {
             let salt = match (protocol, founding.path.token()) {

@@ -40,10 +40,9 @@ pub struct Founding {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registered {
     pub key: MemberId,
-    /// As the node sent it.
+    /// As the node sent it: a member list of exactly one member. There may be millions of these, so it
+    /// is taken apart when somebody asks.
     pub value: String,
-    /// The value, parsed; exactly one member.
-    pub member: InitialCluster,
     /// When it was committed; `createdIndex` of its key.
     pub index: u64,
     pub at: UnixMillis,
@@ -81,7 +80,7 @@ impl Founding {
     /// The protocol of the first registration, which all others have to share.
     pub fn protocol(&self) -> Option<Protocol> {
         let first = self.founders.first()?;
-        Some(Protocol::of(first.key, &first.member, &self.path))
+        Some(Protocol::of(first.key, first.urls(), &self.path))
     }
 
     /// A founder or a late comer with this key.
@@ -101,26 +100,27 @@ impl Founding {
         if !self.is_full() {
             return None;
         }
-        let mut whole = InitialCluster::new();
-        for founder in &self.founders {
-            for (name, urls) in founder.member.members() {
-                for url in urls {
-                    whole.add(name, url.clone());
-                }
-            }
-        }
-        Some(whole)
+        let values: Vec<&str> = self.founders.iter().map(|held| held.value.as_str()).collect();
+        values.join(",").parse().ok()
     }
 }
 
 impl Registered {
     /// The name of the one member in the value.
     pub fn name(&self) -> &str {
-        self.member.members().next().map(|(name, _)| name).unwrap_or_default()
+        self.pairs().next().map(|(name, _)| name).unwrap_or_default()
     }
 
     /// Its peer URLs as they are spelled, sorted.
     pub fn urls(&self) -> impl Iterator<Item = &str> {
-        self.member.members().flat_map(|(_, urls)| urls).map(|url| url.as_str())
+        let mut urls: Vec<&str> = self.pairs().map(|(_, url)| url.trim()).collect();
+        urls.sort_unstable();
+        urls.into_iter()
+    }
+
+    /// Names and URLs, taken apart as [`InitialCluster`] does.
+    fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pairs = self.value.split(',').filter(|pair| !pair.is_empty());
+        pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
     }
 }

@@ -1,4 +1,4 @@
-use crate::membership::{InitialCluster, MemberId};
+use crate::membership::MemberId;
 use crate::token::TokenPath;
 
 /// How nodes talk to the registry; it decides which text enters their ids.
@@ -13,9 +13,12 @@ pub enum Protocol {
 
 impl Protocol {
     /// The protocol that made this id: the two texts never give the same one.
-    pub(super) fn of(key: MemberId, member: &InitialCluster, path: &TokenPath) -> Self {
-        let name = member.members().next().map(|(name, _)| name).unwrap_or_default();
-        let by_token = path.token().and_then(|token| member.member_id(name, token));
+    pub(super) fn of<'a>(
+        key: MemberId,
+        urls: impl Iterator<Item = &'a str>,
+        path: &TokenPath,
+    ) -> Self {
+        let by_token = path.token().map(|token| MemberId::derive(urls, token));
         if by_token == Some(key) { Self::V3 } else { Self::V2 }
     }
 

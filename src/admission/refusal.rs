@@ -107,7 +107,8 @@ pub enum Refusal {
     )]
     FounderReturned { key: MemberId, name: String, urls: String },
     #[error(
-        "the cluster has its {size} members and {max} late registrations; no more are recorded"
+        "the cluster has its {size} members and {max} late registrations; no more are recorded: \
+         start a new cluster with a new token, or add a member to this one with `etcdctl member add`"
     )]
     TooManySurplus { size: u32, max: usize },
 }
@@ -142,12 +143,13 @@ impl Refusal {
     /// The code of the v2 API that a node expects with it.
     pub fn v2(&self) -> ErrorCode {
         match self {
-            Self::Expired | Self::Revoked => ErrorCode::KeyNotFound,
-            Self::SizeFixed { .. } | Self::FounderReturned { .. } => ErrorCode::KeyExists,
-            // A node that hears that its key exists prints words of its own and not ours.
-            Self::Registered { .. } | Self::NameHeld { .. } | Self::UrlHeld { .. } => {
-                ErrorCode::PeerAddressExists
-            }
+            Self::SizeFixed { .. } => ErrorCode::KeyExists,
+            // A node that hears that its key exists (105), or that the size does not (100), prints
+            // words of its own and not ours; any other code ends it in the same way.
+            Self::Registered { .. }
+            | Self::NameHeld { .. }
+            | Self::UrlHeld { .. }
+            | Self::FounderReturned { .. } => ErrorCode::PeerAddressExists,
             Self::TooManySurplus { .. } => ErrorCode::NotAFile,
             _ => ErrorCode::InvalidField,
         }

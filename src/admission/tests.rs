@@ -36,8 +36,8 @@ fn founding(founders: &[&str], surplus: &[&str]) -> Founding {
     let mut index = 4;
     let mut register = |value: &&str| {
         index += 1;
-        let Application { key, value, member, .. } = application(value);
-        Arc::new(Registered { key, value, member, index, at: NOW, from: None })
+        let Application { key, value, .. } = application(value);
+        Arc::new(Registered { key, value, index, at: NOW, from: None })
     };
     let founders: Vec<_> = founders.iter().map(&mut register).collect();
     let surplus: Vec<_> = surplus.iter().map(&mut register).collect();
@@ -93,7 +93,7 @@ fn another_name_under_the_same_id_is_refused() {
 #[test]
 fn a_founder_that_returns_after_the_token_is_full_learns_how_to_be_replaced() {
     let refusal = refused(&founding(&[ONE, TWO, THREE], &[]), TWO);
-    assert_eq!((refusal.code(), refusal.v2()), ("Q1033", ErrorCode::KeyExists));
+    assert_eq!((refusal.code(), refusal.v2()), ("Q1033", ErrorCode::PeerAddressExists));
     let text = refusal.to_string();
     assert!(text.contains(&format!("member remove {}", id_of(TWO))), "{text}");
     assert!(text.contains("member add n2 --peer-urls=http://127.0.0.1:3002"), "{text}");
@@ -140,7 +140,7 @@ fn late_comers_are_recorded_up_to_a_bound() {
 fn an_expired_token_is_not_found() {
     let founding = founding(&[ONE], &[]);
     let refusal = decide(&founding, &application(TWO), SURPLUS, UnixMillis(2_000_000)).unwrap_err();
-    assert_eq!((refusal.code(), refusal.v2()), ("Q1002", ErrorCode::KeyNotFound));
+    assert_eq!((refusal.code(), refusal.v2()), ("Q1002", ErrorCode::InvalidField));
     assert_eq!(founding.state(UnixMillis(1_999_999)), State::Open);
 }
 
@@ -247,8 +247,8 @@ fn a_token_belongs_to_the_protocol_of_its_first_registration() {
     assert_eq!(of_v2.protocol(), Some(Protocol::V2));
     let mut of_v3 = founding(&[], &[]);
     assert_eq!(of_v3.protocol(), None);
-    let Application { key, value, member, .. } = by_v3(ONE);
-    of_v3.founders.push(Arc::new(Registered { key, value, member, index: 5, at: NOW, from: None }));
+    let Application { key, value, .. } = by_v3(ONE);
+    of_v3.founders.push(Arc::new(Registered { key, value, index: 5, at: NOW, from: None }));
     assert_eq!(of_v3.protocol(), Some(Protocol::V3));
     assert_eq!(decide(&of_v3, &by_v3(TWO), SURPLUS, NOW), Ok(Decision::Found { seals: false }));
 

@@ -132,7 +132,9 @@ async fn key(State(service): State<Service>, request: Request) -> Response<Body>
 async fn read(service: &Service, request: Request) -> Result<Asked, Response<Body>> {
     let (head, body) = request.into_parts();
     let body = match head.method {
-        Method::PUT | Method::POST => read_body(service, body).await?,
+        Method::PUT | Method::POST => read_body(service, body)
+            .await
+            .map_err(|(status, why)| answer::text(status, format!("{why}\n")))?,
         _ => Bytes::new(),
     };
     let query = head.uri.query().map(str::to_owned);
@@ -153,17 +155,20 @@ pub(super) fn client(extensions: &Extensions) -> Option<IpAddr> {
     transport::client_address(extensions).map(|address| address.to_canonical())
 }
 
-async fn read_body(service: &Service, body: Body) -> Result<Bytes, Response<Body>> {
+/// Reads a body within the limits of the service; otherwise tells the status and why.
+pub(super) async fn read_body(
+    service: &Service,
+    body: Body,
+) -> Result<Bytes, (StatusCode, String)> {
     let most = service.config().max_body_bytes;
     let reading = axum::body::to_bytes(body, most);
     match tokio::time::timeout(service.config().body_timeout, reading).await {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) if is_too_long(&error) => Err(answer::text(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("a body has at most {most} bytes\n"),
-        )),
-        Ok(Err(_)) => Err(answer::text(StatusCode::BAD_REQUEST, "the body broke off\n")),
-        Err(_) => Err(answer::text(StatusCode::REQUEST_TIMEOUT, "the body took too long\n")),
+        Ok(Err(error)) if is_too_long(&error) => {
+            Err((StatusCode::PAYLOAD_TOO_LARGE, format!("a body has at most {most} bytes")))
+        }
+        Ok(Err(_)) => Err((StatusCode::BAD_REQUEST, "the body broke off".to_owned())),
+        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the body took too long".to_owned())),
     }
 }
 

@@ -235,7 +235,7 @@ async fn only_a_whole_backup_is_restored_and_only_into_an_empty_directory() {
     let whole = std::fs::read(&file).unwrap();
     let occupied = restore(&file, &dir.path().join("data")).await.unwrap_err().to_string();
     assert!(occupied.contains("is not empty"), "{occupied}");
-    let head = whole.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(1).unwrap().0 + 1;
+    let head = whole.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(2).unwrap().0 + 1;
     let into = dir.path().join("into");
     let flipped = |at: usize| {
         let mut bytes = whole.clone();
@@ -250,7 +250,9 @@ async fn only_a_whole_backup_is_restored_and_only_into_an_empty_directory() {
         (whole[..10].to_vec(), "no backup of quorate"),
         (Vec::new(), "no backup of quorate"),
     ];
-    for (bytes, part) in cases {
+    // A version is another one with a bit flipped, and then the third line is no database.
+    let in_head = (1..head).map(|at| (flipped(at), "backup"));
+    for (bytes, part) in cases.into_iter().chain(in_head) {
         std::fs::write(&file, bytes).unwrap();
         let error = restore(&file, &into).await.unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
@@ -259,8 +261,14 @@ async fn only_a_whole_backup_is_restored_and_only_into_an_empty_directory() {
         );
     }
     std::fs::write(&file, &whole).unwrap();
-    restore(&file, &into).await.unwrap();
+    let restored = restore(&file, &into).await.unwrap();
     assert!(into.join("registry.db").is_file());
+    // The first release wrote no third line.
+    let lines = String::from_utf8(whole[..head].to_vec()).unwrap();
+    let described = lines.lines().nth(1).unwrap();
+    let older = [b"quorate-backup 1\n", described.as_bytes(), b"\n", &whole[head..]].concat();
+    std::fs::write(&file, older).unwrap();
+    assert_eq!(restore(&file, &dir.path().join("older")).await.unwrap(), restored);
 }
 
 in_both_stores! {

@@ -393,7 +393,7 @@ impl Writer {
             Decision::RecordSurplus => Outcome::Surplus,
         };
         let index = group.next_index();
-        let Application { key, value, member, from, .. } = application.clone();
+        let Application { key, ref value, from, .. } = *application;
         group.batch.registrations.push(RegistrationRow {
             created_index: index,
             token_index: founding.created_index,
@@ -411,7 +411,8 @@ impl Writer {
             from,
             ..Entry::new(now.0, path, what)
         });
-        let registered = Arc::new(Registered { key, value, member, index, at: now, from });
+        let value = value.clone();
+        let registered = Arc::new(Registered { key, value, index, at: now, from });
         let mut next = Founding::clone(&founding);
         next.index = index;
         match outcome {

@@ -98,41 +98,88 @@ fn names(query: &str) -> impl Iterator<Item = String> + '_ {
     ours.map(str::to_owned)
 }
 
-/// All metrics of a service that serves HTTPS, and has seen a cluster form and a node refused.
-fn metrics_of_a_service(dir: &Path) -> String {
-    for arguments in [&["certs", "ca"][..], &["certs", "node", "service", "--host", "127.0.0.1"]] {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_quorate"));
-        assert!(command.args(arguments).current_dir(dir).status().unwrap().success());
+/// A service that serves HTTPS, and a client of it.
+struct Secured {
+    address: String,
+    client: reqwest::Client,
+    runtime: tokio::runtime::Runtime,
+    _process: Process,
+}
+
+fn certs(dir: &Path, arguments: &[&str]) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_quorate"));
+    let made = command.arg("certs").args(arguments).current_dir(dir).status().unwrap();
+    assert!(made.success(), "{arguments:?}");
+}
+
+impl Secured {
+    fn start(dir: &Path) -> Self {
+        certs(dir, &["ca"]);
+        certs(dir, &["node", "service", "--host", "127.0.0.1"]);
+        let address = format!("127.0.0.1:{}", free_port());
+        let flags = [
+            "serve".to_owned(),
+            "--tls-cert=certs/service.pem".to_owned(),
+            "--tls-key=certs/service-key.pem".to_owned(),
+            format!("--http-addr={address}"),
+            "--dns-addr=127.0.0.1:0".to_owned(),
+            "--zones-dir=.".to_owned(),
+        ];
+        let program = Path::new(env!("CARGO_BIN_EXE_quorate"));
+        let process = Process::start("quorate", program, &flags, &[], dir);
+        // Another test may have done it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let client = reqwest::Client::builder().no_proxy().tls_danger_accept_invalid_certs(true);
+        let service = Self { address, client: client.build().unwrap(), runtime, _process: process };
+        wait("the service", || {
+            service.ask(reqwest::Method::GET, "/health").filter(|said| said == "OK")
+        });
+        service
     }
-    let address = format!("127.0.0.1:{}", free_port());
-    let flags = [
-        "serve".to_owned(),
-        "--tls-cert=certs/service.pem".to_owned(),
-        "--tls-key=certs/service-key.pem".to_owned(),
-        format!("--http-addr={address}"),
-        "--dns-addr=127.0.0.1:0".to_owned(),
-        "--zones-dir=.".to_owned(),
-    ];
-    let program = Path::new(env!("CARGO_BIN_EXE_quorate"));
-    let _service = Process::start("quorate", program, &flags, &[], dir);
-    // Another test may have done it.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let client = reqwest::Client::builder().no_proxy().tls_danger_accept_invalid_certs(true);
-    let client = client.build().unwrap();
-    let ask = |method: reqwest::Method, path: &str| {
-        let asked = client.request(method, format!("https://{address}{path}")).send();
-        runtime.block_on(async { asked.await?.text().await }).ok()
-    };
-    wait("the service", || ask(reqwest::Method::GET, "/health").filter(|said| said == "OK"));
-    let url = ask(reqwest::Method::GET, "/new?size=1").unwrap();
+
+    fn ask(&self, method: reqwest::Method, path: &str) -> Option<String> {
+        let asked = self.client.request(method, format!("https://{}{path}", self.address)).send();
+        self.runtime.block_on(async { asked.await?.text().await }).ok()
+    }
+
+    fn metrics(&self) -> String {
+        self.ask(reqwest::Method::GET, "/metrics").unwrap()
+    }
+}
+
+/// All metrics of a service that has seen a cluster form and a node refused.
+fn metrics_of_a_service(dir: &Path) -> String {
+    let service = Secured::start(dir);
+    let url = service.ask(reqwest::Method::GET, "/new?size=1").unwrap();
     let member: quorate::membership::InitialCluster = "n1=http://10.0.0.1:2380".parse().unwrap();
     let id = member.member_id("n1", &url).unwrap();
-    let path = url.trim_start_matches(&format!("https://{address}"));
+    let path = url.trim_start_matches(&format!("https://{}", service.address));
     for value in ["n1%3Dhttp%3A%2F%2F10.0.0.1%3A2380", "nonsense"] {
-        ask(reqwest::Method::PUT, &format!("{path}/{id}?value={value}")).unwrap();
+        service.ask(reqwest::Method::PUT, &format!("{path}/{id}?value={value}")).unwrap();
     }
-    ask(reqwest::Method::GET, "/metrics").unwrap()
+    service.metrics()
+}
+
+/// As an alert would see it: the end of the certificate in use, and of the next one once that is.
+#[test]
+fn a_metric_tells_when_the_certificate_ends() {
+    const NAME: &str = "quorate_tls_certificate_not_after_seconds";
+    let dir = scratch();
+    let service = Secured::start(dir.path());
+    let end = || {
+        let text = std::fs::read(dir.path().join("certs/service.pem")).unwrap();
+        let (_, pem) = x509_parser::pem::parse_x509_pem(&text).unwrap();
+        pem.parse_x509().unwrap().validity().not_after.timestamp() as f64
+    };
+    let first = end();
+    assert_eq!(value(&service.metrics(), NAME), Some(first));
+    for file in ["certs/service.pem", "certs/service-key.pem"] {
+        std::fs::remove_file(dir.path().join(file)).unwrap();
+    }
+    certs(dir.path(), &["node", "service", "--host", "127.0.0.1", "--days", "30"]);
+    assert!(end() < first);
+    wait("the next certificate", || (value(&service.metrics(), NAME) == Some(end())).then_some(()));
 }
 
 #[test]

@@ -1,12 +1,17 @@
 //! A node's own journal names the rule that refused it, and the cure: the stock etcd's too.
 //!
-//! No etcd gets as far as Q1015, a URL given twice, or Q1020, a key of somebody's own making.
+//! No etcd gets as far as Q1015, a URL given twice, or Q1020, a key of somebody's own making; Q1001,
+//! Q1003 and Q1004 are for those who make tokens. A node whose token is complete before it registers
+//! reads so itself and asks no further.
 
 use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Arc, OnceLock};
 
-use crate::harness::{Process, Service, free_port, scratch, tools};
+use crate::harness::{Process, Service, free_port, http, scratch, tools, wait};
 use crate::operators::register;
 
 /// How one etcd is started, and what its log says in the end.
@@ -24,15 +29,20 @@ fn urls(count: usize, host: &str) -> String {
     urls.join(",")
 }
 
-fn starts(service: &Service) -> Vec<Start> {
+fn starts(service: &Service, crowd: &Crowded) -> Vec<Start> {
     let open = service.new_token(3);
     let (full, late) = (service.new_token(1), service.new_token(1));
+    let (expired, crowded) = (service.get("/new?size=3&ttl=1s").body, service.new_token(1));
     let v3 = service.new_token(3);
     assert_eq!(register(&open, "held", 3001).status, 201);
     assert_eq!(register(&full, "n1", 3001).status, 201);
     for (n, port) in [(1, 3001), (2, 3002)] {
         assert_eq!(register(&late, &format!("n{n}"), port).status, 201);
     }
+    crowd.set(crowded.clone()).unwrap();
+    wait("a token to expire", || {
+        (http("GET", &expired, None).unwrap().status == 404).then_some(())
+    });
     // A member of a node that was started with --discovery-token.
     let bare = v3.rsplit('/').next().unwrap();
     assert!(register_v3(service, bare));
@@ -68,16 +78,48 @@ fn starts(service: &Service) -> Vec<Start> {
         start("Q1031", "its own --initial-advertise-peer-urls", &open, "new", {
             format!("{},{}", loopback(3001), loopback(3009))
         }),
-        // With these statuses etcd prints words of its own, which `quorate explain` knows.
-        start(
-            "found duplicate id",
-            "replaced by member remove and member add",
-            &full,
-            "n1",
-            loopback(3001),
-        ),
+        start("Q1033", "run `etcdctl member remove", &full, "n1", loopback(3001)),
+        start("Q1034", "start a new cluster with a new token", &crowded, "n3", loopback(3003)),
+        start("Q1002", "make a new one with /new", &expired, "new", loopback(3009)),
+        // Here etcd prints words of its own, which `quorate explain` knows.
         start("cluster is full", "`etcdctl member add`", &late, "n3", loopback(3003)),
     ]
+}
+
+/// The token that others fill while the registration of an etcd is on its way.
+type Crowded = Arc<OnceLock<String>>;
+
+/// Stands before the service and passes everything on.
+fn stand_before(listener: TcpListener, port: u16, crowded: Crowded) {
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (client, crowded) = (client.unwrap(), Arc::clone(&crowded));
+            std::thread::spawn(move || pass_on(client, port, &crowded));
+        }
+    });
+}
+
+fn pass_on(mut client: TcpStream, port: u16, crowded: &Crowded) {
+    let mut service = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let (mut from, mut back) = (service.try_clone().unwrap(), client.try_clone().unwrap());
+    std::thread::spawn(move || {
+        // Either side may go first.
+        let _ = std::io::copy(&mut from, &mut back);
+        let _ = back.shutdown(Shutdown::Both);
+    });
+    let mut chunk = vec![0; 1 << 16];
+    while let Ok(read @ 1..) = client.read(&mut chunk) {
+        let sent = String::from_utf8_lossy(&chunk[..read]);
+        let filled = crowded.get().filter(|url| {
+            let path = url.rsplit('/').next().unwrap();
+            sent.starts_with(&format!("PUT /{path}/")) && sent.contains("Go-http-client")
+        });
+        for (name, port) in filled.iter().flat_map(|_| [("n1", 3001), ("n2", 3002)]) {
+            assert_eq!(register(filled.unwrap(), name, port).status, 201);
+        }
+        service.write_all(&chunk[..read]).unwrap();
+    }
+    let _ = service.shutdown(Shutdown::Both);
 }
 
 fn register_v3(service: &Service, token: &str) -> bool {
@@ -115,8 +157,12 @@ fn explain(dir: &Path, log: &str) -> String {
 
 fn every_refusal_is_in_the_log_of(program: &Path) {
     let dir = scratch();
-    let service = Service::start_with(dir.path(), &["--max-surplus=1"]);
-    let starts = starts(&service);
+    let front = TcpListener::bind("127.0.0.1:0").unwrap();
+    let public_url = format!("--public-url=http://{}", front.local_addr().unwrap());
+    let service = Service::start_with(dir.path(), &["--max-surplus=1", &public_url]);
+    let crowded = Crowded::default();
+    stand_before(front, service.http_port, Arc::clone(&crowded));
+    let starts = starts(&service, &crowded);
     let mut running = Vec::new();
     for (number, start) in starts.iter().enumerate() {
         running.push(run(program, dir.path(), number, start));

@@ -115,7 +115,7 @@ fn a_repeat_is_welcome_while_open_and_refused_when_full() {
     assert_eq!(json(&again)["node"], first, "a repeat has the indexes of the first");
     assert_eq!(register(&url, "n2", 3002).status, 201);
     let late = register(&url, "n1", 3001);
-    assert_eq!((late.status, json(&late)["errorCode"].as_u64()), (412, Some(105)));
+    assert_eq!((late.status, json(&late)["errorCode"].as_u64()), (403, Some(109)));
     assert!(late.body.contains("member remove"), "{}", late.body);
 }
 

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use quorate::token::{Token, TokenPath};
+
 use crate::harness::{
     Flavor, Node, Service, http, scratch, static_cluster, token_cluster, token_v3_cluster, wait,
 };
-use crate::operators::{expect, quorate};
+use crate::operators::{expect, quorate, register};
 use crate::token::expect_one_cluster;
 
 /// The one name: every connection goes to the next service that is there.
@@ -109,6 +111,33 @@ impl Site {
     }
 }
 
+/// Who only looks is shown the same at every service, and never what one joins with.
+fn every_service_shows_the_view(site: &Site) {
+    let url = site.new_token();
+    let secret = url.rsplit('/').next().unwrap();
+    let token: Token = secret.parse().unwrap();
+    let view = format!("/view/{}", TokenPath::short(&token).view_id());
+    let shown = |service: &Service| {
+        let page = service.get(&view);
+        assert_eq!(page.status, 200, "{}", page.body);
+        assert!(!page.body.contains(secret), "{}", page.body);
+        page.body
+    };
+    // At once, whichever service made it.
+    for service in &site.services {
+        assert!(shown(service).contains("0 of 3 members"));
+    }
+    assert_eq!(register(&url, "n1", 3001).status, 201);
+    for service in &site.services {
+        wait("the member at every service", || {
+            let page = shown(service);
+            (page.contains("1 of 3 members") && page.contains("127.0.0.1:3001")).then_some(())
+        });
+    }
+    let nothing = site.services[0].get(&view.replace("/view/", "/view/0"));
+    assert_eq!(nothing.status, 404);
+}
+
 /// How nodes come to a cluster.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
@@ -154,6 +183,7 @@ fn a_bootstrap_survives(site: &mut Site, dir: &Path, kind: Kind, victim: usize) 
 fn nobody_notices(store: Flavor) {
     let dir = scratch();
     let Some(mut site) = Site::start(dir.path(), store) else { return };
+    every_service_shows_the_view(&site);
     // Every member of the store is killed once, so the leader is among them.
     let kinds = [Kind::V2(Flavor::Ours), Kind::V2(Flavor::Etcd34), Kind::V3];
     for (victim, kind) in kinds.into_iter().enumerate() {

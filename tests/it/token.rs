@@ -134,7 +134,7 @@ fn a_founder_that_lost_its_disk_is_refused_once_the_cluster_is_full() {
     assert_eq!(nodes[2].process().exit_code(), 1);
     let log = nodes[2].log();
     assert!(log.contains("discovery: found duplicate id"), "{log}");
-    assert!(log.contains("member remove"), "the way out is not named: {log}");
+    assert!(log.contains("Q1033") && log.contains("member remove"), "no way out is named: {log}");
 }
 
 #[test]

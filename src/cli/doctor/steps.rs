@@ -99,9 +99,9 @@ pub(super) fn judge(
     let key = own.id.to_string();
     let application = Application::check(&key, &own.value, path, door).map_err(refused)?;
     let held = |(key, value): &Held| {
-        let (key, member) = (key.parse().ok()?, value.parse().ok()?);
-        let (index, at, from) = (0, UnixMillis(0), None);
-        Some(Arc::new(Registered { key, value: value.clone(), member, index, at, from }))
+        value.parse::<InitialCluster>().ok()?;
+        let (key, index, at, from) = (key.parse().ok()?, 0, UnixMillis(0), None);
+        Some(Arc::new(Registered { key, value: value.clone(), index, at, from }))
     };
     let founding = Founding {
         path: path.clone(),

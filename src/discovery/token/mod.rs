@@ -28,6 +28,8 @@ const EVENT_INDEX_CLEARED: u64 = 401;
 const WATCHER_CLEARED: u64 = 400;
 /// A code that says the key exists.
 const KEY_EXISTS: u64 = 105;
+/// What our service says then of a founder, under a code with which etcd prints it.
+const FOUNDER_RETURNED: &str = "Q1033:";
 /// A service that ends polls at once, without an event, is not asked more often than this.
 const POLL_PAUSE: Duration = Duration::from_millis(500);
 /// While nothing happens, a line says so at this interval.
@@ -210,7 +212,9 @@ impl Join<'_> {
         loop {
             match self.client.register(self.attempt.id, &self.value).await {
                 Ok(created) => return Ok(created),
-                Err(Failure::Final(Error::Refused { code: KEY_EXISTS, cause, .. })) => {
+                Err(Failure::Final(Error::Refused { code, cause, .. }))
+                    if code == KEY_EXISTS || cause.starts_with(FOUNDER_RETURNED) =>
+                {
                     let (roll, _) = self.read().await.map_err(super::Error::Token)?;
                     self.attempt.refuse_if_full(&roll)?;
                     if self.is_registered(&roll) && (fresh && lost || !roll.is_complete()) {
@@ -307,8 +311,11 @@ impl Join<'_> {
     }
 }
 
-/// What our service says behind the key, `/token/id (Q1032: ...)`; a real etcd says nothing.
+/// What our service says, perhaps behind the key, `/token/id (Q1032: ...)`; a real etcd says nothing.
 fn judgement(cause: &str) -> Option<String> {
+    if cause.starts_with(FOUNDER_RETURNED) {
+        return Some(cause.to_owned());
+    }
     let (_, judged) = cause.split_once(" (Q")?;
     Some(format!("Q{}", judged.strip_suffix(')').unwrap_or(judged)))
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use tracing::info;
@@ -46,7 +46,19 @@ pub(super) async fn admit(
         }
     };
     request.extensions_mut().insert(By(name));
-    let mut response = next.run(request).await;
+    let (head, body) = request.into_parts();
+    let body = match router::read_body(&service, body).await {
+        Ok(body) => body,
+        Err((status, why)) => return Problem::new(status, codes::BAD_REQUEST, why).into_response(),
+    };
+    let mut response = next.run(Request::from_parts(head, body.into())).await;
+    let is_text = |kind: &HeaderValue| kind.as_bytes().starts_with(b"text/plain");
+    if response.status() == StatusCode::BAD_REQUEST
+        && response.headers().get(header::CONTENT_TYPE).is_some_and(is_text)
+    {
+        // The router's own words about a path that is no text, which names no token.
+        response = Problem::unknown().into_response();
+    }
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

@@ -160,7 +160,7 @@ async fn attempts(
 ) -> Vec<(String, Option<&'static str>, Option<&'static str>)> {
     let (_, open) = bench.token("3", 1).await;
     let (_, full) = bench.token("1", 3).await;
-    let ids = [open.as_str(), full.as_str(), "000000000000", "no-such-token"];
+    let ids = [open.as_str(), full.as_str(), "000000000000", "no-such-token", "%FF"];
     let queries = match path {
         path if path.ends_with("/wait") => &["?seconds=0", "?for=first&seconds=0", "?for=x"][..],
         path if path.ends_with("/tokens") => &["", "?state=full&limit=1", "?limit=0", "?state=x"],
@@ -182,6 +182,10 @@ async fn attempts(
                 }
             }
         }
+    }
+    if path.ends_with("/extend") {
+        let long = std::str::from_utf8(&[b' '; (64 << 10) + 1]).unwrap();
+        all.push((path.replace("{id}", &open), Some(KEY), Some(long)));
     }
     all
 }
@@ -218,6 +222,8 @@ async fn the_document_is_what_the_service_does() {
                 seen.insert(status);
             }
             assert!(seen.contains("200") && seen.contains("401"), "{method} {path}: {seen:?}");
+            let has_body = operation["requestBody"].is_object();
+            assert_eq!(seen.contains("413"), has_body, "{method} {path}: {seen:?}");
         }
     }
     assert_eq!(operations, 11);

@@ -153,6 +153,7 @@ fn explained(method: &Method, status: StatusCode, headers: &HeaderMap, body: &[u
             100 => 404,
             105 | 108 => 412,
             102 | 103 | 109 | 110 => 403,
+            209 if said.contains("Q1002") => 404,
             _ => 400,
         };
         assert_eq!(u64::from(status.as_u16()), expected, "{said}: {context}");

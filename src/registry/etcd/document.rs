@@ -4,6 +4,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::admission::{ClusterSize, Founding, Registered, UnixMillis};
+use crate::membership::InitialCluster;
 use crate::token::TokenPath;
 
 /// The format of all documents; another one is a registry of a newer version.
@@ -111,9 +112,9 @@ impl From<&Registered> for RegisteredDocument {
 
 impl RegisteredDocument {
     fn registered(self) -> Option<Registered> {
+        self.value.parse::<InitialCluster>().ok()?;
         Some(Registered {
             key: self.member.parse().ok()?,
-            member: self.value.parse().ok()?,
             value: self.value,
             index: self.index,
             at: UnixMillis(self.at),

@@ -10,8 +10,11 @@ use super::{database, reader};
 use crate::registry::timeline::to_hex;
 use crate::registry::{OpenError, VerifyError, clock};
 
-/// The first line of a backup; the second is a [`Head`] in JSON, the rest is a database.
-const MAGIC: &str = "quorate-backup 1";
+/// The first line of a backup. The second is a [`Head`] in JSON, the third the SHA-256 of these two
+/// lines, and the rest is a database.
+const MAGIC: &str = "quorate-backup 2";
+/// The first line of older ones, which have no third.
+const MAGIC_1: &str = "quorate-backup 1";
 /// The longest second line that is read.
 const MAX_HEAD_BYTES: u64 = 64 * 1024;
 /// A registry that was restored goes on this far behind the backup, because what happened after the
@@ -21,7 +24,7 @@ const INDEX_GAP: i64 = 1 << 32;
 /// A copy of the registry, ready to be sent.
 #[derive(Debug)]
 pub struct Backup {
-    /// The two lines in front of the database.
+    /// The lines in front of the database.
     pub head: Vec<u8>,
     /// The database; it has no name any more and goes with this handle.
     pub file: tokio::fs::File,
@@ -104,7 +107,13 @@ async fn describe(database: &Path, path: &Path) -> Result<Backup, BackupError> {
     let json = serde_json::to_string(&head).expect("the head has string keys only");
     let mut file = tokio::fs::File::from_std(file);
     tokio::io::AsyncSeekExt::rewind(&mut file).await.map_err(io(path, "read the copy"))?;
-    Ok(Backup { head: format!("{MAGIC}\n{json}\n").into_bytes(), file, bytes })
+    let lines = format!("{MAGIC}\n{json}\n");
+    Ok(Backup { head: format!("{lines}{}\n", sum(&lines)).into_bytes(), file, bytes })
+}
+
+/// The third line.
+fn sum(lines: &str) -> String {
+    to_hex(&Sha256::digest(lines))
 }
 
 /// Copies all bytes; tells how many they are and their SHA-256.
@@ -126,16 +135,27 @@ fn digest(mut from: impl Read, mut to: impl Write) -> std::io::Result<(u64, Stri
 /// Reads what a backup says about itself, and leaves the reader at the database.
 fn read_head(path: &Path, from: &mut impl std::io::BufRead) -> Result<Head, BackupError> {
     let none = |what| BackupError::NoBackup { path: path.to_owned(), what };
-    let mut lines = from.take(MAX_HEAD_BYTES);
-    let mut line = String::new();
-    let read = lines.read_line(&mut line);
-    if read.is_err() || line.trim_end() != MAGIC {
-        return Err(none("it does not start with `quorate-backup 1`"));
-    }
-    line.clear();
-    let read = lines.read_line(&mut line);
+    let mut from = from.take(MAX_HEAD_BYTES);
+    let mut lines = String::new();
+    let read = from.read_line(&mut lines);
+    let summed = match lines.trim_end() {
+        MAGIC => true,
+        MAGIC_1 => false,
+        _ => return Err(none("it does not start with `quorate-backup 2`")),
+    };
+    let start = lines.len();
+    let read = read.and_then(|_| from.read_line(&mut lines));
     read.map_err(|_error| none("its second line is no text"))?;
-    serde_json::from_str(&line).map_err(|_error| none("its second line does not describe it"))
+    if summed {
+        let mut line = String::new();
+        let read = from.read_line(&mut line);
+        if read.is_err() || line.strip_suffix('\n') != Some(&sum(&lines)) {
+            let what = "its first lines do not have the SHA-256 that the third names".to_owned();
+            return Err(BackupError::Damaged { path: path.to_owned(), what });
+        }
+    }
+    serde_json::from_str(&lines[start..])
+        .map_err(|_error| none("its second line does not describe it"))
 }
 
 /// Reads a whole backup and compares it with what it says about itself.

@@ -26,37 +26,46 @@ const APART: Duration = Duration::from_secs(60);
 /// How long the log grows before it is moved into the main file, which costs two more syncs: 8 MiB.
 const CHECKPOINT_PAGES: &str = "2048";
 
-/// One transaction. Everything is one text because each hand-over to the thread of the connection
-/// costs two changes of tasks; the driver gives each statement the next values. Rows travel as one
-/// JSON text for each table, so groups of any size are the same text, prepared once.
-const COMMIT: &str = "
-    begin immediate;
-    delete from token where created_index in (select value from json_each(?));
-    delete from registration where created_index in (select value from json_each(?));
-    insert into token (created_index, path, size, label, created_at, expires_at, client_port,
-                       first_entry, sum, state_sum)
-        select value ->> 'created_index', value ->> 'path', value ->> 'size', value ->> 'label',
-               value ->> 'created_at', value ->> 'expires_at', value ->> 'client_port',
-               value ->> 'first_entry', value ->> 'sum', value ->> 'state_sum'
-        from json_each(?);
-    insert into registration
-            (created_index, token_index, member, value, founder, registered_at, origin, sum)
-        select value ->> 'created_index', value ->> 'token_index', value ->> 'member',
-               value ->> 'value', value ->> 'founder', value ->> 'registered_at',
-               value ->> 'origin', value ->> 'sum'
-        from json_each(?);
-    update token set expires_at = new.value ->> 'expires_at',
-                     revoked_at = new.value ->> 'revoked_at',
-                     noted = new.value ->> 'noted',
-                     expiry_recorded = new.value ->> 'expiry_recorded',
-                     state_sum = new.value ->> 'state_sum'
-        from json_each(?) as new
-        where token.created_index = new.value ->> 'token_index';
-    insert into timeline (seq, token, body, hash)
-        select value ->> 'seq', value ->> 'token', value ->> 'body', value ->> 'hash'
-        from json_each(?);
-    update registry set last_index = ?, timeline_seq = ?, timeline_hash = ?;
-    commit";
+/// What [`COMMIT`] does. Rows travel as one JSON text for each table, so groups of any size are the
+/// same statement, prepared once.
+const BATCH: &str = "
+    create temp view batch (removed, removed_registrations, tokens, registrations, updated, timeline,
+                            last_index, timeline_seq, timeline_hash)
+        as select 0, 0, 0, 0, 0, 0, 0, 0, 0;
+    create temp trigger batch_written instead of insert on batch begin
+        delete from token where created_index in (select value from json_each(new.removed));
+        delete from registration
+            where created_index in (select value from json_each(new.removed_registrations));
+        insert into token (created_index, path, size, label, created_at, expires_at, client_port,
+                           first_entry, sum, state_sum)
+            select value ->> 'created_index', value ->> 'path', value ->> 'size',
+                   value ->> 'label', value ->> 'created_at', value ->> 'expires_at',
+                   value ->> 'client_port', value ->> 'first_entry', value ->> 'sum',
+                   value ->> 'state_sum'
+            from json_each(new.tokens);
+        insert into registration
+                (created_index, token_index, member, value, founder, registered_at, origin, sum)
+            select value ->> 'created_index', value ->> 'token_index', value ->> 'member',
+                   value ->> 'value', value ->> 'founder', value ->> 'registered_at',
+                   value ->> 'origin', value ->> 'sum'
+            from json_each(new.registrations);
+        update token set expires_at = state.value ->> 'expires_at',
+                         revoked_at = state.value ->> 'revoked_at',
+                         noted = state.value ->> 'noted',
+                         expiry_recorded = state.value ->> 'expiry_recorded',
+                         state_sum = state.value ->> 'state_sum'
+            from json_each(new.updated) as state
+            where token.created_index = state.value ->> 'token_index';
+        insert into timeline (seq, token, body, hash)
+            select value ->> 'seq', value ->> 'token', value ->> 'body', value ->> 'hash'
+            from json_each(new.timeline);
+        update registry set last_index = new.last_index, timeline_seq = new.timeline_seq,
+                            timeline_hash = new.timeline_hash;
+    end";
+
+/// One transaction. It is one statement because the thread of the connection tells of the end of each,
+/// and whoever waits is woken to hear it: that took longer than the sync.
+const COMMIT: &str = "insert into batch values (?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 /// The one connection that writes.
 #[derive(Debug)]
@@ -132,6 +141,7 @@ impl Database {
         .execute(&mut connection)
         .await
         .map_err(failed("initialize it"))?;
+        Self::expect_batches(&mut connection).await.map_err(failed("prepare it"))?;
         let mut database = Self { path, connection };
         database.tie_clock().await?;
         let loaded = load::load(&mut database.connection, &database.path).await?;
@@ -177,7 +187,7 @@ impl Database {
 
     /// Opens the database again after trouble.
     pub(in crate::registry) async fn reopen(path: PathBuf) -> Result<(Self, Loaded), OpenError> {
-        let connection = Self::connect(&path, false)
+        let connection = Self::connect_again(&path)
             .await
             .map_err(|source| Self::failure(path.clone(), "open it again", source))?;
         let mut database = Self { path, connection };
@@ -190,7 +200,7 @@ impl Database {
     /// The old one may hold on to what it could not write. If there is no room for a connection
     /// either, it is as good.
     pub(super) async fn renew(&mut self) {
-        match Self::connect(&self.path, false).await {
+        match Self::connect_again(&self.path).await {
             // The new one is open before the old one closes, so the log is never moved in between.
             Ok(connection) => self.connection = connection,
             Err(error) => warn!(error = %error, "the full registry was not opened again"),
@@ -212,6 +222,18 @@ impl Database {
             .await
     }
 
+    /// A connection to a database that has its schema.
+    async fn connect_again(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
+        let mut connection = Self::connect(path, false).await?;
+        Self::expect_batches(&mut connection).await?;
+        Ok(connection)
+    }
+
+    /// Makes a connection ready for [`COMMIT`]; what that needs goes with the connection.
+    async fn expect_batches(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql(BATCH).execute(connection).await.map(drop)
+    }
+
     /// Leaves out indexes that somebody may have seen.
     pub(super) async fn skip_indexes(&mut self, gap: i64) -> Result<(), sqlx::Error> {
         let query = sqlx::query("update registry set last_index = last_index + ?1").bind(gap);
@@ -229,7 +251,7 @@ impl Database {
         batch: &Batch,
         head: Head,
     ) -> Result<(), sqlx::Error> {
-        let written = sqlx::query(COMMIT)
+        sqlx::query(COMMIT)
             .bind(as_json(&batch.removed))
             .bind(as_json(&batch.removed_registrations))
             .bind(as_json(&batch.tokens.iter().map(TokenRow::summed).collect::<Vec<_>>()))
@@ -242,12 +264,8 @@ impl Database {
             .bind(head.seq.cast_signed())
             .bind(head.hash_text())
             .execute(&mut self.connection)
-            .await;
-        if written.is_err() {
-            // After some failures SQLite has done so by itself, and says that there is nothing to undo.
-            let _ = sqlx::query("rollback").execute(&mut self.connection).await;
-        }
-        written.map(drop)
+            .await
+            .map(drop)
     }
 
     /// Tells damage from other trouble.

@@ -10,7 +10,7 @@ use sqlx::SqliteConnection;
 use super::database::Database;
 use super::rows::sum;
 use crate::admission::{ClusterSize, Founding, Registered, UnixMillis};
-use crate::membership::MemberId;
+use crate::membership::{InitialCluster, MemberId};
 use crate::registry::OpenError;
 use crate::registry::state::Loaded;
 use crate::registry::timeline::Head;
@@ -164,9 +164,9 @@ fn registered(stored: StoredRegistration) -> Option<Registered> {
         return None;
     }
     let key: MemberId = member.parse().ok()?;
-    let member = value.parse().ok()?;
+    value.parse::<InitialCluster>().ok()?;
     let index = u64::try_from(index).ok()?;
     let at = UnixMillis(u64::try_from(at).ok()?);
     let from = origin.and_then(|text| text.parse().ok());
-    Some(Registered { key, value, member, index, at, from })
+    Some(Registered { key, value, index, at, from })
 }
