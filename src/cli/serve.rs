@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch as watched;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::files::Files;
 use super::health::Health;
@@ -79,6 +79,10 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let strange = strange_variables();
     if !strange.is_empty() {
         warn!(variables = strange.join("; "), "the environment has variables that mean nothing");
+    }
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        // A waiting node then costs a few KiB more.
+        debug!(%error, "the system keeps its huge pages");
     }
     let settings = Settled { flags: flags.clone(), in_use: config.clone(), level };
     super::run(serve(config, files, settings))

@@ -66,6 +66,25 @@ fn files_keep_what_was_synced() {
     assert_eq!(recovered.entries, entries[usize::try_from(base - 2).unwrap()..]);
 }
 
+/// The zeros at the end of a segment are not read, but those of an entry are kept.
+#[test]
+fn an_entry_of_zeros_is_what_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("wal");
+    let options = Options { segment_bytes: 1 << 20, ..SMALL };
+    let mut on_files = Wal::create(&path, metadata(), options).unwrap();
+    let mut simulated = Wal::create_on(SimDisk::default(), metadata(), options).unwrap();
+    let entries: Vec<Entry> = (3..9).map(|index| entry(index, 2, vec![0; 50_000])).collect();
+    on_files.append(&batch(entries.clone()));
+    simulated.append(&batch(entries.clone()));
+    on_files.sync().unwrap();
+    simulated.sync().unwrap();
+    drop(on_files);
+    assert_eq!(Wal::open(&path, options).unwrap().1.entries, entries);
+    let disk = simulated.into_disk();
+    assert_eq!(Wal::open_on(disk, options).unwrap().1.entries, entries);
+}
+
 #[test]
 fn a_full_disk_is_an_error_that_names_the_file() {
     let mut wal = Wal::create_on(SimDisk::default(), metadata(), SMALL).unwrap();
