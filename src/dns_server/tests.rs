@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Bound, Catalog, Settings, serve};
 
+mod agreed;
 mod differential;
 mod forward;
 mod fuzz;

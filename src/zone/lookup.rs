@@ -75,10 +75,7 @@ impl Zone {
             }
             Place::Redirected(dname) => {
                 let (next, ttl) = (dname_target(&dname, name), dname.ttl);
-                // A chain may come through it more than once; a message has it once.
-                if !answer.answers.iter().any(|held| **held == *dname) {
-                    answer.answers.push(Cow::Owned(*dname));
-                }
+                answer.add_once(Cow::Owned(*dname));
                 let Some(next) = next else {
                     answer.code = ResponseCode::YXDomain;
                     return None;
@@ -103,7 +100,11 @@ impl Zone {
                     return None;
                 };
                 let next = leads_on.then(|| alias_target(set.records())).flatten();
-                answer.answers.extend(owned_by(set, owner));
+                if kind == RecordType::DNAME {
+                    owned_by(set, owner).for_each(|record| answer.add_once(record));
+                } else {
+                    answer.answers.extend(owned_by(set, owner));
+                }
                 next
             }
         }
@@ -214,7 +215,7 @@ fn dname_target(dname: &Record, name: &Name) -> Option<Name> {
     Name::from_labels(name.iter().take(kept)).ok()?.append_domain(&target).ok()
 }
 
-impl Answer<'_> {
+impl<'z> Answer<'z> {
     /// No records, only a code, and no claim of authority.
     pub fn bare(code: ResponseCode) -> Self {
         Self { code, authoritative: false, ..Self::new() }
@@ -228,6 +229,14 @@ impl Answer<'_> {
             authority: Vec::new(),
             additional: Vec::new(),
             needs_additional: false,
+        }
+    }
+
+    /// A chain may come to a DNAME more than once, the last time because it was asked for; a
+    /// message has it once (RFC 2181 §5).
+    fn add_once(&mut self, record: Cow<'z, Record>) {
+        if !self.answers.contains(&record) {
+            self.answers.push(record);
         }
     }
 }
