@@ -153,7 +153,7 @@ fn written(file: &File, offset: u64, size: u64) -> io::Result<Option<(u64, u64)>
 }
 
 fn to_usize(size: u64) -> io::Result<usize> {
-    usize::try_from(size).map_err(|_| io::ErrorKind::FileTooLarge.into())
+    usize::try_from(size).map_err(|_too_large| io::ErrorKind::FileTooLarge.into())
 }
 
 /// Takes the room from the device now, so that a full disk is noticed when a segment begins and not amid an
