@@ -379,8 +379,7 @@ impl Session<'_> {
         }
         line = hide_status(&sort_pairs(&line));
         line = replace_after(&line, "took = ", |c| !c.is_whitespace(), "T");
-        // An id that begins with a zero is padded.
-        sort_attached_keys(&hide_ids(&line).replace("Member  ID", "Member ID"))
+        sort_attached_keys(&hide_ids(&line))
     }
 }
 
@@ -505,6 +504,14 @@ fn hide_ids(line: &str) -> String {
         let is_id = (12..=16).contains(&word.len())
             && word.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'))
             && word.chars().any(|c| c.is_ascii_digit());
+        if is_id {
+            // One that begins with zeros is padded with spaces.
+            for _ in word.len()..16 {
+                if result.ends_with("  ") {
+                    result.pop();
+                }
+            }
+        }
         result += if is_id { "ID" } else { &word };
         rest = &rest[word.len()..];
         if let Some(c) = rest.chars().next() {
