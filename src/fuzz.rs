@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
+/// Numbers at the ends of their ranges, and where text is cut.
+const EDGES: &[u8] = &[0, 1, 0x7f, 0x80, 0xff, 0xfe, 0x20, 0x0a];
+
 /// One target's way through its rounds.
 #[derive(Debug)]
 pub(crate) struct Fuzz {
@@ -19,6 +22,8 @@ pub(crate) struct Fuzz {
     round: u64,
     begun: Instant,
     until: Option<Instant>,
+    /// Bytes that parsers dislike.
+    disliked: &'static [u8],
 }
 
 impl Fuzz {
@@ -30,7 +35,12 @@ impl Fuzz {
         let seed = number("QUORATE_FUZZ_SEED");
         let seed = seed.unwrap_or_else(|| if until.is_some() { rand::random() } else { 1 });
         let random = SmallRng::seed_from_u64(seed);
-        Self { random, name, seed, rounds, round: 0, begun, until }
+        Self { random, name, seed, rounds, round: 0, begun, until, disliked: EDGES }
+    }
+
+    /// The same for a format whose parsers dislike other bytes.
+    pub(crate) fn with_disliked(self, disliked: &'static [u8]) -> Self {
+        Self { disliked, ..self }
     }
 
     /// Whether there is another round.
@@ -67,22 +77,26 @@ impl Fuzz {
     /// One of the corpus, damaged in a few places.
     pub(crate) fn damaged(&mut self, corpus: &[Vec<u8>]) -> Vec<u8> {
         let mut bytes = self.pick(corpus).clone();
-        for _ in 0..=self.below(4) {
-            self.damage(&mut bytes, corpus);
-        }
+        self.damage(&mut bytes, corpus);
         bytes
     }
 
-    fn damage(&mut self, bytes: &mut Vec<u8>, corpus: &[Vec<u8>]) {
-        const EDGES: [u8; 8] = [0, 1, 0x7f, 0x80, 0xff, 0xfe, 0x20, 0x0a];
+    /// Damages bytes in a few places, also with what others of the corpus have.
+    pub(crate) fn damage(&mut self, bytes: &mut Vec<u8>, corpus: &[Vec<u8>]) {
+        for _ in 0..=self.below(4) {
+            self.damage_once(bytes, corpus);
+        }
+    }
+
+    fn damage_once(&mut self, bytes: &mut Vec<u8>, corpus: &[Vec<u8>]) {
         let at = self.below(bytes.len() + 1);
         let inside = at < bytes.len();
         match self.below(9) {
             0 if inside => bytes[at] = self.random.random(),
             1 if inside => bytes[at] ^= 1 << self.below(8),
-            2 if inside => bytes[at] = *self.pick(&EDGES),
+            2 if inside => bytes[at] = *self.pick(self.disliked),
             3 => bytes.truncate(at),
-            4 => bytes.insert(at, self.random.random()),
+            4 => bytes.insert(at, *self.pick(self.disliked)),
             5 if inside => drop(bytes.remove(at)),
             6 => {
                 // As though it had never been written.

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use rand::RngExt as _;
-
 use super::InitialCluster;
 use crate::fuzz::Fuzz;
 
@@ -22,23 +20,11 @@ const DISLIKED: &[u8] = b"=,:/[]%@?# \t\n\x000-_.~\xc3\xa9";
 
 #[test]
 fn damaged_lists_are_refused_or_survive_printing() {
-    let mut fuzz = Fuzz::new("member lists", ROUNDS);
+    let mut fuzz = Fuzz::new("member lists", ROUNDS).with_disliked(DISLIKED);
+    let seeds = SEEDS.map(|seed| seed.as_bytes().to_vec());
     let mut taken = 0_u64;
     while fuzz.goes_on() {
-        let mut bytes = fuzz.pick(&SEEDS).as_bytes().to_vec();
-        for _ in 0..fuzz.below(5) {
-            let at = fuzz.below(bytes.len() + 1);
-            match fuzz.below(5) {
-                0 => bytes.insert(at, *fuzz.pick(DISLIKED)),
-                1 if at < bytes.len() => bytes[at] = fuzz.random.random(),
-                2 if at < bytes.len() => drop(bytes.remove(at)),
-                3 => bytes.truncate(at),
-                _ => {
-                    let other = fuzz.pick(&SEEDS).as_bytes();
-                    bytes.splice(at..at, other[at.min(other.len())..].iter().copied());
-                }
-            }
-        }
+        let bytes = fuzz.damaged(&seeds);
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let Ok(list) = text.parse::<InitialCluster>() else { continue };
         taken += 1;

@@ -7,7 +7,7 @@ use axum::body::{Body, Bytes};
 use http_body_util::BodyExt as _;
 use prost::Message as _;
 
-use super::{Bench, DEADLINE, TOKEN, damage, whole};
+use super::{Bench, DEADLINE, DISLIKED, TOKEN, whole};
 use crate::discovery_server::WRITE_LIMIT;
 use crate::fuzz::Fuzz;
 use crate::membership::InitialCluster;
@@ -105,12 +105,12 @@ async fn damaged_messages_are_answered_or_refused_with_a_reason() {
     const UNAVAILABLE: i32 = 14;
     const DATA_LOSS: i32 = 15;
     let bench = Bench::start().await;
-    let (mut fuzz, seeds) = (Fuzz::new("v3 discovery", ROUNDS), seeds());
+    let (mut fuzz, seeds) = (Fuzz::new("v3 discovery", ROUNDS).with_disliked(DISLIKED), seeds());
     let messages: Vec<Vec<u8>> = seeds.iter().map(|seed| seed.1.clone()).collect();
     let (mut refused, mut written) = (0_u64, 0_u64);
     while fuzz.goes_on() {
         let (method, mut message) = fuzz.pick(&seeds).clone();
-        damage(&mut fuzz, &mut message, &messages);
+        fuzz.damage(&mut message, &messages);
         let context = format!("{}: {method} {}", fuzz.place(), message.escape_ascii());
         let began = Instant::now();
         let response = call(&bench, method, &message).await;

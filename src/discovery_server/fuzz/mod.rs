@@ -10,7 +10,6 @@ use ::http::{Request, Response};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use http_body_util::BodyExt as _;
-use rand::RngExt as _;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +17,6 @@ use tower::util::ServiceExt as _;
 
 use super::{Config, Service, router};
 use crate::admission::ClusterSize;
-use crate::fuzz::Fuzz;
 use crate::registry::{self, NewToken, Registry};
 use crate::token::{Token, TokenPath};
 
@@ -28,31 +26,8 @@ const DEADLINE: Duration = Duration::from_secs(300);
 /// Secret of a token of nine in every bench, so that a seed finds the same token again.
 const TOKEN: &str = "6c007a14875d53d9bf0ef5a6fc0257c8";
 
-/// Damages bytes here and there, with what `others` have and with what parsers of HTTP dislike.
-pub(super) fn damage(fuzz: &mut Fuzz, bytes: &mut Vec<u8>, others: &[Vec<u8>]) {
-    const DISLIKED: &[u8] = b"/%&=+?:,.;\0\r\n\"'<>[]{}\\ \x7f\x80\xff09azAZ-_";
-    for _ in 0..fuzz.below(4) {
-        let at = fuzz.below(bytes.len() + 1);
-        match fuzz.below(8) {
-            0 if at < bytes.len() => bytes[at] = fuzz.random.random(),
-            1 if at < bytes.len() => bytes[at] ^= 1 << fuzz.below(8),
-            2 => bytes.truncate(at),
-            3 => bytes.insert(at, *fuzz.pick(DISLIKED)),
-            4 if at < bytes.len() => drop(bytes.remove(at)),
-            5 if at < bytes.len() => bytes[at] = *fuzz.pick(DISLIKED),
-            6 => {
-                let end = (at + fuzz.below(24)).min(bytes.len());
-                let again = bytes[at..end].to_vec();
-                bytes.splice(at..at, again);
-            }
-            _ => {
-                let other = fuzz.pick(others);
-                bytes.truncate(at);
-                bytes.extend_from_slice(&other[at.min(other.len())..]);
-            }
-        }
-    }
-}
+/// What parsers of HTTP dislike.
+const DISLIKED: &[u8] = b"/%&=+?:,.;\0\r\n\"'<>[]{}\\ \x7f\x80\xff09azAZ-_";
 
 /// The whole service without a socket.
 pub(super) struct Bench {

@@ -130,15 +130,22 @@ fn networks_are_ranges_of_addresses() {
     assert!(Network::PRIVATE.iter().all(|text| text.parse::<Network>().is_ok()));
 }
 
-/// A name whose time is over is still answered when its server is gone (RFC 8767), for 30 seconds.
-#[test]
-fn what_was_said_is_said_again_when_nobody_answers() {
+/// A service that has heard of a name for a second, and the one that it heard it from, which is gone.
+fn after_its_server() -> (Service, Service) {
     let mut far = Service::start(&[("far.test.zone", &ZONE.replace("$TTL 60", "$TTL 1"))]);
     let near = Service::start(&[]);
-    let _context = near.runtime.as_ref().unwrap().enter();
+    let context = near.runtime.as_ref().unwrap().enter();
     near.catalog.set_upstreams(upstreams(&[far.address], &near, "127.0.0.0/8")).unwrap();
     assert_eq!(ask(&near, "ns.far.test.", RecordType::A).answers[0].ttl, 1);
     far.stop();
+    drop(context);
+    (near, far)
+}
+
+/// A name whose time is over is still answered when its server is gone (RFC 8767), for 30 seconds.
+#[test]
+fn what_was_said_is_said_again_when_nobody_answers() {
+    let (near, _far) = after_its_server();
     let until = Instant::now() + Duration::from_secs(30);
     let old = loop {
         let answer = ask(&near, "ns.far.test.", RecordType::A);
@@ -160,12 +167,7 @@ fn what_was_said_is_said_again_when_nobody_answers() {
 /// Clients wait some five seconds. A server that says nothing at all must not use them up.
 #[test]
 fn a_silent_server_does_not_outlast_its_clients() {
-    let mut far = Service::start(&[("far.test.zone", &ZONE.replace("$TTL 60", "$TTL 1"))]);
-    let near = Service::start(&[]);
-    let _context = near.runtime.as_ref().unwrap().enter();
-    near.catalog.set_upstreams(upstreams(&[far.address], &near, "127.0.0.0/8")).unwrap();
-    assert_eq!(ask(&near, "ns.far.test.", RecordType::A).answers[0].ttl, 1);
-    far.stop();
+    let (near, far) = after_its_server();
     let _silent = UdpSocket::bind(far.address).unwrap();
     let until = Instant::now() + Duration::from_secs(30);
     loop {
