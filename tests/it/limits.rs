@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::harness::{DEADLINE, Service, http, scratch, wait};
+use crate::harness::{DEADLINE, Service, http, scratch};
 
 /// Sends these bytes and reads until the service ends the connection.
 fn converse(service: &Service, sent: &[u8]) -> String {
@@ -107,9 +107,7 @@ fn connections_and_waiters_are_counted_over_all_tokens() {
         let poll = poll(&one);
         move || http("GET", &poll, None).unwrap()
     });
-    wait("the first to wait", || {
-        service.get("/metrics").body.contains("quorate_waiters 1\n").then_some(())
-    });
+    service.wait_for_waiters(1);
     // The other connection holds on to the place; the third is served once it ends.
     let mut second = TcpStream::connect(("127.0.0.1", service.http_port)).unwrap();
     let began = Instant::now();

@@ -190,9 +190,7 @@ fn limits_are_those_of_the_flags() {
         let poll = poll.clone();
         move || http("GET", &poll, None).unwrap()
     });
-    wait("the first to wait", || {
-        service.get("/metrics").body.contains("quorate_waiters 1\n").then_some(())
-    });
+    service.wait_for_waiters(1);
     let second = http("GET", &poll, None).unwrap();
     assert_eq!(second.status, 503, "{}", second.body);
     assert!(second.body.contains("Q1084"), "{}", second.body);
@@ -377,7 +375,7 @@ fn a_full_disk_refuses_writes_and_nothing_else() {
         let poll = format!("{url}?recursive=true&wait=true");
         move || http("GET", &poll, None).unwrap()
     });
-    wait("the poll", || service.get("/metrics").body.contains("quorate_waiters 1\n").then_some(()));
+    service.wait_for_waiters(1);
     let filler = disk.0.join("filler");
     let fill = || {
         use std::io::Write as _;

@@ -89,7 +89,7 @@ fn the_service_is_killed_while_two_nodes_wait() {
         let Some(mut nodes) = token_cluster(&kinds, &url, dir.path()) else { return };
         nodes[0].start();
         nodes[1].start();
-        wait_for_registrations(&url, 2);
+        service.wait_for_waiters(2);
         service.process.kill();
         service.restart();
         nodes[2].start();
@@ -105,7 +105,7 @@ fn a_waiting_node_that_lost_its_disk_still_completes_the_cluster() {
     let mut nodes = token_cluster(&[Flavor::Ours; 3], &url, dir.path()).unwrap();
     nodes[0].start();
     nodes[1].start();
-    wait_for_registrations(&url, 2);
+    service.wait_for_waiters(2);
     nodes[1].kill();
     nodes[1].wipe();
     nodes[1].start();
@@ -315,10 +315,6 @@ fn children(url: &str) -> Vec<(u64, String)> {
         (node["createdIndex"].as_u64().unwrap(), id)
     };
     nodes.iter().map(child).filter(|(_, id)| id != "_config").collect()
-}
-
-fn wait_for_registrations(url: &str, count: usize) {
-    wait("registrations", || (children(url).len() >= count).then_some(()));
 }
 
 #[test]

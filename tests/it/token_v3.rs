@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::Output;
 
 use crate::harness::{
-    Client, Flavor, Node, Process, Service, etcdctl, free_port, http, scratch, token_v3_cluster,
-    tools, wait,
+    Flavor, Node, Process, Service, etcdctl, free_port, http, scratch, token_v3_cluster, tools,
+    wait,
 };
 use crate::token::expect_one_cluster;
 
@@ -16,20 +16,6 @@ fn new_token(service: &Service, size: usize) -> String {
 
 fn endpoint(service: &Service) -> String {
     format!("127.0.0.1:{}", service.http_port)
-}
-
-fn wait_for_registrations(service: &Service, token: &str, count: i64) {
-    let client = Client::connect(&service.url(""));
-    let prefix = format!("/_etcd/registry/{token}/member");
-    let request = quorate::proto::etcdserverpb::RangeRequest {
-        key: format!("{prefix}s").into(),
-        range_end: format!("{prefix}t").into(),
-        ..Default::default()
-    };
-    wait("registrations", || {
-        let answer = client.range(request.clone());
-        answer.is_ok_and(|answer| answer.count >= count).then_some(())
-    });
 }
 
 #[test]
@@ -69,7 +55,7 @@ fn a_waiting_v3_node_that_lost_its_disk_still_completes_the_cluster() {
     let mut nodes = token_v3_cluster(3, &token, &endpoint(&service), dir.path());
     nodes[0].start();
     nodes[1].start();
-    wait_for_registrations(&service, &token, 2);
+    service.wait_for_waiters(2);
     nodes[1].kill();
     nodes[1].wipe();
     nodes[1].start();
@@ -104,7 +90,7 @@ fn a_v2_node_on_the_token_of_v3_nodes_is_told_so() {
     let token = new_token(&service, 2);
     let mut nodes = token_v3_cluster(2, &token, &endpoint(&service), dir.path());
     nodes[0].start();
-    wait_for_registrations(&service, &token, 1);
+    service.wait_for_waiters(1);
     let url = service.url(&format!("/{token}"));
     let right = std::mem::replace(&mut nodes[1].bootstrap, vec![format!("--discovery={url}")]);
     nodes[1].start();

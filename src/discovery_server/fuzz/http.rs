@@ -82,8 +82,13 @@ async fn damaged_requests_get_a_whole_answer_and_never_5xx() {
     while fuzz.goes_on() {
         let (method, path, body) = fuzz.pick(&seeds).clone();
         let (mut path, mut body) = (path.into_bytes(), body);
-        fuzz.damage(&mut path, &paths);
-        fuzz.damage(&mut body, &bodies);
+        // Where both are damaged nothing gets through to what comes behind.
+        if fuzz.below(2) == 0 {
+            fuzz.damage(&mut path, &paths);
+        }
+        if fuzz.below(2) == 0 {
+            fuzz.damage(&mut body, &bodies);
+        }
         let Ok(uri) = ::http::Uri::try_from(path.clone()) else { continue };
         let accept = *fuzz.pick(&accepts);
         let request = Request::builder()

@@ -119,15 +119,19 @@ fn nobody_waits_while_a_large_zone_changes() {
     let service =
         Service::start(&[("host.test.zone", &zone(1, &format!("n A 10.0.0.1\n{hosts}")))]);
     let stop = std::sync::atomic::AtomicBool::new(false);
+    let (begun, first) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
-        let asking = scope.spawn(|| {
+        let (service, stop) = (&service, &stop);
+        let asking = scope.spawn(move || {
             let socket = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
             socket.connect(service.address).unwrap();
             // No second attempt: a question that is lost fails the test.
             socket.set_read_timeout(Some(DEADLINE)).unwrap();
             let packet = question("n.host.test.", RecordType::A).to_vec().unwrap();
             let mut seen = Vec::new();
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+            loop {
+                // Asked once more after the change is known to be served.
+                let last = stop.load(std::sync::atomic::Ordering::Relaxed);
                 socket.send(&packet).unwrap();
                 let mut reply = [0; 512];
                 let length = socket.recv(&mut reply).expect("every question is answered");
@@ -135,10 +139,14 @@ fn nobody_waits_while_a_large_zone_changes() {
                 let data = reply.answers[0].data.to_string();
                 if seen.last() != Some(&data) {
                     seen.push(data);
+                    begun.send(()).unwrap();
+                }
+                if last {
+                    return seen;
                 }
             }
-            seen
         });
+        first.recv().unwrap();
         let text = zone(2, &format!("n A 10.0.0.2\n{hosts}"));
         std::fs::write(service.path("host.test.zone"), text).unwrap();
         eventually("the changed zone is served", || {

@@ -72,6 +72,18 @@ impl Service {
         http("GET", &self.url(path), None).unwrap()
     }
 
+    /// How many polls and watches are held at this moment.
+    pub fn waiters(&self) -> usize {
+        let metrics = self.get("/metrics").body;
+        let line = metrics.lines().find_map(|line| line.strip_prefix("quorate_waiters "));
+        line.expect("the metric").parse().unwrap()
+    }
+
+    /// A registration is seen before its node knows of it; a node that waits has had its answer.
+    pub fn wait_for_waiters(&self, count: usize) {
+        wait(&format!("{count} nodes to wait"), || (self.waiters() == count).then_some(()));
+    }
+
     pub fn put(&self, path: &str, form: &str) -> Answer {
         http("PUT", &self.url(path), Some(form)).unwrap()
     }
