@@ -56,14 +56,14 @@ impl Wire {
     /// Sends a request and reads its whole answer; `None` if the connection ends.
     pub(crate) async fn ask(&mut self, request: &[u8]) -> Option<Answer> {
         let (status, head) = self.begin(request).await?;
-        let head_text = String::from_utf8_lossy(&self.received[..head]).to_ascii_lowercase();
-        let field = |name: &str| {
-            let line = head_text.lines().find_map(|line| line.strip_prefix(name));
-            line.map(|value| value.trim().to_owned())
-        };
-        let body = match field("content-length:") {
+        let fields = std::str::from_utf8(&self.received[..head]).ok()?;
+        let length = fields.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("content-length").then(|| value.trim())
+        });
+        let body = match length.map(str::parse::<usize>) {
             Some(length) => {
-                let end = head + length.parse::<usize>().ok()?;
+                let end = head + length.ok()?;
                 while self.received.len() < end {
                     self.read().await?;
                 }

@@ -56,10 +56,10 @@ struct Pace {
 }
 
 impl Pace {
-    /// The longest that a group is held open, a small part of what the commit costs.
+    /// The longest that a group is held open: less than missing it would cost.
     fn patience(&self) -> Duration {
         const MOST: Duration = Duration::from_millis(1);
-        (self.commit / 8).min(MOST)
+        (self.commit / 2).min(MOST)
     }
 }
 
@@ -92,12 +92,7 @@ impl Writer {
             tokio::select! {
                 taken = queue.recv_many(&mut commands, limit) => match taken {
                     0 => break,
-                    _ => {
-                        self.gather(&mut commands, limit).await;
-                        let asked = commands.len();
-                        self.write(&mut commands).await?;
-                        self.pace.expected = asked + self.queue.len();
-                    }
+                    _ => self.write(&mut commands).await?,
                 },
                 heard = store.hear() => self.take(heard.map_err(WriterFailed::Damaged)?),
             }
@@ -106,11 +101,18 @@ impl Writer {
         Ok(())
     }
 
-    /// Waits a moment for those who were answered a moment ago and are about to ask again.
+    /// Waits a moment for those who were answered a moment ago and are about to ask again, and
+    /// decides about them as they come.
     ///
     /// Without this half of a steady crowd would always miss the group that the first of them
     /// begins, and wait for two commits. A single asker never waits.
-    async fn gather(&mut self, commands: &mut Vec<Command>, limit: usize) {
+    async fn gather(
+        &mut self,
+        group: &mut Group,
+        commands: &mut Vec<Command>,
+        answers: &mut Vec<Answer>,
+    ) {
+        let limit = self.store.group_limit();
         let (expected, patience) = (self.pace.expected.min(limit), self.pace.patience());
         let began = Instant::now();
         while commands.len() < expected && began.elapsed() < patience {
@@ -119,6 +121,7 @@ impl Writer {
             while commands.len() < limit
                 && let Ok(command) = self.queue.try_recv()
             {
+                answers.push(self.decide(group, &command));
                 commands.push(command);
             }
         }
@@ -144,10 +147,14 @@ impl Writer {
         let mut tried: Vec<(Group, Vec<Answer>)> = Vec::new();
         for _ in 0..ATTEMPTS {
             let mut group = Group::new(self.shared.index(), self.head);
-            let answers: Vec<Answer> =
+            let mut answers: Vec<Answer> =
                 commands.iter().map(|command| self.decide(&mut group, command)).collect();
+            if tried.is_empty() {
+                self.gather(&mut group, commands, &mut answers).await;
+            }
             let failure = match self.commit(&group).await {
                 Ok(Written::Done) => {
+                    self.pace.expected = commands.len() + self.queue.len();
                     self.publish(group);
                     for (command, answer) in commands.drain(..).zip(answers) {
                         command.answer(answer);
@@ -175,6 +182,8 @@ impl Writer {
             self.learn_labels();
             match failure {
                 NotWritten::TooLarge if commands.len() > 1 => {
+                    // Halves stay halves.
+                    self.pace.expected = 0;
                     let mut second = commands.split_off(commands.len() / 2);
                     Box::pin(self.write(commands)).await?;
                     return Box::pin(self.write(&mut second)).await;

@@ -33,32 +33,32 @@ const BATCH: &str = "
                             last_index, timeline_seq, timeline_hash)
         as select 0, 0, 0, 0, 0, 0, 0, 0, 0;
     create temp trigger batch_written instead of insert on batch begin
-        delete from token where created_index in (select value from json_each(new.removed));
+        delete from token where created_index in (select value from jsonb_each(new.removed));
         delete from registration
-            where created_index in (select value from json_each(new.removed_registrations));
+            where created_index in (select value from jsonb_each(new.removed_registrations));
         insert into token (created_index, path, size, label, created_at, expires_at, client_port,
                            first_entry, sum, state_sum)
             select value ->> 'created_index', value ->> 'path', value ->> 'size',
                    value ->> 'label', value ->> 'created_at', value ->> 'expires_at',
                    value ->> 'client_port', value ->> 'first_entry', value ->> 'sum',
                    value ->> 'state_sum'
-            from json_each(new.tokens);
+            from jsonb_each(new.tokens);
         insert into registration
                 (created_index, token_index, member, value, founder, registered_at, origin, sum)
             select value ->> 'created_index', value ->> 'token_index', value ->> 'member',
                    value ->> 'value', value ->> 'founder', value ->> 'registered_at',
                    value ->> 'origin', value ->> 'sum'
-            from json_each(new.registrations);
+            from jsonb_each(new.registrations);
         update token set expires_at = state.value ->> 'expires_at',
                          revoked_at = state.value ->> 'revoked_at',
                          noted = state.value ->> 'noted',
                          expiry_recorded = state.value ->> 'expiry_recorded',
                          state_sum = state.value ->> 'state_sum'
-            from json_each(new.updated) as state
+            from jsonb_each(new.updated) as state
             where token.created_index = state.value ->> 'token_index';
         insert into timeline (seq, token, body, hash)
             select value ->> 'seq', value ->> 'token', value ->> 'body', value ->> 'hash'
-            from json_each(new.timeline);
+            from jsonb_each(new.timeline);
         update registry set last_index = new.last_index, timeline_seq = new.timeline_seq,
                             timeline_hash = new.timeline_hash;
     end";
