@@ -70,7 +70,11 @@ async fn one(cluster: &Cluster, disturbance: Disturbance, span: Duration) -> (Sa
         (0..CONNECTIONS).map(|_| KvClient::new(endpoint.connect_lazy())).collect();
     let mut first = clients[0].clone();
     put(&mut first, 0).await;
-    let disturbing = tokio::spawn(disturb(endpoint.connect_lazy(), disturbance, span));
+    // On a thread of its own: a large answer that is decoded beside them keeps puts waiting as well.
+    let disturbing = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { disturb(endpoint.connect_lazy(), disturbance, span).await })
+    });
     let request = move |worker: usize, number: usize| {
         let mut client = clients[worker % CONNECTIONS].clone();
         async move { put(&mut client, worker * 1000 + number % 1000).await }

@@ -259,11 +259,12 @@ impl FlushLoop {
                 return Ok(());
             }
         };
-        let bytes = {
+        let (left, bytes) = {
             let mut state = self.shared.write();
-            state.storage_mut().adopt(adopted)?;
-            state.storage().size_on_disk()
+            let left = state.storage_mut().adopt(adopted)?;
+            (left, state.storage().size_on_disk())
         };
+        drop(left);
         info!(
             current_db_size_bytes_before = bytes_before,
             current_db_size_bytes_after = bytes,
@@ -310,14 +311,17 @@ impl FlushLoop {
     }
 
     /// Removes compacted revisions until something else is to be done.
+    ///
+    /// Rests after each step for as long as it took: a lock that is taken again at once is had by
+    /// nobody who waited for it, and writes are among those.
     fn compact(&mut self) {
         let upkeep = &self.shared.config.upkeep;
         let begun = Instant::now();
         while self.shared.read().compacting() && begun.elapsed() < FLUSH_EVERY {
+            let step = Instant::now();
             self.shared.write().compaction_step(upkeep.compaction_batch);
-            if !upkeep.compaction_pause.is_zero() {
-                std::thread::sleep(upkeep.compaction_pause.min(FLUSH_EVERY));
-            }
+            let rest = step.elapsed().max(upkeep.compaction_pause);
+            std::thread::sleep(rest.min(FLUSH_EVERY));
         }
     }
 
@@ -341,7 +345,9 @@ impl FlushLoop {
         let mut state = super::State::open(store)?;
         state.set_quota(super::quota::of(self.shared.config.limits.quota_bytes));
         info!(revision = state.revision(), "the state was replaced by a snapshot");
-        *self.shared.write() = state;
+        // The old one goes when nobody has to wait for that.
+        let left = std::mem::replace(&mut *self.shared.write(), state);
+        drop(left);
         Ok(())
     }
 }

@@ -204,6 +204,12 @@ impl Disk {
         })
     }
 
+    /// Has the device write what was committed so far. No commit is durable by that.
+    pub(super) fn write_out(&self) -> Result<(), StorageError> {
+        let done = self.handle.sync_data();
+        done.map_err(|error| self.failed("write out", redb::Error::Io(error)))
+    }
+
     fn measure(&self) -> Result<(), StorageError> {
         const BLOCK: u64 = 512;
         let metadata = self.handle.metadata();

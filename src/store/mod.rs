@@ -41,7 +41,7 @@ use pending::Pending;
 
 pub use frozen::Frozen;
 pub use install::{Builder, SnapshotReader};
-pub use rewrite::{Adopted, Copied, Copy};
+pub use rewrite::{Adopted, Copied, Copy, Left};
 
 /// What lately used records may take in memory.
 const RECORD_CACHE_BYTES: usize = 32 * 1024 * 1024;

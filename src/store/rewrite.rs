@@ -11,6 +11,7 @@
 //! name leads to one whole file: before the rename the old one, after it the new one, which holds
 //! everything that the old one held.
 
+use std::fmt;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use bytes::Bytes;
 
-use super::disk::Disk;
+use super::disk::{Disk, View};
 use super::pending::Pending;
 use super::{Durability, Frozen, Store, install};
 use crate::mvcc::{Revision, StorageError};
@@ -86,6 +87,8 @@ fn copy(from: &Frozen, disk: &Disk) -> Result<(), StorageError> {
             ControlFlow::Continue(())
         })?;
         disk.load(&batch, &nothing)?;
+        // Bit by bit: the device is the log's as well, and a whole store at once keeps that waiting.
+        disk.write_out()?;
         match more {
             Some(at) => next = at,
             None => return Ok(()),
@@ -137,14 +140,28 @@ pub struct Adopted {
     disk: Disk,
 }
 
+/// The file that a store has left. Its last owner closes it, which gives all of its room back and
+/// takes as long as that: nobody should be waiting.
+#[must_use = "closing the old file takes long, no lock should be held then"]
+pub struct Left {
+    disk: Arc<Disk>,
+    _view: View,
+}
+
+impl fmt::Debug for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Left").field(&self.disk).finish()
+    }
+}
+
 impl Store {
     /// Goes on with the copy.
-    pub fn adopt(&mut self, adopted: Adopted) -> Result<(), StorageError> {
+    pub fn adopt(&mut self, adopted: Adopted) -> Result<Left, StorageError> {
+        let view = adopted.disk.view()?;
+        self.durable = view.applied()?;
         self.follower = None;
-        self.disk = Arc::new(adopted.disk);
-        self.view = self.disk.view()?;
-        self.durable = self.view.applied()?;
         self.deferred = false;
-        Ok(())
+        let disk = std::mem::replace(&mut self.disk, Arc::new(adopted.disk));
+        Ok(Left { disk, _view: std::mem::replace(&mut self.view, view) })
     }
 }

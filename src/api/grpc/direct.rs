@@ -25,6 +25,9 @@ use super::{GrpcResponse, too_large};
 /// The compression flag and the length before every message.
 const PREFIX: usize = 5;
 
+/// Answers of so many bytes are not encoded where others wait for the thread.
+const LONG: usize = 1 << 20;
+
 /// One method, answered by `call`. Whatever is unusual goes to the library's service.
 #[derive(Debug)]
 pub(super) struct Direct<S, F, Q, A> {
@@ -90,7 +93,7 @@ where
     F: FnOnce(tonic::Request<Q>) -> Fut,
     Fut: Future<Output = Result<tonic::Response<A>, Status>>,
     Q: Message + Default,
-    A: Message,
+    A: Message + 'static,
 {
     let (parts, body) = request.into_parts();
     let message = read(body, largest).await?;
@@ -104,15 +107,26 @@ where
         Status::resource_exhausted(format!("grpc: message too large ({length} bytes)"))
     })?;
     outcome.sent(length);
-    let mut message = BytesMut::with_capacity(PREFIX + length);
-    message.put_u8(0);
-    message.put_u32(prefix);
-    answer.encode(&mut message).expect("the buffer has room for the message");
-    let mut response =
-        Response::new(Body::new(Reply { message: Some(message.freeze()), open: true }));
+    let message = if length < LONG {
+        framed(&answer, prefix)
+    } else {
+        // With whatever it takes to free the answer.
+        let encoded = tokio::task::spawn_blocking(move || framed(&answer, prefix)).await;
+        encoded.map_err(|error| Status::internal(error.to_string()))?
+    };
+    let mut response = Response::new(Body::new(Reply { message: Some(message), open: true }));
     let kind = HeaderValue::from_static("application/grpc");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     Ok(response)
+}
+
+/// A message as it is sent.
+fn framed(message: &impl Message, length: u32) -> Bytes {
+    let mut framed = BytesMut::with_capacity(PREFIX + length as usize);
+    framed.put_u8(0);
+    framed.put_u32(length);
+    message.encode(&mut framed).expect("the buffer has room for the message");
+    framed.freeze()
 }
 
 /// The one message of a request, which is read to its end.
