@@ -28,6 +28,7 @@ mod error;
 pub mod etcd;
 mod group;
 mod operate;
+mod pace;
 mod sqlite;
 mod state;
 mod store;

@@ -7,6 +7,7 @@ use tracing::{error, info};
 
 use super::command::{Answer, Command};
 use super::group::Group;
+use super::pace::Pace;
 use super::sqlite::{Directory, RegistrationRow, TokenRow};
 use super::state::{News, Shared};
 use super::store::{Heard, NotWritten, Ready, Store, Written};
@@ -38,29 +39,12 @@ pub struct Writer {
     queue: mpsc::Receiver<Command>,
     /// The committed end of the timeline.
     head: Head,
-    /// How many askers the next group may find, and how long the last one took.
+    /// How long a group waits for more.
     pace: Pace,
     /// Which token has a label; the token itself knows whether it still lives.
     pub(super) labels: HashMap<Label, TokenPath>,
     /// Kept to the end: it holds the lock.
     _directory: Directory,
-}
-
-/// What the writer knows about its askers.
-#[derive(Debug, Default)]
-struct Pace {
-    /// Those who were in the last group or waited for it to end.
-    expected: usize,
-    /// How long the last commit took.
-    commit: Duration,
-}
-
-impl Pace {
-    /// The longest that a group is held open: less than missing it would cost.
-    fn patience(&self) -> Duration {
-        const MOST: Duration = Duration::from_millis(1);
-        (self.commit / 2).min(MOST)
-    }
 }
 
 /// What became of a group, as its commands hear it.
@@ -101,32 +85,6 @@ impl Writer {
         Ok(())
     }
 
-    /// Waits a moment for those who were answered a moment ago and are about to ask again, and
-    /// decides about them as they come.
-    ///
-    /// Without this half of a steady crowd would always miss the group that the first of them
-    /// begins, and wait for two commits. A single asker never waits.
-    async fn gather(
-        &mut self,
-        group: &mut Group,
-        commands: &mut Vec<Command>,
-        answers: &mut Vec<Answer>,
-    ) {
-        let limit = self.store.group_limit();
-        let (expected, patience) = (self.pace.expected.min(limit), self.pace.patience());
-        let began = Instant::now();
-        while commands.len() < expected && began.elapsed() < patience {
-            // Timers are too coarse for this.
-            tokio::task::yield_now().await;
-            while commands.len() < limit
-                && let Ok(command) = self.queue.try_recv()
-            {
-                answers.push(self.decide(group, &command));
-                commands.push(command);
-            }
-        }
-    }
-
     /// Decides about commands, writes what follows, and answers them all.
     async fn write(&mut self, commands: &mut Vec<Command>) -> Result<(), WriterFailed> {
         match self.store.ready().await {
@@ -150,11 +108,18 @@ impl Writer {
             let mut answers: Vec<Answer> =
                 commands.iter().map(|command| self.decide(&mut group, command)).collect();
             if tried.is_empty() {
-                self.gather(&mut group, commands, &mut answers).await;
+                let began = Instant::now();
+                while let Some(command) =
+                    self.pace.another(&mut self.queue, commands.len(), began).await
+                {
+                    answers.push(self.decide(&mut group, &command));
+                    commands.push(command);
+                }
             }
             let failure = match self.commit(&group).await {
                 Ok(Written::Done) => {
-                    self.pace.expected = commands.len() + self.queue.len();
+                    let askers = commands.len() + self.queue.len();
+                    self.pace.met(askers.min(self.store.group_limit()));
                     self.publish(group);
                     for (command, answer) in commands.drain(..).zip(answers) {
                         command.answer(answer);
@@ -183,7 +148,7 @@ impl Writer {
             match failure {
                 NotWritten::TooLarge if commands.len() > 1 => {
                     // Halves stay halves.
-                    self.pace.expected = 0;
+                    self.pace.met(0);
                     let mut second = commands.split_off(commands.len() / 2);
                     Box::pin(self.write(commands)).await?;
                     return Box::pin(self.write(&mut second)).await;
@@ -459,8 +424,9 @@ impl Writer {
         let committed = self.store.commit(group).await;
         let now_writable = match &committed {
             Ok(Written::Done) => {
-                self.pace.commit = began.elapsed();
-                self.shared.committed(self.pace.commit);
+                let took = began.elapsed();
+                self.pace.took(took);
+                self.shared.committed(took);
                 true
             }
             Ok(Written::Overtaken) | Err(NotWritten::TooLarge) => return committed,
