@@ -19,6 +19,8 @@ pub enum Error {
     TimeoutConnectionLost,
     #[error("the request was not applied in time; there was no leader")]
     TimeoutNoLeader,
+    #[error("the request may have been applied in what this member got as a snapshot")]
+    FateUnknown,
     #[error("no leader is known")]
     NoLeader,
     #[error("the leader changed while the read waited")]

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::Handle;
+use super::{Error, Handle};
 use crate::auth::Caller;
 use crate::proto::quorate::replica::{PublishAttributes, request::Op};
 
@@ -22,6 +22,8 @@ pub(super) async fn publish(handle: Handle) {
     loop {
         match handle.propose(Caller::Cluster, Op::Publish(attributes.clone())).await {
             Ok(_) => break,
+            // Usual for a new member; to say it twice is harmless.
+            Err(Error::FateUnknown) => {}
             Err(error) => {
                 warn!(
                     member.id = %handle.member_id(),

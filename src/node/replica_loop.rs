@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::apply_loop::ApplyWork;
+use super::error::Error;
 use super::log_loop::LogWork;
 use super::reads::ReadNews;
 use super::shared::Shared;
@@ -132,6 +133,9 @@ impl ReplicaLoop {
         }
         for refused in effects.refused {
             self.shared.refuse(&refused);
+        }
+        for id in effects.unknown {
+            self.shared.complete(id, Err(Error::FateUnknown));
         }
         Ok(())
     }

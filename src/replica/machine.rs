@@ -236,7 +236,7 @@ impl Replica {
                 // What was held back is part of the new snapshot's state, or comes again behind it.
                 self.held.retain(|entry| entry.index > meta.index);
                 self.installing = Some(meta.index);
-                self.proposals.forget();
+                self.pending.unknown.extend(self.proposals.forget());
                 self.pending.committed.push(Committed::Snapshot { meta, data });
             }
         }

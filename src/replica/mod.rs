@@ -108,6 +108,9 @@ pub struct Effects {
     pub snapshot_wanted: bool,
     /// Requests that found no room: answered with `too many requests`.
     pub refused: Vec<Bytes>,
+    /// Ids of requests that may be part of a snapshot that replaces the state, so that nothing more will be
+    /// heard of them: answered with a time-out.
+    pub unknown: Vec<u64>,
 }
 
 /// A batch for the log.
@@ -202,6 +205,7 @@ impl Effects {
             && self.status.is_none()
             && !self.snapshot_wanted
             && self.refused.is_empty()
+            && self.unknown.is_empty()
     }
 }
 

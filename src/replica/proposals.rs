@@ -115,8 +115,8 @@ impl Proposals {
     }
 
     /// The state was replaced by a snapshot, which may hold what is under way: nobody can tell.
-    pub(super) fn forget(&mut self) {
-        self.under_way.clear();
+    pub(super) fn forget(&mut self) -> impl Iterator<Item = u64> {
+        std::mem::take(&mut self.under_way).into_keys()
     }
 
     /// Proposes as much as the leader takes now.

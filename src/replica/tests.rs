@@ -16,6 +16,7 @@ struct Cluster {
     replicas: BTreeMap<MemberId, Replica>,
     committed: BTreeMap<MemberId, Vec<Committed>>,
     reads: BTreeMap<MemberId, Vec<ReadReady>>,
+    unknown: BTreeMap<MemberId, Vec<u64>>,
     cut_off: Option<MemberId>,
     /// All messages so far.
     said: Vec<peer::Message>,
@@ -55,6 +56,7 @@ impl Cluster {
             replicas: (1..=size).map(replica).collect(),
             committed: BTreeMap::new(),
             reads: BTreeMap::new(),
+            unknown: BTreeMap::new(),
             cut_off: None,
             said: Vec::new(),
         }
@@ -84,6 +86,7 @@ impl Cluster {
                 moved |= !effects.is_empty();
                 network.extend(effects.send);
                 self.reads.entry(*id).or_default().extend(effects.reads);
+                self.unknown.entry(*id).or_default().extend(effects.unknown);
                 if let Some(persist) = effects.persist {
                     replica.step(Event::Persisted { batch: persist.batch });
                     network.extend(persist.then_send);
@@ -249,6 +252,22 @@ fn a_new_member_is_sent_a_snapshot() {
     let first = &cluster.committed[&MemberId(4)][0];
     assert!(matches!(first, Committed::Snapshot { meta, .. } if meta.conf.voters.len() == 4));
     assert_eq!(cluster.requests(MemberId(4)), [b"after"]);
+}
+
+/// It asks as soon as it knows the leader, and what it asked is in the snapshot that it is sent.
+#[test]
+fn who_asked_before_the_snapshot_hears_that_nobody_can_tell() {
+    let mut cluster = Cluster::founded(3);
+    let leader = cluster.elect();
+    cluster.step(leader, Event::ProposeMembership(change(Kind::Add, 4)));
+    let mut joiner = Replica::new(config(4, &roster(1..=4), false)).unwrap();
+    let request = Request { id: 7, ..Request::default() }.encode_to_vec();
+    joiner.step(Event::Propose(request.clone().into()));
+    cluster.replicas.insert(MemberId(4), joiner);
+    cluster.tick(5);
+    assert_eq!(cluster.requests(leader), [&request[..]]);
+    assert_eq!(cluster.unknown[&MemberId(4)], [7]);
+    assert_eq!(cluster.requests(MemberId(4)), Vec::<Vec<u8>>::new());
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn words(error: &Error) -> Words {
     match error {
         Error::Apply(error) => apply_words(error),
         Error::Membership(error) => membership_words(error),
-        Error::Timeout => (Unavailable, "etcdserver: request timed out"),
+        Error::Timeout | Error::FateUnknown => (Unavailable, "etcdserver: request timed out"),
         Error::TimeoutLeaderLost => {
             (Unavailable, "etcdserver: request timed out, possibly due to previous leader failure")
         }
@@ -182,6 +182,7 @@ mod tests {
         let io = StorageError::Corrupt { file: "f".into(), what: "w".into() };
         let mut table = vec![
             (Error::Timeout, 14, "request timed out"),
+            (Error::FateUnknown, 14, "request timed out"),
             (
                 Error::TimeoutLeaderLost,
                 14,

@@ -12,7 +12,7 @@ use prost_reflect::{
 };
 use quorate::proto::etcdserverpb::auth_client::AuthClient;
 use quorate::proto::etcdserverpb::cluster_client::ClusterClient;
-use quorate::proto::etcdserverpb::{AuthenticateRequest, MemberAddRequest};
+use quorate::proto::etcdserverpb::{AuthenticateRequest, MemberAddRequest, MemberListRequest};
 use serde_json::Value as Json;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
@@ -196,10 +196,19 @@ impl Session {
         let url = node.peer_url();
         let led = self.channels[leader(&self.nodes)].clone();
         let request = MemberAddRequest { peer_ur_ls: vec![url.clone()], is_learner: true };
-        let add =
-            || self.runtime.block_on(ClusterClient::new(led.clone()).member_add(request.clone()));
-        let added = wait("the learner to be added", || add().ok()).into_inner();
-        let id = added.member.unwrap().id;
+        // What failed for the client, such as by a change of the leader, may have been done.
+        let add = || {
+            let mut cluster = ClusterClient::new(led.clone());
+            let members = self.runtime.block_on(async {
+                if let Ok(added) = cluster.member_add(request.clone()).await {
+                    return Some(added.into_inner().members);
+                }
+                let list = MemberListRequest { linearizable: true };
+                Some(cluster.member_list(list).await.ok()?.into_inner().members)
+            })?;
+            members.into_iter().find(|member| member.peer_ur_ls == [url.clone()])
+        };
+        let id = wait("the learner to be added", add).id;
         let list = crate::harness::initial_cluster(&self.nodes);
         node.bootstrap = vec![
             format!("--initial-cluster={list},{name}={url}"),
