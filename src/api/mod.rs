@@ -46,6 +46,7 @@ pub fn client_router(handle: &Handle, options: Options) -> Router {
     paths = paths.merge(http::debug(handle.clone()));
     if options.grpc_gateway {
         paths = paths.merge(gateway::router(
+            handle.clone(),
             services.clone().fallback(grpc::unknown),
             grpc::largest_message(handle),
         ));

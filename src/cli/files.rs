@@ -145,6 +145,7 @@ fn ports(config: &Config, problems: &mut Problems) -> (Option<TlsServer>, Option
         let options = ServerOptions {
             pair: pair.clone(),
             client_auth,
+            tells_names: true,
             client_ca,
             crl: None,
             allowed: Allowed::Anyone,

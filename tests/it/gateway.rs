@@ -60,16 +60,15 @@ fn check(name: &str) {
     let mut answered = String::new();
     for line in recorded.lines() {
         let Some(command) = line.strip_prefix("> ") else { continue };
-        let (lines, command) = match command.strip_prefix('(') {
-            Some(rest) => {
-                let (count, command) = rest.split_once(" lines) ").unwrap();
-                (count.parse().unwrap(), command)
-            }
-            None => (0, command),
+        let (options, command) = match command.strip_prefix('(') {
+            Some(rest) => rest.split_once(") ").unwrap(),
+            None => ("", command),
         };
+        let header = options.strip_prefix("with ").and_then(|pair| pair.split_once('='));
+        let lines = options.strip_suffix(" lines").map_or(0, |count| count.parse().unwrap());
         let (method, rest) = command.split_once(' ').unwrap();
         let (path, body) = rest.split_once(' ').unwrap_or((rest, ""));
-        answered += &format!("{line}\n{}", call(&node, lines, method, path, body));
+        answered += &format!("{line}\n{}", call_with(&node, header, lines, method, path, body));
     }
     if std::env::var_os("UPDATE_GOLDENFILES").is_some() {
         assert_eq!(flavor, Flavor::Etcd35, "only SUBJECT=etcd says what is right");
@@ -88,16 +87,28 @@ fn check(name: &str) {
     assert!(differences.is_empty(), "{name}:\n{differences}");
 }
 
+fn call(node: &Node, lines: usize, method: &str, path: &str, body: &str) -> String {
+    call_with(node, None, lines, method, path, body)
+}
+
 /// Status, content type and body, without what differs from cluster to cluster. A stream is read for
 /// so many lines.
-fn call(node: &Node, lines: usize, method: &str, path: &str, body: &str) -> String {
+fn call_with(
+    node: &Node,
+    header: Option<(&str, &str)>,
+    lines: usize,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> String {
     let host = node.client_url().replace("http://", "");
     let mut stream = TcpStream::connect(&host).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     let length = body.len();
+    let header = header.map(|(name, value)| format!("{name}: {value}\r\n")).unwrap_or_default();
     write!(
         stream,
-        "{method} {path} HTTP/1.0\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n{body}"
+        "{method} {path} HTTP/1.0\r\nHost: {host}\r\nContent-Length: {length}\r\n{header}\r\n{body}"
     )
     .unwrap();
     let mut answer = BufReader::new(stream);

@@ -15,7 +15,7 @@ pub(super) fn encode(bytes: &[u8], to: &mut String) {
 }
 
 /// The bytes, or the place of the input that makes no sense. Line breaks are skipped.
-pub(super) fn decode(text: &[u8]) -> Result<Vec<u8>, usize> {
+pub(in crate::api) fn decode(text: &[u8]) -> Result<Vec<u8>, usize> {
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
     let mut at = 0;
     loop {

@@ -16,6 +16,7 @@ use tonic::{Code, Status};
 use tower::ServiceExt as _;
 use tracing::debug;
 
+use super::deadline::Deadline;
 use super::parse::{self, Failure, Json};
 use super::{read, write};
 
@@ -34,11 +35,18 @@ pub(super) struct Call {
     services: Router,
     method: MethodDescriptor,
     metadata: HeaderMap,
+    deadline: Deadline,
 }
 
 impl Call {
-    pub(super) fn new(services: Router, method: MethodDescriptor, headers: &HeaderMap) -> Self {
-        Self { services, method, metadata: metadata(headers) }
+    /// Refuses a time limit that makes no sense.
+    pub(super) fn new(
+        services: Router,
+        method: MethodDescriptor,
+        headers: &HeaderMap,
+    ) -> Result<Self, Status> {
+        let deadline = Deadline::of(headers)?;
+        Ok(Self { services, method, metadata: metadata(headers), deadline })
     }
 
     /// One request; one answer or a stream of them.
@@ -54,9 +62,11 @@ impl Call {
             Err(text) => return refused(&Status::invalid_argument(text)),
         };
         let streams = self.method.is_server_streaming();
-        let output = self.method.output();
-        let answer = self.send(Body::from(framed(&message))).await;
-        if streams { stream(answer, output).await } else { single(answer, output).await }
+        let answers = match self.send(Body::from(framed(&message))).await {
+            Ok(answers) => answers,
+            Err(status) => return refused(&status),
+        };
+        if streams { stream(answers).await } else { single(answers).await }
     }
 
     /// As many requests as the body has, as they come, and a stream of answers.
@@ -81,20 +91,35 @@ impl Call {
             }
         });
         let messages = iter(first).chain(later).map(Ok::<_, std::convert::Infallible>);
-        let output = self.method.output();
-        let answer = self.send(Body::from_stream(messages)).await;
-        stream(answer, output).await
+        match self.send(Body::from_stream(messages)).await {
+            Ok(answers) => stream(answers).await,
+            Err(status) => refused(&status),
+        }
     }
 
-    async fn send(self, body: Body) -> Response {
-        let path = format!("/{}/{}", self.method.parent_service().full_name(), self.method.name());
+    /// The answers, unless the call is refused from the beginning.
+    async fn send(self, body: Body) -> Result<Answers, Status> {
+        let Self { services, method, metadata, deadline } = self;
+        let kind = method.output();
+        let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
         let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
         *request.version_mut() = Version::HTTP_2;
         *request.uri_mut() = path.parse().expect("names of services and methods are paths");
-        *request.headers_mut() = self.metadata;
-        let answered = self.services.oneshot(request).await;
-        answered.unwrap_or_else(|never| match never {})
+        *request.headers_mut() = metadata;
+        let response = deadline.watch(services.oneshot(request)).await?;
+        let (head, body) = response.unwrap_or_else(|never| match never {}).into_parts();
+        match Status::from_header_map(&head.headers) {
+            Some(status) if status.code() != Code::Ok => Err(status),
+            _ => Ok(Answers {
+                body,
+                waiting: BytesMut::new(),
+                kind,
+                deadline,
+                first: VecDeque::new(),
+                over: false,
+            }),
+        }
     }
 }
 
@@ -188,6 +213,7 @@ struct Answers {
     body: Body,
     waiting: BytesMut,
     kind: MessageDescriptor,
+    deadline: Deadline,
     /// Said in advance, to be told first.
     first: VecDeque<String>,
     over: bool,
@@ -200,7 +226,8 @@ impl Answers {
             if let Some(json) = self.message()? {
                 return Ok(Some(json));
             }
-            let Some(frame) = self.body.frame().await else { return Ok(None) };
+            let frame = self.deadline.watch(self.body.frame()).await?;
+            let Some(frame) = frame else { return Ok(None) };
             let frame = frame.map_err(|error| Status::internal(error.to_string()))?;
             match frame.into_data() {
                 Ok(data) => self.waiting.extend_from_slice(&data),
@@ -233,26 +260,7 @@ impl Answers {
     }
 }
 
-/// The answers of a response, unless it is a refusal from the beginning.
-fn answers(response: Response, kind: MessageDescriptor) -> Result<Answers, Status> {
-    let (head, body) = response.into_parts();
-    match Status::from_header_map(&head.headers) {
-        Some(status) if status.code() != Code::Ok => Err(status),
-        _ => Ok(Answers {
-            body,
-            waiting: BytesMut::new(),
-            kind,
-            first: VecDeque::new(),
-            over: false,
-        }),
-    }
-}
-
-async fn single(response: Response, kind: MessageDescriptor) -> Response {
-    let mut answers = match answers(response, kind) {
-        Ok(answers) => answers,
-        Err(status) => return refused(&status),
-    };
+async fn single(mut answers: Answers) -> Response {
     let json = match answers.next().await {
         Ok(Some(json)) => json,
         Ok(None) => return refused(&Status::internal("the call ended without an answer")),
@@ -266,15 +274,13 @@ async fn single(response: Response, kind: MessageDescriptor) -> Response {
 }
 
 /// One line per message. The head waits for the first of them, as in etcd.
-async fn stream(response: Response, kind: MessageDescriptor) -> Response {
-    let mut answers = match answers(response, kind) {
-        Ok(answers) => answers,
-        Err(status) => return refused(&status),
-    };
+async fn stream(mut answers: Answers) -> Response {
     let mut code = StatusCode::OK;
     match answers.next().await {
         Ok(Some(json)) => answers.first.push_back(result(&json)),
         Ok(None) => answers.over = true,
+        // Nothing has begun by then.
+        Err(status) if status.code() == Code::DeadlineExceeded => return refused(&status),
         Err(status) => {
             code = http_code(status.code());
             answers.first.push_back(broken(&status));
@@ -324,7 +330,7 @@ fn broken(status: &Status) -> String {
 }
 
 /// A refused call.
-fn refused(status: &Status) -> Response {
+pub(super) fn refused(status: &Status) -> Response {
     let mut message = String::new();
     write::text(status.message(), &mut message);
     let number = i32::from(status.code());

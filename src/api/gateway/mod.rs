@@ -8,8 +8,9 @@
 //!
 //! Deliberately absent: websockets.
 
-mod base64;
+pub(super) mod base64;
 mod call;
+mod deadline;
 mod parse;
 mod read;
 mod routes;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::http::{Method, StatusCode};
+use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::any;
 use prost_reflect::MethodDescriptor;
@@ -30,6 +32,8 @@ use prost_reflect::MethodDescriptor;
 use self::call::Call;
 use super::descriptors;
 use super::http::failure;
+use crate::node::Handle;
+use crate::transport::PeerIdentity;
 
 /// A JSON body may be this much larger than the message it stands for: base64, escapes and white space.
 const SPELLING: usize = 4;
@@ -42,8 +46,11 @@ struct Gateway {
     largest: usize,
 }
 
+/// etcd's answer to a client whose certificate names a user: calls of the gateway do not count as that user's.
+const NAMED: &str = "CommonName of client sending a request against gateway will be ignored and not used as expected\n";
+
 /// The paths of the gateway, over gRPC services that take messages of up to `largest` bytes.
-pub(super) fn router(services: Router, largest: usize) -> Router {
+pub(super) fn router(handle: Handle, services: Router, largest: usize) -> Router {
     let known =
         |(path, name): &(&'static str, &'static str)| Some((*path, descriptors::method(name)?));
     let methods = routes::ROUTES.iter().filter_map(known).collect();
@@ -56,6 +63,21 @@ pub(super) fn router(services: Router, largest: usize) -> Router {
         .route("/v3/", any(unknown))
         .route("/v3beta/", any(unknown))
         .with_state(gateway)
+        .layer(from_fn(move |request: Request, next: Next| {
+            let refused = handle.auth_enabled() && names_a_user(&request);
+            async move {
+                if refused {
+                    failure(StatusCode::BAD_REQUEST, NAMED)
+                } else {
+                    next.run(request).await
+                }
+            }
+        }))
+}
+
+fn names_a_user(request: &Request) -> bool {
+    let identity = request.extensions().get::<PeerIdentity>();
+    identity.is_some_and(|identity| identity.common_name.as_ref().is_some_and(|it| !it.is_empty()))
 }
 
 async fn answer(
@@ -69,6 +91,10 @@ async fn answer(
     }
     let (head, body) = request.into_parts();
     let call = Call::new(gateway.services.clone(), method.clone(), &head.headers);
+    let call = match call {
+        Ok(call) => call,
+        Err(status) => return call::refused(&status),
+    };
     if method.is_client_streaming() {
         call.conversation(body, gateway.largest).await
     } else {

@@ -103,10 +103,8 @@ impl Parser<'_> {
     }
 
     fn value(&mut self, depth: usize) -> Result<Json, Failure> {
-        if depth > MAX_DEPTH {
-            return Err(Failure::Wrong("exceeded max depth".to_owned()));
-        }
         match self.token()? {
+            c @ (b'{' | b'[') if depth > MAX_DEPTH => Err(wrong(c, "exceeded max depth")),
             b'{' => self.object(depth),
             b'[' => self.list(depth),
             b'"' => self.text().map(|(text, raw)| Json::Text { text, raw }),
@@ -320,7 +318,8 @@ mod tests {
         assert_eq!(whole(b"1 x").unwrap_err(), "invalid character 'x' after top-level value");
         assert_eq!(whole(b"").unwrap_err(), "unexpected end of JSON input");
         let deep = "[".repeat(MAX_DEPTH + 2);
-        assert_eq!(whole(deep.as_bytes()).unwrap_err(), "exceeded max depth");
+        let refused = whole(deep.as_bytes()).unwrap_err();
+        assert_eq!(refused, "invalid character '[' exceeded max depth");
     }
 
     #[test]

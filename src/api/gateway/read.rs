@@ -50,6 +50,11 @@ fn single(json: &Json, field: &FieldDescriptor) -> Result<Option<Value>, String>
         Kind::Enum(kind) => return enumeration(json, &kind),
         Kind::Bytes => match json {
             Json::Text { text, .. } => Value::Bytes(bytes(text)?),
+            // Go reads a list of numbers into bytes as well.
+            Json::List(items) => {
+                let bytes: Result<Vec<u8>, String> = items.iter().map(byte).collect();
+                Value::Bytes(bytes?.into())
+            }
             other => return Err(unfit(other, "[]uint8")),
         },
         Kind::String => match json {
@@ -76,6 +81,14 @@ fn bytes(text: &str) -> Result<bytes::Bytes, String> {
     Ok(decoded.into())
 }
 
+fn byte(json: &Json) -> Result<u8, String> {
+    match json {
+        Json::Null => Ok(0),
+        Json::Number(spelled) => spelled.parse().ok().ok_or_else(|| unfit_number(spelled, "uint8")),
+        other => Err(unfit(other, "uint8")),
+    }
+}
+
 /// A number, or one in quotes.
 fn number<N: std::str::FromStr>(
     json: &Json,
@@ -93,9 +106,7 @@ fn number<N: std::str::FromStr>(
         }
         Json::Number(spelled) => {
             let parsed = spelled.parse().ok().map(value);
-            let refused =
-                || format!("json: cannot unmarshal number {spelled} into Go value of type {kind}");
-            parsed.map(Some).ok_or_else(refused)
+            parsed.map(Some).ok_or_else(|| unfit_number(spelled, kind))
         }
         other => Err(unfit(other, kind)),
     }
@@ -118,4 +129,8 @@ fn quoted(text: &str) -> String {
 
 fn unfit(json: &Json, kind: &str) -> String {
     format!("json: cannot unmarshal {} into Go value of type {kind}", json.kind())
+}
+
+fn unfit_number(spelled: &str, kind: &str) -> String {
+    format!("json: cannot unmarshal number {spelled} into Go value of type {kind}")
 }

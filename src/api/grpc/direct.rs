@@ -20,7 +20,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
 use super::counted::{Counted, Method, Outcome};
-use super::{GrpcResponse, too_large};
+use super::{GrpcResponse, too_large, unreadable};
 
 /// The compression flag and the length before every message.
 const PREFIX: usize = 5;
@@ -98,7 +98,7 @@ where
     let (parts, body) = request.into_parts();
     let message = read(body, largest).await?;
     outcome.received(message.len());
-    let message = Q::decode(message).map_err(|error| Status::internal(error.to_string()))?;
+    let message = Q::decode(message).map_err(|error| unreadable(&error.to_string()))?;
     let metadata = MetadataMap::from_headers(parts.headers);
     let request = tonic::Request::from_parts(metadata, parts.extensions, message);
     let answer = call(request).await?.into_inner();

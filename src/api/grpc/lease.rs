@@ -121,7 +121,10 @@ impl pb::lease_server::Lease for Lease {
             let request = match request {
                 Ok(Some(request)) => request,
                 Ok(None) => return None,
-                Err(status) => return Some((Err(status), None)),
+                Err(status) => {
+                    let status = super::in_library_words(&status).unwrap_or(status);
+                    return Some((Err(status), None));
+                }
             };
             match Self::renew(&handle, &claim, request.id).await {
                 Ok(answer) => Some((Ok(answer), Some((handle, claim, requests)))),

@@ -58,7 +58,8 @@ async fn metrics(State(handle): State<Handle>, method: Method) -> Response {
     if let Some(refused) = only_get(&method) {
         return refused;
     }
-    ([(header::CONTENT_TYPE, METRICS)], handle.metrics()).into_response()
+    let metrics = handle.metrics() + &version::cluster_metric(&handle);
+    ([(header::CONTENT_TYPE, METRICS)], metrics).into_response()
 }
 
 /// The refusal of every other method, HEAD included.

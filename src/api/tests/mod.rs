@@ -61,11 +61,17 @@ async fn a_cluster_on_its_way_back_shows_the_release_it_goes_to() {
     assert_eq!(go(1, "3.5").await.as_deref(), Ok("3.6"));
     let (_, _, body) = ask(&node.router, request("GET", "/version")).await;
     assert!(body.contains(r#""etcdcluster":"3.5.0","storage":"3.5.0""#), "{body}");
+    let (_, _, body) = ask(&node.router, request("GET", "/metrics")).await;
+    let versions: Vec<&str> =
+        body.lines().filter(|line| line.starts_with("etcd_cluster_version{")).collect();
+    assert_eq!(versions, [r#"etcd_cluster_version{cluster_version="3.5"} 1"#]);
     let refused = go(1, "3.4").await.unwrap_err();
     assert_eq!(refused, "etcdserver: cluster has a downgrade job in progress");
     assert_eq!(go(2, "").await.as_deref(), Ok("3.5"));
     let (_, _, body) = ask(&node.router, request("GET", "/version")).await;
     assert!(body.contains(r#""etcdcluster":"3.6.0","storage":"3.6.0""#), "{body}");
+    let (_, _, body) = ask(&node.router, request("GET", "/metrics")).await;
+    assert!(body.contains("\netcd_cluster_version{cluster_version=\"3.6\"} 1\n"), "{body}");
     node.stop().await;
 }
 

@@ -4,7 +4,7 @@ use tracing::info;
 use crate::config::node::{Certificate, PortTls, Settings};
 use crate::membership::PeerUrl;
 use crate::transport::tls::{
-    self, ClientAuth, Pair, SelfSignedError, ServerOptions, Spoken, TlsClient, TlsError, TlsServer,
+    self, Pair, SelfSignedError, ServerOptions, Spoken, TlsClient, TlsError, TlsServer,
 };
 
 /// The certificates of this member, loaded.
@@ -96,7 +96,7 @@ fn server(
             show(client_pair.map(|pair| &pair.cert)),
             show(client_pair.map(|pair| &pair.key)),
             show(port.ca.as_ref()),
-            port.client_auth == ClientAuth::Required,
+            port.names_users,
             show(port.crl.as_ref())
         ),
         "starting with {name} TLS"
@@ -104,6 +104,7 @@ fn server(
     let server = TlsServer::load(ServerOptions {
         pair: pair.clone(),
         client_auth: port.client_auth,
+        tells_names: port.names_users,
         client_ca: port.ca.clone(),
         crl: port.crl.clone(),
         allowed: port.allowed.clone(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::discovery::Way;
 use crate::telemetry::{Format, Output};
+use crate::transport::tls::ClientAuth;
 
 /// Splits like a shell would, with single quotes only.
 fn words(line: &str) -> Vec<OsString> {
@@ -135,6 +136,23 @@ fn docker_compose_with_certificates_and_http() {
         ],
     );
     assert_eq!(settings.notes.len(), 2, "{:?}", settings.notes);
+}
+
+/// As in etcd, an authority asks for certificates, and the flag takes users from them.
+#[test]
+fn an_authority_alone_makes_no_users_of_certificates() {
+    const HTTPS: &str = "--listen-client-urls https://127.0.0.1:1 --advertise-client-urls https://h:1 \
+        --cert-file c.pem --key-file k.pem";
+    for (flags, asks, users) in [
+        ("", false, false),
+        ("--trusted-ca-file ca.pem", true, false),
+        ("--client-cert-auth", true, true),
+        ("--client-cert-auth --trusted-ca-file ca.pem", true, true),
+    ] {
+        let client = settings(&format!("{HTTPS} {flags}"), &[]).tls.client;
+        let asked = client.client_auth == ClientAuth::Required;
+        assert_eq!((asked, client.names_users), (asks, users), "{flags}");
+    }
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub struct PortTls {
     /// Shown where this member is the client; without one the certificate of the port.
     pub client_pair: Option<Pair>,
     pub client_auth: ClientAuth,
+    /// Whether the common name of a client's certificate is a user.
+    pub names_users: bool,
     pub ca: Option<PathBuf>,
     pub crl: Option<PathBuf>,
     pub allowed: Allowed,
@@ -178,12 +180,13 @@ fn port(
             None
         }
     };
-    // As in etcd, naming an authority asks for certificates.
+    // As in etcd, naming an authority asks for certificates, but only the flag makes users of them.
     let asks = values.bool(names.auth) || values.is_set(names.ca);
     PortTls {
         certificate,
         client_pair,
         client_auth: if asks { ClientAuth::Required } else { ClientAuth::None },
+        names_users: values.bool(names.auth),
         ca: path(names.ca),
         crl: path(names.crl),
         allowed,

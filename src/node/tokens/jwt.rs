@@ -48,13 +48,15 @@ struct Claims {
     exp: u64,
 }
 
-/// What must be there in a token that somebody else may have signed; etcd does not insist on `exp`,
-/// but checks it.
+/// What must be there in a token that somebody else may have signed; etcd does not insist on times, but
+/// checks `exp` and `nbf`, and takes 0 for none. That one was issued in the future (`iat`) only its earlier
+/// releases mind: clocks differ.
 #[derive(Debug, Deserialize)]
 struct SeenClaims {
     username: String,
     revision: f64,
     exp: Option<f64>,
+    nbf: Option<f64>,
 }
 
 impl Jwt {
@@ -127,11 +129,14 @@ impl Jwt {
         validation.validate_aud = false;
         // Checked below, without leeway and against the caller's clock.
         validation.validate_exp = false;
+        validation.validate_nbf = false;
         let claims = decode::<SeenClaims>(token, &self.verifying, &validation).ok()?.claims;
-        let SeenClaims { username, revision, exp } = claims;
+        let SeenClaims { username, revision, exp, nbf } = claims;
         #[expect(clippy::cast_precision_loss, reason = "seconds stay exact for ages")]
         let now = seconds(now) as f64;
-        if exp.is_some_and(|exp| exp <= now) || revision < 0.0 {
+        let has_ended = exp.is_some_and(|exp| exp != 0.0 && exp <= now);
+        let begins_later = nbf.is_some_and(|nbf| nbf > now);
+        if has_ended || begins_later || revision < 0.0 {
             return None;
         }
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as in etcd")]

@@ -66,6 +66,8 @@ impl Spoken {
 pub struct ServerOptions {
     pub pair: Pair,
     pub client_auth: ClientAuth,
+    /// Whether handlers are told whom a certificate names, and not only that it is a good one.
+    pub tells_names: bool,
     /// Authorities of the clients; without a file those of the system.
     pub client_ca: Option<PathBuf>,
     /// Revoked certificates.
@@ -184,7 +186,7 @@ impl TlsServer {
         if let Some(serial) = loaded.revoked.find(chain) {
             return Err(format!("transport: certificate serial {serial} revoked"));
         }
-        Ok((stream, Some(identity)))
+        Ok((stream, self.0.options.tells_names.then_some(identity)))
     }
 }
 

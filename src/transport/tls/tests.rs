@@ -62,6 +62,7 @@ impl Ca {
         ServerOptions {
             pair: self.sign("server", &["localhost", "127.0.0.1"], |_| {}),
             client_auth: ClientAuth::Required,
+            tells_names: true,
             client_ca: Some(self.path("ca.pem")),
             crl: None,
             allowed: Allowed::Anyone,
@@ -120,6 +121,9 @@ async fn the_names_of_a_client_are_known() {
     assert_eq!(identity.common_name.as_deref(), Some("alice"));
     assert_eq!(identity.dns_names, ["localhost"]);
     assert_eq!(identity.addresses, ["127.0.0.1".parse::<std::net::IpAddr>().unwrap()]);
+    let pair = ca.sign("alice", &["127.0.0.1"], |_| {});
+    let discreet = ServerOptions { tells_names: false, ..ca.server() };
+    assert_eq!(met(discreet, ca.client(Some(pair))).await, Ok(None));
     let optional = ServerOptions { client_auth: ClientAuth::Optional, ..ca.server() };
     assert_eq!(met(optional, ca.client(None)).await, Ok(None));
     let none = ServerOptions { client_auth: ClientAuth::None, ..ca.server() };

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::{pending, ready};
 use std::time::Duration;
 
@@ -43,6 +43,9 @@ pub(super) struct Session {
     requests: Option<Streaming<pb::WatchRequest>>,
     subscription: Subscription,
     watchers: BTreeMap<i64, Watcher>,
+    /// Ids of watchers that a compaction ended. The client still has to cancel them, as in etcd: until then
+    /// nobody else gets the id.
+    compacted: BTreeSet<i64>,
     /// Those that read the store, in turn.
     behind: VecDeque<i64>,
     /// Revisions that the next of them reads.
@@ -94,6 +97,7 @@ impl Session {
             claim,
             requests: Some(requests),
             watchers: BTreeMap::new(),
+            compacted: BTreeSet::new(),
             behind: VecDeque::new(),
             slice: SLICE.0,
             next_id: 0,
@@ -225,13 +229,13 @@ impl Session {
         }
         let id = match request.watch_id {
             0 => {
-                while self.watchers.contains_key(&self.next_id) {
+                while self.is_taken(self.next_id) {
                     self.next_id += 1;
                 }
                 self.next_id += 1;
                 self.next_id - 1
             }
-            taken if self.watchers.contains_key(&taken) => return Err(DUPLICATE),
+            taken if self.is_taken(taken) => return Err(DUPLICATE),
             free => free,
         };
         let next = match request.start_revision {
@@ -251,8 +255,12 @@ impl Session {
         Ok((id, watcher))
     }
 
+    fn is_taken(&self, id: i64) -> bool {
+        self.watchers.contains_key(&id) || self.compacted.contains(&id)
+    }
+
     fn cancel(&mut self, watch: i64) {
-        if self.forget(watch) {
+        if self.forget(watch) || self.compacted.remove(&watch) {
             let header = header(self.handle.state().revision());
             let canceled = true;
             self.answers.push_back(pb::WatchResponse {
@@ -304,7 +312,11 @@ impl Session {
         let events: Vec<_> = if watcher.previous {
             let state = self.handle.state();
             let with_previous = |event: &Event| {
-                let previous = state.prev_kv(&event.kv.key, event.kv.mod_revision)?;
+                let kv = &event.kv;
+                // The first put of a life has nothing before it, even where the same revision ended another.
+                let created = !event.deleted && kv.create_revision == kv.mod_revision;
+                let previous =
+                    if created { None } else { state.prev_kv(&kv.key, kv.mod_revision)? };
                 Ok::<_, StorageError>(encode::event(event, previous))
             };
             let read: Result<_, _> = wanted.map(with_previous).collect();
@@ -344,6 +356,7 @@ impl Session {
             Ok(read) => read,
             Err(apply::Error::Compacted) => {
                 self.forget(watch);
+                self.compacted.insert(watch);
                 self.answers.push_back(pb::WatchResponse {
                     header: header(0),
                     watch_id: watch,

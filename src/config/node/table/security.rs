@@ -6,7 +6,7 @@ use crate::config::node::flag::Treatment::{ClientTls, Honoured, PeerTls};
 pub(super) const FLAGS: &[Flag] = &[
     flag("cert-file", Text, "", ClientTls, "Certificate of the client port.").at("client-transport-security.cert-file"),
     flag("key-file", Text, "", ClientTls, "Its key.").at("client-transport-security.key-file"),
-    flag("client-cert-auth", Bool, "false", ClientTls, "Require certificates of clients; so does --trusted-ca-file.").at("client-transport-security.client-cert-auth"),
+    flag("client-cert-auth", Bool, "false", ClientTls, "Require certificates of clients, whose common names are users.").at("client-transport-security.client-cert-auth"),
     flag("client-cert-file", Text, "", ClientTls, "Certificate this member shows as a client.").at("client-transport-security.client-cert-file"),
     flag("client-key-file", Text, "", ClientTls, "Its key.").at("client-transport-security.client-key-file"),
     flag("client-crl-file", Text, "", ClientTls, "Revoked client certificates.").at("client-transport-security.client-crl-file"),
