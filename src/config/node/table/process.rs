@@ -18,7 +18,7 @@ pub(super) const LOGGING: &[Flag] = &[
     flag("log-package-levels", Text, "", Warn("levels of single packages are not supported; use --log-level"), "Levels of single packages."),
     flag("enable-log-rotation", Bool, "false", Warn("log files are not rotated; let logrotate do it with copytruncate"), "Rotate the log file."),
     flag("log-rotation-config-json", Text, r#"{"maxsize": 100, "maxage": 0, "maxbackups": 0, "localtime": false, "compress": false}"#, Silent, "How to rotate."),
-    flag("warning-unary-request-duration", crate::config::node::flag::Kind::Duration, "0s", Silent, "This node times no requests; see --warning-apply-duration."),
+    flag("warning-unary-request-duration", crate::config::node::flag::Kind::Duration, "0s", Silent, "Requests that take longer are logged."),
     flag("enable-distributed-tracing", Bool, "false", Warn(TRACING), "Send OpenTelemetry traces."),
     flag("distributed-tracing-address", Text, "localhost:4317", Silent, "Where traces go."),
     flag("distributed-tracing-service-name", Text, "etcd", Silent, "Service name in traces."),

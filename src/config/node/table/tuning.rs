@@ -6,7 +6,7 @@ const GATES: &str = "of the feature gates InitialCorruptCheck and CompactHashChe
 
 #[rustfmt::skip] // a table reads by its lines
 pub(super) const FLAGS: &[Flag] = &[
-    flag("feature-gates", Text, "", Warn(GATES), "Features to turn on or off, as Name=true or Name=false, separated by commas."),
+    flag("feature-gates", Text, "", Warn(GATES), "Features to turn on or off, as Name=true,...; of them InitialCorruptCheck and CompactHashCheck are known."),
     flag("corrupt-check-time", Duration, "0s", Honoured, "Interval at which the leader compares hashes with the other members; 0 never."),
     flag("compact-hash-check-time", Duration, "1m", Honoured, "Interval at which the leader compares what compactions left."),
     flag("compaction-batch-limit", Int, "0", Honoured, "Revisions that compaction takes at a time; 0 means 2000."),
