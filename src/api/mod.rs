@@ -4,8 +4,8 @@
 //! in etcd's order, handed to the node, and its answer or error put into etcd's words; the words for
 //! errors are one table (`grpc/error.rs`).
 //!
-//! `gateway` is the JSON way to the same calls. Deliberately absent: the v2 keys API, and stubs. A call of a
-//! method that is not here is answered as etcd answers one it does not know.
+//! Deliberately absent until they exist in full: alarm changes,
+//! defragment, snapshot and downgrade. A call to one of them is answered as etcd answers a call it does not know.
 
 mod cors;
 mod descriptors;

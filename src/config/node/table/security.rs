@@ -27,7 +27,7 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("self-signed-cert-validity", Uint, "1", Honoured, "Years that a made certificate is valid."),
     flag("cipher-suites", Text, "", Honoured, "Comma-separated TLS 1.2 cipher suites by their IANA names; all safe ones without it."),
     flag("tls-min-version", Text, "TLS1.2", Honoured, "Oldest TLS version, TLS1.2 or TLS1.3."),
-    flag("tls-max-version", Text, "", Honoured, "Newest TLS version; TLS1.3 when not set."),
+    flag("tls-max-version", Text, "", Honoured, "Newest TLS version."),
     flag("cors", Text, "*", Honoured, "Origins that browsers may call from."),
     flag("host-whitelist", Text, "*", Honoured, "Host headers that are accepted without TLS."),
 ];
