@@ -28,7 +28,7 @@ sim SEED:
 golden:
     UPDATE_GOLDENFILES=1 cargo test
 
-# Re-records the answers of a real etcd and of dnsmasq; fails when they drifted.
+# Asks a real etcd and dnsmasq what the recorded answers are from; fails when they drifted.
 differential:
     SUBJECT=etcd cargo test --test it differential
     SUBJECT=dnsmasq cargo test --test it dnsmasq

@@ -1,9 +1,9 @@
 //! The command tree of `quorate`: flags in, exit code out.
 //!
-//! Exit codes: 0 stopped cleanly, 1 failed while running, 2 wrong flags or configuration; `token` has
-//! more, which its help tells. Whatever
-//! goes wrong ends in one line `quorate: <what>` on standard error, several lines only when several
-//! configuration problems are reported at once.
+//! Exit codes: 0 stopped cleanly, 1 failed while running, 2 wrong flags or configuration; commands that
+//! ask a service have more, which their help tells. Whatever goes wrong ends in one line
+//! `quorate: <what>` on standard error, several lines only when several configuration problems are
+//! reported at once. [`node`] is the whole of `quorate-node`.
 
 mod backup;
 mod certs;

@@ -28,10 +28,10 @@ pub(super) struct New {
     /// Label of the cluster: its name below --cluster-domain
     #[arg(long, value_name = "LABEL")]
     name: Option<String>,
-    /// How long the token waits for its members, e.g. 2h
+    /// How long the token waits for its members, e.g. 2h [default: that of the service]
     #[arg(long, value_name = "SPAN")]
     ttl: Option<String>,
-    /// Port for clients in the command lines [default: 2379]
+    /// Port on which members will serve clients: in command lines, and in DNS [default: 2379]
     #[arg(long, value_name = "PORT")]
     client_port: Option<String>,
     /// How to print: the bare URL, all about the token, or the settings with which a member joins

@@ -55,7 +55,7 @@ enum Command {
         /// What to wait for
         #[arg(long = "for", value_name = "GOAL", default_value = "full")]
         goal: Goal,
-        /// How long to wait at most, e.g. 10m
+        /// How long to wait at most, e.g. 10m; without it as long as the token lives
         #[arg(long, value_name = "SPAN")]
         timeout: Option<Ttl>,
     },

@@ -15,6 +15,8 @@
 //! 4. `X-Etcd-Index` is the index of the very state the body shows. The next poll starts behind it,
 //!    so an index newer than the body would lose an event and an older one would repeat it.
 //!
+//! Beside the nodes, `admin` is the door of operators and `page` what browsers see.
+//!
 //! What is deliberately absent: overwriting and deleting. Nodes that wait count every event as one
 //! more member, and a size that changes splits a cluster.
 

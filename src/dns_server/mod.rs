@@ -1,4 +1,4 @@
-//! The DNS service: zones from files and from registrations, over UDP and TCP.
+//! The DNS service: zones from files and from registrations, over UDP, TCP and TLS.
 //!
 //! ```text
 //! zones dir, hosts --reload--> catalog <--publish-- registrations

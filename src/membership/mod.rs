@@ -1,8 +1,8 @@
 //! Who is in a cluster: ids, URLs, members, and the list every bootstrap ends in.
 //!
 //! Three ways into a cluster (static list, discovery token, DNS SRV) end in one [`InitialCluster`].
-//! Member and cluster ids follow from it by arithmetic, the same as etcd's, so that nodes of both
-//! kinds meet in one cluster:
+//! Member and cluster ids follow from it by arithmetic, the same as etcd's, so that one service can
+//! judge the registrations of both kinds of nodes:
 //!
 //! ```text
 //! member id  = first 8 bytes, big-endian, of SHA-1(sorted peer URLs without separator ++ cluster token)

@@ -1,10 +1,11 @@
-//! Tokens and their members on disk: the only place with SQL.
+//! Tokens and their members, kept in SQLite (`sqlite`, the only place with SQL) or in an etcd v3
+//! cluster that several services share ([`etcd`], whose essay has what differs there).
 //!
-//! One writer owns the database. It takes whatever is queued, decides about all of it with
+//! One writer owns the store. It takes whatever is queued, decides about all of it with
 //! [`admission`](crate::admission), and writes the outcome in one transaction, which costs one
 //! fsync however many asked. Only then are the new states published and the askers answered.
 //!
-//! Readers never touch the database: every token that still means something is in memory, as an
+//! Readers never touch the store: every token that still means something is in memory, as an
 //! immutable [`Founding`] that is replaced when it changes.
 //!
 //! Invariants:
@@ -15,7 +16,6 @@
 //!    its own index. A waiter that reads it and then asks for the next index misses nothing.
 //! 4. After a failed commit, whose outcome nobody knows, memory is rebuilt from the database before
 //!    the next write.
-//!
 //! 5. Every decision is in the timeline, in the transaction that made it so. An entry's hash covers
 //!    the one before; what was once read of it cannot be changed unnoticed.
 //!

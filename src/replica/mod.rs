@@ -23,8 +23,9 @@
 //! 5. After a crash the replica starts from what the log holds, and from an applied index and roster that were
 //!    stored in one transaction. Entries above the applied index come again.
 //!
-//! Deliberately absent: retries of requests (a client's request may be lost with a leader, and only the
-//! client knows whether repeating it is harmless), and who waits for which request.
+//! A request that is lost with its leader is proposed again, and never applied twice (`proposals` says why).
+//!
+//! Deliberately absent: who waits for which request.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod catch_up;

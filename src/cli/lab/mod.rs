@@ -38,7 +38,7 @@ pub struct Up {
     /// How the nodes find each other
     #[arg(long, value_enum, default_value_t = Mode::Token)]
     pub mode: Mode,
-    /// Number of nodes
+    /// Number of nodes, 1 to 9
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=9))]
     pub size: u8,
     /// Run this etcd binary instead of quorate-node

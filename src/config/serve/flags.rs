@@ -118,7 +118,7 @@ pub struct Flags {
     #[arg(long, value_name = "FILE")]
     pub discovery_users: Option<String>,
 
-    /// Largest cluster size that /new grants [default: 9]
+    /// Largest cluster size that is granted, 64 at most [default: 9]
     #[arg(long, value_name = "N")]
     pub max_size: Option<String>,
 
@@ -182,7 +182,7 @@ pub struct Flags {
     #[arg(long, value_name = "FILE")]
     pub admin_key_file: Option<String>,
 
-    /// Keys to make tokens with, `name:key` lines; needed from everywhere but loopback
+    /// Keys to make tokens with, `name:key` lines; with it whoever is not on loopback needs one
     #[arg(long, value_name = "FILE")]
     pub new_key_file: Option<String>,
 

@@ -20,10 +20,10 @@ pub(super) const FLAGS: &[Flag] = &[
 #[rustfmt::skip] // a table reads by its lines
 pub(super) const DISCOVERY: &[Flag] = &[
     flag("discovery", Text, "", Honoured, "Discovery URL of the token with which the members find each other."),
-    flag("discovery-fallback", Word(&["proxy", "exit"]), "proxy", Honoured, "What to do when the cluster is full."),
+    flag("discovery-fallback", Word(&["proxy", "exit"]), "proxy", Honoured, "When the cluster of the --discovery token is full: become a 'proxy', or 'exit'."),
     flag("discovery-proxy", Text, "", Honoured, "HTTP proxy for discovery only."),
     flag("discovery-srv", Text, "", Honoured, "DNS domain whose SRV records name the founders."),
-    flag("discovery-srv-name", Text, "", Honoured, "Suffix of the SRV service name."),
+    flag("discovery-srv-name", Text, "", Honoured, "Suffix of the SRV service names: _etcd-server-NAME."),
     flag("discovery-resolver", Text, "", Honoured, "DNS server as address[:port] for --discovery-srv and the peers found by it, instead of resolv.conf."),
     flag("discovery-token", Text, "", Honoured, "Token of v3 discovery, which the service or an etcd v3 store at --discovery-endpoints knows.").at("discovery-config.token"),
     flag("discovery-endpoints", Text, "", Honoured, "Comma-separated gRPC endpoints of v3 discovery, as host:port, http://host:port or https://host:port.").at("discovery-config.client.endpoints"),

@@ -12,7 +12,7 @@ pub(super) const LOGGING: &[Flag] = &[
     flag("logger", Text, "zap", Honoured, "'zap' is the log format of --log-format, 'capnslog' means text."),
     flag("log-outputs", Text, "default", Honoured, "Comma-separated outputs: stderr, stdout, file names; 'default' is stderr."),
     flag("log-output", Text, "default", Alias("log-outputs"), "Older name of --log-outputs."),
-    flag("log-level", Word(&["debug", "info", "warn", "error", "dpanic", "panic", "fatal"]), "info", Honoured, "Lowest level that is logged."),
+    flag("log-level", Word(&["debug", "info", "warn", "error", "dpanic", "panic", "fatal"]), "info", Honoured, "Lowest level that is logged: debug, info, warn or error."),
     flag("log-format", Word(&["json", "text", "console"]), "json", Honoured, "'json' as etcd writes it, or 'text'; 'console' is text."),
     flag("debug", Bool, "false", Honoured, "Older way to say --log-level debug."),
     flag("log-package-levels", Text, "", Warn("levels of single packages are not supported; use --log-level"), "Levels of single packages."),
