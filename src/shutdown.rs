@@ -8,6 +8,8 @@ use tracing::info;
 pub async fn on_signal(stop: CancellationToken) -> std::io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    // Sent by mistake, by scripts that rotate logs for one; as with etcd they end nothing.
+    let _deaf = [signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?];
     let name = tokio::select! {
         _ = interrupt.recv() => "interrupt",
         _ = terminate.recv() => "terminated",

@@ -4,8 +4,7 @@
 //! in etcd's order, handed to the node, and its answer or error put into etcd's words; the words for
 //! errors are one table (`grpc/error.rs`).
 //!
-//! Deliberately absent until they exist in full: alarm changes,
-//! defragment, snapshot and downgrade. A call to one of them is answered as etcd answers a call it does not know.
+//! A call to a method that does not exist is answered as etcd answers a call it does not know.
 
 mod cors;
 mod descriptors;
@@ -13,6 +12,8 @@ mod gateway;
 mod grpc;
 mod http;
 pub mod version;
+
+use std::time::Duration;
 
 use axum::Router;
 
@@ -29,18 +30,25 @@ pub struct Options {
     pub grpc_gateway: bool,
     /// Whether the time that calls take is measured, per method.
     pub extensive_metrics: bool,
+    /// Calls that take longer are logged.
+    pub warning_duration: Option<Duration>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { cors: Cors::default(), grpc_gateway: true, extensive_metrics: false }
+        Self {
+            cors: Cors::default(),
+            grpc_gateway: true,
+            extensive_metrics: false,
+            warning_duration: None,
+        }
     }
 }
 
 /// Everything on the client port: gRPC services, the JSON gateway, `/version`, `/health`, `/livez`,
 /// `/readyz`, `/metrics`, `/debug/vars`. Must be called inside the runtime.
 pub fn client_router(handle: &Handle, options: Options) -> Router {
-    let services = grpc::routes(handle, options.extensive_metrics);
+    let services = grpc::routes(handle, options.extensive_metrics, options.warning_duration);
     version::show(handle.registry());
     let mut paths = http::probes(handle.clone()).merge(http::version(handle.clone()));
     paths = paths.merge(http::debug(handle.clone()));

@@ -151,6 +151,7 @@ impl ApplyLoop {
     fn warn_if_slow(&self, index: Index, bytes: usize, took: Duration) {
         let expected = self.shared.config.upkeep.warning_apply_duration;
         if took > expected {
+            self.shared.metrics.counts().applies_slow.inc();
             warn!(
                 took = ?took,
                 expected_duration = ?expected,

@@ -29,6 +29,7 @@ pub struct Counts {
     pub(super) promotions: IntCounter,
     pub(super) reads_failed: IntCounter,
     pub(super) reads_slow: IntCounter,
+    pub(super) applies_slow: IntCounter,
     pub(super) late_heartbeats: IntCounter,
     pub(super) log_bytes: IntGauge,
     pub(super) installing: IntGauge,
@@ -93,6 +94,10 @@ impl Counts {
             reads_slow: counter(
                 "etcd_server_slow_read_indexes_total",
                 "Read-index rounds without an answer in time.",
+            )?,
+            applies_slow: counter(
+                "etcd_server_slow_apply_total",
+                "Entries that took longer to apply than --warning-apply-duration.",
             )?,
             late_heartbeats: counter(
                 "etcd_server_heartbeat_send_failures_total",

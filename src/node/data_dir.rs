@@ -35,7 +35,12 @@ pub enum DataDirError {
     Newer { path: PathBuf, found: u32 },
     #[error("data directory `{}` does not say which layout it has: `{}` holds `{text}`", path.display(), path.join("format").display())]
     Unreadable { path: PathBuf, text: String },
-    #[error("data directory `{}` is one of etcd, whose files this node does not read; start with an empty directory as a new member of the cluster", path.display())]
+    #[error(
+        "data directory `{}` is one of etcd, whose files this node does not read; bring its contents \
+         over with `etcdctl snapshot save` and `quorate-node snapshot restore`, into another directory \
+         (members of etcd and of this program cannot form one cluster)",
+        path.display()
+    )]
     OfEtcd { path: PathBuf },
     #[error("data directory `{}` has a store and no log in `{}`: the log is lost or --wal-dir points elsewhere; going on would forget votes. To replace this member, remove and add it with `etcdctl member` and start with an empty directory", path.display(), log.display())]
     LogLost { path: PathBuf, log: PathBuf },

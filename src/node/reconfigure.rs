@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Error;
 use super::shared::Shared;
-use crate::membership::{Member, MemberId};
+use crate::membership::MemberId;
 use crate::proto::quorate::replica::MembershipChange;
 use crate::proto::quorate::replica::membership_change::Kind;
 use crate::raft::PeerProgress;
@@ -17,29 +17,70 @@ pub(super) fn check(shared: &Shared, change: &MembershipChange) -> Result<(), Er
     if !shared.config.strict_reconfig_check {
         return Ok(());
     }
+    let (since, this) = (shared.peers.connected_since(), shared.identity.member);
+    let link = |id: MemberId| match since.get(&id).copied().flatten() {
+        _ if id == this => Link::Steady,
+        Some(since) if since.elapsed() >= CONNECTED_FOR => Link::Steady,
+        Some(_) => Link::Fresh,
+        None => Link::Down,
+    };
     let members = shared.read().members();
-    let voters: Vec<&Member> = members.iter().filter(|member| !member.learner).collect();
-    let started = voters.iter().filter(|member| !member.name.is_empty()).count();
-    match change.kind() {
-        Kind::Add => {
+    let voters = members.iter().filter(|member| !member.learner);
+    let voters: Vec<Voter> = voters
+        .map(|member| Voter {
+            id: member.id,
+            started: !member.name.is_empty(),
+            link: link(member.id),
+        })
+        .collect();
+    judge(change.kind(), MemberId(change.member_id), &voters)
+}
+
+/// A member with a vote, as the checks see it.
+#[derive(Debug, Clone, Copy)]
+struct Voter {
+    id: MemberId,
+    /// It has told its name.
+    started: bool,
+    link: Link,
+}
+
+/// How this member reaches another; itself always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    Down,
+    /// Connected, and not for long enough to count on it.
+    Fresh,
+    Steady,
+}
+
+/// etcd's `mayAddMember`, `mayRemoveMember` and `mayPromoteMember` (`server/etcdserver/server.go`).
+fn judge(kind: Kind, target: MemberId, voters: &[Voter]) -> Result<(), Error> {
+    let started = voters.iter().filter(|voter| voter.started).count();
+    let steady = voters.iter().filter(|voter| voter.link == Link::Steady).count();
+    match kind {
+        Kind::Add | Kind::AddLearner => {
             let lone = voters.len() == 1 && started == 1;
-            if !lone && started < quorum(voters.len() + 1) {
+            if kind == Kind::Add && !lone && started < quorum(voters.len() + 1) {
                 return Err(Error::NotEnoughStarted);
             }
-            connected(shared, &voters, quorum(voters.len() + 1))
+            if steady < voters.len() { Err(Error::Unhealthy) } else { Ok(()) }
         }
-        Kind::AddLearner => connected(shared, &voters, quorum(voters.len())),
         Kind::Remove => {
-            let target = MemberId(change.member_id);
-            let Some(member) = voters.iter().find(|member| member.id == target) else {
+            let Some(voter) = voters.iter().find(|voter| voter.id == target) else {
                 return Ok(());
             };
-            let left = started - usize::from(!member.name.is_empty());
-            if left < quorum(voters.len() - 1) {
+            if started - usize::from(voter.started) < quorum(voters.len() - 1) {
                 return Err(Error::NotEnoughStarted);
+            }
+            // Who is down is no part of the quorum that is at work. Of the others one less has to do.
+            let down = voter.link == Link::Down;
+            if !down && steady.saturating_sub(1) < quorum(voters.len() - 1) {
+                return Err(Error::Unhealthy);
             }
             Ok(())
         }
+        Kind::Promote if started + 1 < quorum(voters.len() + 1) => Err(Error::NotEnoughStarted),
         Kind::Promote | Kind::Update => Ok(()),
     }
 }
@@ -51,15 +92,65 @@ pub(super) fn in_sync(progress: &[PeerProgress], id: MemberId) -> bool {
     progress.iter().any(|peer| peer.id == id && peer.matched.0.saturating_mul(10) >= most * 9)
 }
 
-fn connected(shared: &Shared, voters: &[&Member], needed: usize) -> Result<(), Error> {
-    let others = voters.len().saturating_sub(1);
-    if others == 0 || shared.peers.active(CONNECTED_FOR) + 1 >= needed.min(voters.len()) {
-        return Ok(());
-    }
-    Err(Error::Unhealthy)
-}
-
 /// A majority; one more than half.
 fn quorum(voters: usize) -> usize {
     voters / 2 + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `+` is a voter that is connected, `~` one that is since a moment ago, `-` one that is down, `o` one
+    /// that has never started.
+    fn answer(kind: Kind, target: u64, voters: &str) -> &'static str {
+        let voters = voters.chars().zip(1..).map(|(state, id)| Voter {
+            id: MemberId(id),
+            started: state != 'o',
+            link: match state {
+                '+' => Link::Steady,
+                '~' => Link::Fresh,
+                _ => Link::Down,
+            },
+        });
+        match judge(kind, MemberId(target), &voters.collect::<Vec<_>>()) {
+            Ok(()) => "yes",
+            Err(Error::Unhealthy) => "unhealthy",
+            Err(Error::NotEnoughStarted) => "not started",
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn nobody_is_removed_whom_the_quorum_needs() {
+        let remove = |target, voters| answer(Kind::Remove, target, voters);
+        // Two of five are down: a third must stay, the two may go.
+        assert_eq!(remove(2, "+++--"), "unhealthy");
+        assert_eq!(remove(1, "+++--"), "unhealthy", "nor this member itself");
+        assert_eq!(remove(5, "+++--"), "yes");
+        assert_eq!(remove(2, "++++-"), "yes");
+        assert_eq!(remove(2, "++-"), "unhealthy");
+        assert_eq!(remove(3, "++-"), "yes");
+        assert_eq!(remove(3, "+++"), "yes");
+        assert_eq!(remove(3, "+~~"), "unhealthy", "right after a start");
+        assert_eq!(remove(2, "++"), "yes");
+        assert_eq!(remove(2, "+o"), "yes");
+        assert_eq!(remove(1, "+o"), "not started");
+        assert_eq!(remove(2, "++o"), "not started");
+        assert_eq!(remove(9, "+--"), "yes", "a learner has no vote");
+    }
+
+    #[test]
+    fn nobody_is_added_while_somebody_is_away() {
+        for kind in [Kind::Add, Kind::AddLearner] {
+            assert_eq!(answer(kind, 9, "+++"), "yes");
+            assert_eq!(answer(kind, 9, "+"), "yes");
+            assert_eq!(answer(kind, 9, "++-"), "unhealthy");
+            assert_eq!(answer(kind, 9, "++++-"), "unhealthy");
+            assert_eq!(answer(kind, 9, "++~"), "unhealthy");
+        }
+        assert_eq!(answer(Kind::Add, 9, "+o"), "not started");
+        assert_eq!(answer(Kind::Promote, 9, "+oo"), "not started");
+        assert_eq!(answer(Kind::Promote, 9, "++-"), "yes");
+    }
 }

@@ -91,6 +91,10 @@ impl Shared {
     /// Ends the node without fault: the cluster goes on without it.
     pub(super) fn leave(&self) {
         tracing::warn!(member.id = %self.identity.member, "{}", crate::transport::REMOVED);
+        tracing::warn!(
+            data_dir = %self.config.data_dir.display(),
+            "data-dir used by this member must be removed"
+        );
         self.stop.cancel();
     }
 

@@ -6,6 +6,7 @@
 mod fields;
 mod json;
 mod output;
+mod rotate;
 mod text;
 mod time;
 
@@ -18,6 +19,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, Registry, reload};
 
+pub use rotate::Rotation;
+
 use json::JsonLines;
 use output::Outputs;
 use text::TextLines;
@@ -29,6 +32,8 @@ pub struct Options {
     pub format: Format,
     /// Every line goes to all of them.
     pub outputs: Vec<Output>,
+    /// For files; `None` lets them grow.
+    pub rotation: Option<Rotation>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +61,12 @@ pub enum Error {
 impl Default for Options {
     /// Text on stderr from `info` on.
     fn default() -> Self {
-        Self { level: LevelFilter::INFO, format: Format::Text, outputs: vec![Output::Stderr] }
+        Self {
+            level: LevelFilter::INFO,
+            format: Format::Text,
+            outputs: vec![Output::Stderr],
+            rotation: None,
+        }
     }
 }
 
@@ -87,7 +97,7 @@ fn targets(level: LevelFilter) -> Targets {
 
 /// Starts the log of this process.
 pub fn init(options: &Options) -> Result<Level, Error> {
-    let outputs = Outputs::open(&options.outputs)?;
+    let outputs = Outputs::open(&options.outputs, options.rotation)?;
     let (filter, level) = reload::Layer::new(targets(options.level));
     // What cannot be written, on a full disk for one, is not complained about where it cannot be
     // written either; that would end the process.

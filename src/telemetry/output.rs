@@ -1,10 +1,13 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::{Error, Output};
+use super::rotate::RotatingFile;
+use super::{Error, Output, Rotation};
 
 /// Open outputs; a line is written to each in one piece.
 #[derive(Debug)]
@@ -15,19 +18,21 @@ enum Sink {
     Stderr,
     Stdout,
     File(File),
+    Rotating(RotatingFile),
 }
 
 impl Outputs {
-    pub(super) fn open(outputs: &[Output]) -> Result<Self, Error> {
+    pub(super) fn open(outputs: &[Output], rotation: Option<Rotation>) -> Result<Self, Error> {
+        let file = |path: &Path| match rotation {
+            Some(rotation) => RotatingFile::open(path, rotation).map(Sink::Rotating),
+            None => OpenOptions::new().create(true).append(true).open(path).map(Sink::File),
+        };
         let open = |output: &Output| match output {
             Output::Stderr => Ok(Sink::Stderr),
             Output::Stdout => Ok(Sink::Stdout),
-            Output::File(path) => OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(path)
-                .map(Sink::File)
-                .map_err(|source| Error::Open { path: path.clone(), source }),
+            Output::File(path) => {
+                file(path).map_err(|source| Error::Open { path: path.clone(), source })
+            }
         };
         outputs.iter().map(open).collect::<Result<_, _>>().map(|sinks| Self(Mutex::new(sinks)))
     }
@@ -47,6 +52,7 @@ impl Write for Line<'_> {
                 Sink::Stderr => io::stderr().write_all(line),
                 Sink::Stdout => io::stdout().write_all(line),
                 Sink::File(file) => file.write_all(line),
+                Sink::Rotating(file) => file.write_line(line, SystemTime::now()),
             };
         }
         Ok(line.len())

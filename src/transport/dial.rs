@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 
+use super::heard::{Heard, LastWords};
 use super::tls::TlsClient;
 use crate::membership::PeerUrl;
 
@@ -50,21 +51,21 @@ impl Dialer {
         Self { tls, ..self }
     }
 
-    pub(super) async fn connect(&self, url: &PeerUrl) -> Result<Channel, tonic::transport::Error> {
+    /// Connects now; why the other end does not want to talk goes to `words`.
+    pub(super) async fn connect(
+        &self,
+        url: &PeerUrl,
+        words: &LastWords,
+    ) -> Result<Channel, tonic::transport::Error> {
         let endpoint = endpoint(url)?;
-        let names = self.resolver.clone();
+        let (names, words) = (self.resolver.clone(), words.clone());
         if url.is_https() {
             let tls = self.tls.clone();
-            let dial = move |to| secure(names.clone(), tls.clone(), to);
+            let dial = move |to| secure(names.clone(), tls.clone(), words.clone(), to);
             return endpoint.connect_with_connector(tower::service_fn(dial)).await;
         }
-        match names {
-            None => endpoint.connect().await,
-            Some(_) => {
-                let dial = move |to| plain(names.clone(), to);
-                endpoint.connect_with_connector(tower::service_fn(dial)).await
-            }
-        }
+        let dial = move |to| plain(names.clone(), words.clone(), to);
+        endpoint.connect_with_connector(tower::service_fn(dial)).await
     }
 
     /// Connects when the first request is made; `None` when the URL is none that HTTP knows.
@@ -73,13 +74,13 @@ impl Dialer {
         let names = self.resolver.clone();
         if url.is_https() {
             let tls = self.tls.clone();
-            let dial = move |to| secure(names.clone(), tls.clone(), to);
+            let dial = move |to| secure(names.clone(), tls.clone(), LastWords::default(), to);
             return Some(endpoint.connect_with_connector_lazy(tower::service_fn(dial)));
         }
         Some(match names {
             None => endpoint.connect_lazy(),
             Some(_) => {
-                let dial = move |to| plain(names.clone(), to);
+                let dial = move |to| plain(names.clone(), LastWords::default(), to);
                 endpoint.connect_with_connector_lazy(tower::service_fn(dial))
             }
         })
@@ -95,7 +96,7 @@ pub async fn connect(
         return endpoint.connect().await;
     }
     let tls = tls.cloned();
-    let dial = move |to| secure(None, tls.clone(), to);
+    let dial = move |to| secure(None, tls.clone(), LastWords::default(), to);
     endpoint.connect_with_connector(tower::service_fn(dial)).await
 }
 
@@ -113,20 +114,26 @@ pub fn resolver(server: Option<SocketAddr>) -> Result<TokioResolver, NetError> {
     TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).build()
 }
 
-async fn plain(names: Option<TokioResolver>, to: Uri) -> io::Result<TokioIo<TcpStream>> {
-    tcp(names, &to).await.map(TokioIo::new)
+async fn plain(
+    names: Option<TokioResolver>,
+    words: LastWords,
+    to: Uri,
+) -> io::Result<TokioIo<Heard<TcpStream>>> {
+    tcp(names, &to).await.map(|stream| TokioIo::new(Heard::new(stream, words)))
 }
 
 async fn secure(
     names: Option<TokioResolver>,
     tls: Option<TlsClient>,
+    words: LastWords,
     to: Uri,
-) -> io::Result<TokioIo<TlsStream<TcpStream>>> {
+) -> io::Result<TokioIo<Heard<TlsStream<TcpStream>>>> {
     let tls = tls.ok_or_else(|| {
         io::Error::other(format!("{to} asks for TLS, and no certificates were configured"))
     })?;
     let stream = tcp(names, &to).await?;
-    tls.connect(to.host().unwrap_or_default(), stream).await.map(TokioIo::new)
+    let stream = tls.connect(to.host().unwrap_or_default(), stream).await?;
+    Ok(TokioIo::new(Heard::new(stream, words)))
 }
 
 async fn tcp(names: Option<TokioResolver>, to: &Uri) -> io::Result<TcpStream> {

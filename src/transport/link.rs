@@ -6,10 +6,12 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tonic::Code;
 use tonic::transport::Channel;
 use tracing::{debug, info, warn};
 
 use super::dial::Dialer;
+use super::heard::LastWords;
 use super::metrics::LinkMetrics;
 use super::peers::Identity;
 use crate::membership::{MemberId, PeerUrl};
@@ -26,6 +28,8 @@ const BACKOFF_MAX: Duration = Duration::from_millis(500);
 const STREAM_QUEUE: usize = 4;
 /// Messages that go into one batch at the most.
 const BATCH_MESSAGES: usize = 512;
+/// Different reasons that are logged while a peer is out of reach.
+const REASONS: usize = 4;
 /// How often the time to the peer and back is measured.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 
@@ -66,32 +70,37 @@ impl Link {
     pub(super) async fn run(mut self) {
         let mut backoff = BACKOFF_MIN;
         let mut attempt = 0_usize;
-        let mut warned = false;
+        // Reasons that the log has for the present outage: each is told once, not at every attempt.
+        let mut told: Vec<String> = Vec::new();
+        let words = LastWords::default();
         loop {
             let Some(url) = self.urls.get(attempt % self.urls.len().max(1)).cloned() else {
                 return;
             };
             attempt += 1;
-            let reason = match self.dialer.connect(&url).await {
+            let reason = match self.dialer.connect(&url, &words).await {
                 Ok(channel) => {
-                    info!(peer.id = %self.to, peer.url = %url, "peer became active");
-                    backoff = BACKOFF_MIN;
-                    warned = false;
-                    self.state.set(Some(Instant::now()));
-                    self.metrics.active.set(1);
-                    let reason = self.stream(channel).await;
-                    self.state.set(None);
-                    self.metrics.active.set(0);
-                    self.metrics.disconnected.inc();
+                    let reason = self.stream(channel, &url).await;
                     self.metrics.sent_failures.inc();
-                    info!(peer.id = %self.to, peer.url = %url, reason, "peer became inactive");
                     reason
                 }
                 Err(error) => super::chain(&error),
             };
-            if !warned {
-                warned = true;
+            if self.state.connected_since().is_some() {
+                backoff = BACKOFF_MIN;
+                told.clear();
+                self.state.set(None);
+                self.metrics.active.set(0);
+                self.metrics.disconnected.inc();
+                info!(peer.id = %self.to, peer.url = %url, reason, "peer became inactive");
+            }
+            let reason = match words.take() {
+                Some(heard) if !reason.contains(&heard) => heard,
+                _ => reason,
+            };
+            if told.len() < REASONS && !told.contains(&reason) {
                 warn!(peer.id = %self.to, peer.url = %url, error = reason, "peer is unreachable; retrying");
+                told.push(reason);
             }
             // What waited is stale by now; consensus is told and sends again what matters.
             while self.messages.try_recv().is_ok() {}
@@ -102,13 +111,16 @@ impl Link {
     }
 
     /// Sends over one connection until it breaks; says why it did.
-    async fn stream(&mut self, channel: Channel) -> String {
+    ///
+    /// The peer is active once it has answered a question: who is of another cluster or shows a
+    /// certificate that the peer refuses gets a connection, too, and loses it at once.
+    async fn stream(&mut self, channel: Channel, url: &PeerUrl) -> String {
         let (batches, receiver) = mpsc::channel(STREAM_QUEUE);
         let mut client = PeerClient::new(channel.clone());
         let call = client.messages(ReceiverStream::new(receiver));
         let envelope = self.identity.envelope(self.to);
         let messages = &mut self.messages;
-        let metrics = &self.metrics;
+        let (to, state, metrics) = (self.to, &self.state, &self.metrics);
         let probing = async {
             let mut client = PeerClient::new(channel);
             let mut turns = tokio::time::interval(PROBE_EVERY);
@@ -116,9 +128,16 @@ impl Link {
             loop {
                 turns.tick().await;
                 let started = Instant::now();
-                // A peer too old for the question answers as fast.
-                drop(client.probe(ProbeRequest { envelope: Some(envelope) }).await);
-                metrics.round_trip.observe(started.elapsed().as_secs_f64());
+                match client.probe(ProbeRequest { envelope: Some(envelope) }).await {
+                    // A peer too old for the question answers as fast.
+                    Err(status) if status.code() != Code::Unimplemented => continue,
+                    _ => metrics.round_trip.observe(started.elapsed().as_secs_f64()),
+                }
+                if state.connected_since().is_none() {
+                    info!(peer.id = %to, peer.url = %url, "peer became active");
+                    state.set(Some(Instant::now()));
+                    metrics.active.set(1);
+                }
             }
         };
         let pump = async {

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -150,12 +150,6 @@ impl Peers {
     /// Since when each peer is connected; `None` while it is not.
     pub fn connected_since(&self) -> BTreeMap<MemberId, Option<Instant>> {
         self.links.load().iter().map(|(id, peer)| (*id, peer.state.connected_since())).collect()
-    }
-
-    /// How many peers have been connected for at least `least`.
-    pub fn active(&self, least: Duration) -> usize {
-        let long = |since: &Option<Instant>| since.is_some_and(|since| since.elapsed() >= least);
-        self.connected_since().values().filter(|since| long(since)).count()
     }
 
     /// A channel for single questions to one member.

@@ -5,6 +5,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tracing::{info, warn};
 
 use super::dial::Dialer;
+use super::heard::LastWords;
 use super::peers::{Identity, SnapshotChunks};
 use crate::membership::{MemberId, PeerUrl};
 use crate::proto::quorate::peer::peer_client::PeerClient;
@@ -46,7 +47,8 @@ pub(super) async fn send(
     });
     let calling = async {
         let url = urls.first().ok_or_else(|| "the peer has no URL".to_owned())?;
-        let channel = dialer.connect(url).await.map_err(|error| super::chain(&error))?;
+        let words = LastWords::default();
+        let channel = dialer.connect(url, &words).await.map_err(|error| super::chain(&error))?;
         let parts = ReceiverStream::new(receiver);
         let taken = PeerClient::new(channel).snapshot(parts).await;
         taken.map(drop).map_err(|status| status.message().to_owned())

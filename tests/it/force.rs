@@ -51,6 +51,7 @@ fn one_of_three_goes_on_alone_and_keeps_everything() {
     nodes[0].start();
     nodes[0].process().wait_for_end();
     assert!(nodes[0].log().contains("the member has been permanently removed from the cluster"));
+    assert!(nodes[0].log().contains("data-dir used by this member must be removed"));
     let mut fourth = Node::new(Flavor::Ours, "n4", dir.path()).unwrap();
     let client = nodes[2].client();
     wait("the addition", || client.add_member(fourth.peer_url()).ok());

@@ -28,6 +28,7 @@ mod limits;
 mod linear;
 mod maintenance;
 mod metrics;
+mod node_operators;
 mod operators;
 mod operators_more;
 mod page;

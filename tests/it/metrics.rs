@@ -45,7 +45,7 @@ fn dashboards_and_alerts_find_their_metrics() {
 #[test]
 fn metrics_are_measured() {
     let dir = scratch();
-    let flags = ["--metrics=extensive"];
+    let flags = ["--metrics=extensive", "--warning-apply-duration=1ns"];
     let nodes = static_cluster_with(&[Flavor::Ours; 3], dir.path(), &flags).unwrap();
     let client = nodes[0].client();
     for number in 0..20 {
@@ -67,6 +67,7 @@ fn metrics_are_measured() {
             ("etcd_disk_wal_fsync_duration_seconds_count".to_owned(), 1.0),
             ("etcd_disk_wal_write_bytes_total".to_owned(), 1000.0),
             ("etcd_disk_backend_commit_duration_seconds_count".to_owned(), 1.0),
+            ("etcd_server_slow_apply_total".to_owned(), 20.0),
             ("etcd_mvcc_put_total".to_owned(), 20.0),
             ("etcd_mvcc_range_total".to_owned(), 1.0),
             ("etcd_mvcc_db_total_size_in_bytes".to_owned(), 1.0),

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -18,6 +18,7 @@ use prometheus::{
 };
 use tonic::codegen::Service;
 use tonic::{Code, Status};
+use tracing::warn;
 
 use super::GrpcResponse;
 use crate::api::descriptors;
@@ -57,10 +58,16 @@ pub(super) struct Meters {
     received_bytes: IntCounter,
     sent_bytes: IntCounter,
     clients: Arc<Clients>,
+    /// Calls that take longer are logged.
+    warning: Option<Duration>,
 }
 
 impl Meters {
-    pub(super) fn new(registry: &Registry, extensive: bool) -> Result<Self, prometheus::Error> {
+    pub(super) fn new(
+        registry: &Registry,
+        extensive: bool,
+        warning: Option<Duration>,
+    ) -> Result<Self, prometheus::Error> {
         let labels = ["grpc_type", "grpc_service", "grpc_method"];
         let vector = |name: &str, help: &str, labels: &[&str]| {
             let vector = IntCounterVec::new(Opts::new(name, help), labels)?;
@@ -109,6 +116,7 @@ impl Meters {
                 )?,
                 known: RwLock::default(),
             }),
+            warning,
         })
     }
 
@@ -117,7 +125,11 @@ impl Meters {
         let labels = [kind, service, method];
         let handled =
             CODES.map(|(_, code)| self.handled.with_label_values(&[kind, service, method, code]));
+        // To wait is what locks and elections are for.
+        let waits = matches!(service, "v3lockpb.Lock" | "v3electionpb.Election");
         Arc::new(Method {
+            path: format!("/{service}/{method}"),
+            warning: self.warning.filter(|_| kind == "unary" && !waits),
             unary: kind == "unary",
             started: self.started.with_label_values(&labels),
             handled,
@@ -176,6 +188,8 @@ impl Clients {
 /// The counters of one method.
 #[derive(Debug)]
 pub(super) struct Method {
+    path: String,
+    warning: Option<Duration>,
     unary: bool,
     started: IntCounter,
     handled: [IntCounter; 17],
@@ -192,8 +206,22 @@ impl Method {
         if let Some(place) = CODES.iter().position(|(known, _)| *known == code) {
             self.handled[place].inc();
         }
+        if self.handling.is_none() && self.warning.is_none() {
+            return;
+        }
+        let took = started.elapsed();
         if let Some(handling) = &self.handling {
-            handling.observe(started.elapsed().as_secs_f64());
+            handling.observe(took.as_secs_f64());
+        }
+        if self.warning.is_some_and(|limit| took > limit) {
+            // etcd's words, without the request: what is in it is nobody's but the client's.
+            warn!(
+                time_spent = ?took,
+                response_type = self.path,
+                code = ?code,
+                expected_duration = ?self.warning.unwrap_or_default(),
+                "request stats"
+            );
         }
     }
 }
@@ -417,7 +445,7 @@ mod tests {
     #[test]
     fn clients_cannot_make_up_series_without_end() {
         let registry = Registry::new();
-        let meters = Meters::new(&registry, true).unwrap();
+        let meters = Meters::new(&registry, true, None).unwrap();
         for number in 0..100 {
             let version = HeaderValue::from_str(&format!("3.{number}")).unwrap();
             meters.clients.count(Some(&version), true);

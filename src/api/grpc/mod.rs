@@ -25,6 +25,7 @@ mod within;
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -117,9 +118,13 @@ pub(super) fn largest_message(handle: &Handle) -> usize {
 }
 
 /// A route for every method that exists. Must be called inside the runtime.
-pub(super) fn routes(handle: &Handle, extensive_metrics: bool) -> Router {
+pub(super) fn routes(
+    handle: &Handle,
+    extensive_metrics: bool,
+    warning_duration: Option<Duration>,
+) -> Router {
     // Only a second router of one node finds the names taken, and then the first counts.
-    let meters = Meters::new(handle.registry(), extensive_metrics);
+    let meters = Meters::new(handle.registry(), extensive_metrics, warning_duration);
     let meters = meters.map_err(|error| warn!(error = %error, "calls are not counted")).ok();
     let meters = meters.as_ref();
     let mut router = stores(handle, meters);

@@ -4,6 +4,8 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
+use tracing::warn;
+
 use super::{NOSNIFF, TEXT, failure, not_found, only_get};
 use crate::api::grpc;
 use crate::node::Handle;
@@ -116,6 +118,7 @@ async fn answer(
         written.expect("writing to a string cannot fail");
     }
     if failed {
+        warn!(output = lines, "health check error");
         return failure(StatusCode::SERVICE_UNAVAILABLE, lines + "\n");
     }
     let verbose = options.iter().any(|(name, _)| *name == "verbose");

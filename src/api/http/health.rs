@@ -2,6 +2,8 @@ use axum::extract::{RawQuery, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
+use tracing::warn;
+
 use super::{TEXT, failure, only_get};
 use crate::api::grpc;
 use crate::node::Handle;
@@ -25,6 +27,7 @@ pub(super) async fn answer(
     let serializable = asked("serializable", "true");
     let unhealthy = |reason: &str| {
         handle.counts().unhealthy.inc();
+        warn!(reason, "serving /health false");
         let body = format!("{{\"health\":\"false\",\"reason\":\"{reason}\"}}\n");
         failure(StatusCode::SERVICE_UNAVAILABLE, body)
     };

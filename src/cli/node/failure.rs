@@ -45,6 +45,12 @@ impl Failure {
         }
     }
 
+    /// Whether this member has no place in its cluster any more. To start it again is of no use, so
+    /// it ends as etcd does, without fault: what restarts programs that failed leaves it alone.
+    pub(super) fn is_farewell(&self) -> bool {
+        matches!(self, Self::Start(StartError::Removed))
+    }
+
     /// The whole reason in one line.
     pub(super) fn text(&self) -> String {
         match self {

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -65,10 +67,11 @@ pub(super) async fn run(
         cors: settings.cors,
         grpc_gateway: settings.grpc_gateway,
         extensive_metrics: settings.extensive_metrics,
+        warning_duration: settings.warning_unary_duration,
     };
     let whitelist = settings.host_whitelist;
-    let reason = tokio::select! {
-        () = running.ready() => {
+    let reason = match awaited(&running, settings.ready_timeout, &stop).await {
+        Ok(()) => {
             let max_concurrent_streams = handle.limits().max_concurrent_streams;
             let http = Http {
                 max_concurrent_streams,
@@ -80,12 +83,42 @@ pub(super) async fn run(
             let router = api::client_router(&handle, options);
             let doors = Doors { plain: hosts::guard(router.clone(), &whitelist), secure: router };
             serve_clients(client, &doors, &http, &mut servers, &stop);
-            ended(&running, &stop).await
+            tokio::select! {
+                reason = ended(&running, &stop) => reason,
+                never = announced(&running) => never,
+            }
         }
-        reason = ended(&running, &stop) => reason,
+        Err(reason) => reason,
     };
     close(running, servers, &name, &stop).await;
     reason.map_or(Ok(()), |reason| Err(Failure::Stopped { reason }))
+}
+
+/// Waits until the cluster knows this member, but not for ever: without a quorum an operator has to
+/// see that, and may still read and save what is here. An error when the node ends before that.
+async fn awaited(
+    running: &Running,
+    limit: Duration,
+    stop: &CancellationToken,
+) -> Result<(), Option<String>> {
+    tokio::select! {
+        () = running.ready() => Ok(()),
+        () = tokio::time::sleep(limit) => {
+            warn!(
+                timeout = ?limit,
+                "timed out waiting for the ready notification; clients are served, but what needs a quorum waits"
+            );
+            Ok(())
+        }
+        reason = ended(running, stop) => Err(reason),
+    }
+}
+
+/// Tells systemd once the cluster knows this member; does not end.
+async fn announced(running: &Running) -> Option<String> {
+    running.ready().await;
+    notify::ready();
+    std::future::pending().await
 }
 
 /// Waits for the signal to stop, or for the node to fail; why in the second case.
@@ -128,7 +161,6 @@ fn serve_clients(
         };
         servers.spawn(serve(bound, router, http.clone(), stop.clone()));
     }
-    notify::ready();
 }
 
 async fn close(running: Running, mut servers: JoinSet<()>, name: &str, stop: &CancellationToken) {

@@ -97,6 +97,10 @@ fn start(settings: Settings) -> ExitCode {
     let log = settings.log.clone();
     match runtime.block_on(run::run(settings)) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(failure) if failure.is_farewell() => {
+            failure.log();
+            ExitCode::SUCCESS
+        }
         Err(failure) => {
             failure.log();
             // A log on stderr has said it already.

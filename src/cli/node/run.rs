@@ -13,6 +13,9 @@ use crate::node::{DataDir, Start, bootstrap, proxy};
 use crate::shutdown;
 use crate::transport::Bound;
 
+/// Larger requests hold up all others; etcd's `recommendedMaxRequestBytes`.
+const RECOMMENDED_REQUEST_BYTES: usize = 10 * 1024 * 1024;
+
 /// Runs the node until a signal ends it.
 pub(super) async fn run(mut settings: Settings) -> Result<(), Failure> {
     let stop = CancellationToken::new();
@@ -114,6 +117,13 @@ fn describe(settings: &Settings, listeners: &Listeners) {
         "starting an etcd server"
     );
     crate::node::quota::describe(node.limits.quota_bytes, settings.default_quota);
+    if node.limits.max_request_bytes > RECOMMENDED_REQUEST_BYTES {
+        warn!(
+            max_request_bytes = node.limits.max_request_bytes,
+            recommended_request_bytes = RECOMMENDED_REQUEST_BYTES,
+            "exceeded recommended request limit"
+        );
+    }
     if node.unsafe_no_fsync {
         warn!("unsafe-no-fsync is on: a crash of the machine loses what was acknowledged");
     }

@@ -67,6 +67,10 @@ fn positional(arg: &str, first: bool) -> Problem {
         "gateway" | "grpc-proxy" if first => Problem::setting(format!(
             "`{arg}` is a command of etcd that this release does not have; point clients at the members"
         )),
+        "true" | "false" if !first => Problem::setting(format!(
+            "\"{arg}\" is not a valid flag; a flag that is on or off takes its value after `=`, \
+             such as --pre-vote={arg}"
+        )),
         _ => Problem::setting(format!("\"{arg}\" is not a valid flag")),
     }
 }

@@ -35,9 +35,28 @@ fn parse(path: &str, text: &str) -> Result<(Vec<Given>, Vec<Note>), Problem> {
     if text.lines().all(|line| line.trim().is_empty() || line.trim().starts_with('#')) {
         return Ok((given, notes));
     }
-    let document: Json = serde_saphyr::from_str(text).map_err(|error| {
-        Problem::setting(format!("error converting YAML to JSON: yaml: {path}: {error}"))
-    })?;
+    let wrong = |error: &serde_saphyr::Error| {
+        let reason = error.render_with_options(serde_saphyr::render_options! {
+            formatter: &serde_saphyr::UserMessageFormatter,
+            snippets: serde_saphyr::SnippetMode::Off,
+        });
+        reason.lines().map(str::trim).collect::<Vec<_>>().join(" ")
+    };
+    let document: Json = match serde_saphyr::from_str(text) {
+        Ok(document) => document,
+        // As in etcd, of a key that stands twice the last one counts.
+        Err(error) => {
+            let policy = serde_saphyr::DuplicateKeyPolicy::LastWins;
+            let options = serde_saphyr::options! { duplicate_keys: policy };
+            let document = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+                let reason = wrong(&error);
+                Problem::setting(format!("error converting YAML to JSON: yaml: {path}: {reason}"))
+            })?;
+            let line = error.location().map_or(0, |at| at.line());
+            notes.push(Note::RepeatedKey { file: path.to_owned(), line });
+            document
+        }
+    };
     if !document.is_object() {
         return Err(Problem::setting(format!("{path}: a mapping of settings is expected")));
     }
@@ -102,6 +121,7 @@ mod tests {
                 let given = given.iter().map(|given| format!("{}={}", given.flag.name, given.text));
                 let notes = notes.iter().map(|note| match note {
                     Note::UnknownKey { key, .. } => format!("unknown {key}"),
+                    Note::RepeatedKey { line, .. } => format!("repeated in line {line}"),
                     other => format!("{other:?}"),
                 });
                 given.chain(notes).collect::<Vec<_>>().join("; ")
@@ -129,6 +149,7 @@ mod tests {
                 "cert-file=a; unknown client-transport-security.zzz",
             ),
             ("dataDir: x", "unknown dataDir"),
+            ("name: a\nname: b", "name=b; repeated in line 2"),
             (
                 "{\"name\": \"j\", \"listen-peer-urls\": \"http://127.0.0.1:1\"}",
                 "listen-peer-urls=http://127.0.0.1:1; name=j",
@@ -147,6 +168,8 @@ mod tests {
             wanted.sort();
             assert_eq!(parts, wanted, "{yaml}");
         }
+        let tab = check("name: a\n\tdata-dir: b");
+        assert!(tab.contains("line 1") && !tab.contains('\n'), "{tab}");
         assert!(check("name: [").starts_with("error: error converting YAML to JSON: yaml: x.yaml"));
     }
 

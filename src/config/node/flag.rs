@@ -20,6 +20,10 @@ pub enum Kind {
     Uint,
     Duration,
     Text,
+    /// Features to turn on or off, `Name=true,...`.
+    Gates,
+    /// Origins of browsers: URLs, or `*`.
+    Origins,
     /// One of these words.
     Word(&'static [&'static str]),
     /// Comma-separated URLs of scheme, host and port.

@@ -15,8 +15,10 @@ pub enum Note {
     Deprecated { setting: String, instead: String },
     /// A setting that etcd itself ignores.
     Ignored { setting: String },
-    /// Certificates were given for URLs that are not encrypted.
-    NothingEncrypted { port: &'static str, settings: Vec<String> },
+    /// Certificates were given, or asked of clients alone, and this URL is not encrypted.
+    NothingEncrypted { port: &'static str, url: String, settings: Vec<String>, client_auth: bool },
+    /// A key stands in the file more than once.
+    RepeatedKey { file: String, line: u64 },
     /// A certificate was given where one was to be made.
     NoAutoTls { port: &'static str },
 }
@@ -48,11 +50,24 @@ impl Note {
             Self::Ignored { setting } => {
                 warn!(setting, "flag is no longer supported - ignoring");
             }
-            Self::NothingEncrypted { port, settings } => warn!(
+            Self::NothingEncrypted { port, url, settings, client_auth: true } => warn!(
                 port,
+                url,
+                ignored = settings.join(","),
+                "scheme is HTTP while client cert auth is enabled; ignoring client cert auth for this URL"
+            ),
+            Self::NothingEncrypted { port, url, settings, client_auth: false } => warn!(
+                port,
+                url,
                 ignored = settings.join(","),
                 "scheme is HTTP while key and cert files are present; ignoring key and cert files"
             ),
+            Self::RepeatedKey { file, line } => {
+                warn!(
+                    path = file,
+                    line, "a key stands twice in the configuration file, the last one counts"
+                );
+            }
             Self::NoAutoTls { port } => {
                 warn!("ignoring {port} auto TLS since certs given");
             }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 use super::values::Values;
-use super::{Note, Problem, Tls, check, tls};
+use super::{Note, Problem, Tls, check, gates, rotation, tls};
 use crate::api::Cors;
 use crate::discovery::Request;
 use crate::membership::PeerUrl;
@@ -41,6 +41,10 @@ pub struct Settings {
     pub grpc_gateway: bool,
     /// Whether the time that calls take is measured, per method.
     pub extensive_metrics: bool,
+    /// Calls that take longer are logged.
+    pub warning_unary_duration: Option<Duration>,
+    /// Wait for the cluster before clients are served without it.
+    pub ready_timeout: Duration,
     /// `Host` headers that are answered without TLS; empty for all.
     pub host_whitelist: Vec<String>,
     pub tls: Tls,
@@ -63,6 +67,7 @@ pub(super) fn settle(
     check::urls(values, problems);
     check::timing(values, problems);
     check::words(values, problems);
+    notes.extend(gates::notes(&values.text("feature-gates")));
     let mut listen_client_urls = values.urls("listen-client-urls");
     listen_client_urls.extend(values.urls("listen-client-http-urls"));
     let milliseconds = |name: &str| Duration::from_millis(values.uint(name));
@@ -84,13 +89,16 @@ pub(super) fn settle(
         cors: cors(&values.text("cors")),
         grpc_gateway: values.bool("enable-grpc-gateway"),
         extensive_metrics: values.text("metrics") == "extensive",
+        warning_unary_duration: Some(values.duration("warning-unary-request-duration"))
+            .filter(|limit| !limit.is_zero()),
+        ready_timeout: values.duration("wait-cluster-ready-timeout"),
         host_whitelist: host_whitelist(&values.text("host-whitelist")),
         tls: tls::settle(values, &mut notes, problems),
         keepalive_interval: Some(values.duration("grpc-keepalive-interval"))
             .filter(|interval| !interval.is_zero()),
         keepalive_timeout: values.duration("grpc-keepalive-timeout"),
         keepalive_floor: values.duration("grpc-keepalive-min-time"),
-        log: logging(values, &mut notes),
+        log: logging(values, &mut notes, problems),
         node: node_config(values, check::auth(values, problems)),
         notes,
     }
@@ -150,7 +158,8 @@ fn node_config(values: &Values, auth_token: node::TokenOptions) -> node::Config 
 
 fn upkeep(values: &Values) -> node::Upkeep {
     let fallback = node::Upkeep::default();
-    let gate = |name: &str| feature_gate(&values.text("feature-gates"), name);
+    let gates = values.text("feature-gates");
+    let gate = |name: &str| gates::is_on(&gates, name);
     node::Upkeep {
         // A wrong one has been reported by the checks.
         auto_compaction: check::auto_compaction(values).unwrap_or(AutoCompaction::Off),
@@ -173,12 +182,6 @@ fn upkeep(values: &Values) -> node::Upkeep {
     }
 }
 
-/// Whether a feature is turned on in `Name=true,...`.
-fn feature_gate(gates: &str, name: &str) -> bool {
-    let pairs = gates.split(',').filter_map(|pair| pair.trim().split_once('='));
-    pairs.filter(|(gate, _)| *gate == name).any(|(_, value)| value == "true")
-}
-
 /// Which browser origins may read answers; `*` anywhere in the list means all.
 fn cors(text: &str) -> Cors {
     let origins: Vec<String> = text.split(',').map(|origin| origin.trim().to_owned()).collect();
@@ -197,7 +200,11 @@ fn host_whitelist(text: &str) -> Vec<String> {
     hosts
 }
 
-fn logging(values: &Values, notes: &mut Vec<Note>) -> telemetry::Options {
+fn logging(
+    values: &Values,
+    notes: &mut Vec<Note>,
+    problems: &mut Vec<Problem>,
+) -> telemetry::Options {
     let level = match values.text("log-level").as_str() {
         _ if values.bool("debug") => LevelFilter::DEBUG,
         "debug" => LevelFilter::DEBUG,
@@ -230,5 +237,6 @@ fn logging(values: &Values, notes: &mut Vec<Note>) -> telemetry::Options {
         outputs.push(telemetry::Output::Stderr);
     }
     let format = if text { telemetry::Format::Text } else { telemetry::Format::Json };
-    telemetry::Options { level, format, outputs }
+    let rotation = rotation::settle(values, &outputs, notes, problems);
+    telemetry::Options { level, format, outputs, rotation }
 }

@@ -135,7 +135,8 @@ fn docker_compose_with_certificates_and_http() {
             ("ETCD_PEER_CLIENT_CERT_AUTH", "true"),
         ],
     );
-    assert_eq!(settings.notes.len(), 2, "{:?}", settings.notes);
+    // One for each URL that is not encrypted.
+    assert_eq!(settings.notes.len(), 3, "{:?}", settings.notes);
 }
 
 /// As in etcd, an authority asks for certificates, and the flag takes users from them.
@@ -209,9 +210,68 @@ fn flags_follow_the_syntax_of_go() {
 
 #[test]
 fn older_names_reach_the_setting() {
-    let settings = settings("--experimental-watch-progress-notify-interval=5s", &[]);
-    assert_eq!(settings.node.limits.watch_progress_interval, Duration::from_secs(5));
-    assert!(matches!(settings.notes[..], [Note::Deprecated { .. }]));
+    let watch = settings("--experimental-watch-progress-notify-interval=5s", &[]);
+    assert_eq!(watch.node.limits.watch_progress_interval, Duration::from_secs(5));
+    assert!(matches!(watch.notes[..], [Note::Deprecated { .. }]));
+    let late = "--experimental-max-learners=3 --experimental-wait-cluster-ready-timeout=7s \
+                --experimental-warning-unary-request-duration=0";
+    let late = settings(late, &[]);
+    assert_eq!(late.node.max_learners, 3);
+    assert_eq!((late.ready_timeout, late.warning_unary_duration), (Duration::from_secs(7), None));
+}
+
+#[test]
+fn log_files_are_rotated_as_in_etcd() {
+    let rotated = |json: &str| {
+        let line = "--enable-log-rotation --log-outputs=stderr,/var/log/node.log";
+        let json = [("ETCD_LOG_ROTATION_CONFIG_JSON", json)];
+        let settings = settings(line, if json[0].1.is_empty() { &[] } else { &json });
+        (settings.log.rotation.unwrap(), settings.notes.len())
+    };
+    let (usual, notes) = rotated("");
+    assert_eq!(
+        (usual.max_bytes, usual.max_age, usual.max_backups, notes),
+        (100 << 20, None, None, 0)
+    );
+    let json = r#"{"maxsize":1,"maxage":2,"maxbackups":3,"compress":true,"localtime":true}"#;
+    let (other, notes) = rotated(json);
+    let two_days = Duration::from_secs(2 * 86_400);
+    assert_eq!((other.max_bytes, other.max_backups, notes), (1 << 20, Some(3), 2));
+    assert_eq!(other.max_age, Some(two_days));
+    let without = settings("--log-outputs=/var/log/node.log", &[]);
+    assert_eq!(without.log.rotation, None);
+    let one_file =
+        "--log-outputs requires a single file path when --log-rotate-config-json is defined";
+    assert_eq!(problems("--enable-log-rotation", &[]), [one_file]);
+    assert_eq!(problems("--enable-log-rotation --log-outputs=/a,/b", &[]), [one_file]);
+    for (json, said) in
+        [("{", "improperly formatted"), ("7", "invalid"), ("{\"maxage\":\"x\"}", "invalid")]
+    {
+        let wrong = [("ETCD_LOG_ROTATION_CONFIG_JSON", json)];
+        let wrong = problems("--enable-log-rotation --log-outputs=/a", &wrong);
+        assert!(wrong[0].starts_with(&format!("{said} log rotation config: ")), "{wrong:?}");
+    }
+}
+
+/// Each URL that is not encrypted is named, and what is ignored there.
+#[test]
+fn urls_without_tls_are_told_of_one_by_one() {
+    let urls = "--listen-client-urls https://127.0.0.1:1,http://127.0.0.1:2,http://127.0.0.1:3 \
+                --advertise-client-urls https://127.0.0.1:1";
+    let notes = |more: &str| settings(&format!("{urls} {more}"), &[]).notes;
+    let plain: Vec<(String, bool)> = notes("--cert-file c --key-file k --client-cert-auth")
+        .into_iter()
+        .filter_map(|note| match note {
+            Note::NothingEncrypted { url, client_auth, .. } => Some((url, client_auth)),
+            _ => None,
+        })
+        .collect();
+    let url = |n: u8| (format!("http://127.0.0.1:{n}"), false);
+    assert_eq!(plain, [url(2), url(3)]);
+    assert!(matches!(
+        &settings("--client-cert-auth", &[]).notes[..],
+        [Note::NothingEncrypted { client_auth: true, settings, .. }] if settings == &["client-cert-auth"]
+    ));
 }
 
 #[test]
@@ -232,6 +292,14 @@ fn problems_have_the_texts_of_etcd() {
             "invalid value \"zzz\" for flag -initial-cluster-state: invalid value; it is one of `new`, `existing`",
         ),
         ("foo", "\"foo\" is not a valid flag"),
+        (
+            "--client-cert-auth true --name a",
+            "\"true\" is not a valid flag; a flag that is on or off takes its value after `=`, such as --pre-vote=true",
+        ),
+        (
+            "--feature-gates LeaseCheckpoint",
+            "invalid value \"LeaseCheckpoint\" for flag -feature-gates: missing bool value for LeaseCheckpoint",
+        ),
         (
             "--listen-client-urls http://127.0.0.1:1",
             "--advertise-client-urls is required when --listen-client-urls is set explicitly",

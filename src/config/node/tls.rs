@@ -160,8 +160,14 @@ fn port(
 ) -> PortTls {
     let urls: Vec<PeerUrl> = names.listen.iter().flat_map(|name| values.urls(name)).collect();
     let changed = values.changed(names.treatment);
-    if !changed.is_empty() && urls.iter().any(|url| !url.is_https()) {
-        notes.push(Note::NothingEncrypted { port: names.port, settings: changed });
+    if !changed.is_empty() {
+        let plain = urls.iter().filter(|url| !url.is_https());
+        notes.extend(plain.map(|url| Note::NothingEncrypted {
+            port: names.port,
+            url: url.to_string(),
+            settings: changed.clone(),
+            client_auth: changed.iter().all(|name| name == names.auth || name == names.ca),
+        }));
     }
     let path = |name: &str| values.is_set(name).then(|| PathBuf::from(values.text(name)));
     let allowed = allowed(values, names, problems);

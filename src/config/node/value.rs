@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::flag::Kind;
+use super::gates;
 use super::problem::EMPTY_HOST;
 use crate::membership::{PeerUrl, UrlError};
 
@@ -26,6 +27,8 @@ impl Value {
             Kind::Uint => text.parse().map(Self::Uint).map_err(|error| number_error(&error)),
             Kind::Duration => parse_duration(text).map(Self::Duration).ok_or_else(bad),
             Kind::Text => Ok(Self::Text(text.to_owned())),
+            Kind::Gates => gates::check(text).map(|()| Self::Text(text.to_owned())),
+            Kind::Origins => check_origins(text).map(|()| Self::Text(text.to_owned())),
             Kind::Word(words) if words.contains(&text) => Ok(Self::Text(text.to_owned())),
             Kind::Word(words) => Err(format!("invalid value; it is one of {}", list(words))),
             Kind::Urls => parse_urls(text, PeerUrl::parse).map(Self::Urls),
@@ -48,7 +51,22 @@ fn number_error(error: &std::num::ParseIntError) -> String {
     }
 }
 
-fn parse_bool(text: &str) -> Option<bool> {
+/// Origins are compared with what browsers send, which has a scheme and no path.
+fn check_origins(text: &str) -> Result<(), String> {
+    let origins = text.split(',').map(str::trim).filter(|origin| !matches!(*origin, "" | "*"));
+    for origin in origins {
+        let Some(host) = ["http://", "https://"].iter().find_map(|it| origin.strip_prefix(it))
+        else {
+            return Err(format!("URL scheme must be http, https, unix, or unixs: {origin}"));
+        };
+        if host.contains('/') {
+            return Err(format!("URL must not contain a path: {origin}"));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn parse_bool(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
@@ -154,9 +172,20 @@ mod tests {
                 "URL scheme must be http, https, unix, or unixs: unix://x",
             ),
         ];
+        let cases = cases.into_iter().chain([
+            (
+                Kind::Origins,
+                "http://a,b.example",
+                "URL scheme must be http, https, unix, or unixs: b.example",
+            ),
+            (Kind::Origins, "http://a/", "URL must not contain a path: http://a/"),
+        ]);
         for (kind, text, reason) in cases {
             assert_eq!(Value::parse(kind, text).unwrap_err(), reason, "{text}");
         }
         assert_eq!(Value::parse(Kind::Bool, "T"), Ok(Value::Bool(true)));
+        for origins in ["*", "", "https://a.example,http://b.example:8080,*"] {
+            assert!(Value::parse(Kind::Origins, origins).is_ok(), "{origins}");
+        }
     }
 }

@@ -105,6 +105,11 @@ fn certificate_words(error: &CertificateError) -> String {
         }
         // Ours: a name that is not allowed.
         C::ApplicationVerificationFailure => "client certificate authentication failed".to_owned(),
+        // The library's own type for what has no other name; webpki's words are in its debug form.
+        C::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            "x509: certificate is one of an authority, and none of those that are trusted"
+                .to_owned()
+        }
         error => format!("x509: {error}"),
     }
 }

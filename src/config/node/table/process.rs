@@ -1,5 +1,5 @@
 use super::{Flag, flag};
-use crate::config::node::flag::Kind::{Bool, ClientUrls, Nothing, Text, Uint, Word};
+use crate::config::node::flag::Kind::{Bool, ClientUrls, Duration, Nothing, Text, Uint, Word};
 use crate::config::node::flag::Treatment::{Alias, Honoured, Legacy, Refuse, Silent, Warn};
 
 const TRACING: &str = "no traces are sent";
@@ -16,9 +16,9 @@ pub(super) const LOGGING: &[Flag] = &[
     flag("log-format", Word(&["json", "text", "console"]), "json", Honoured, "'json' as etcd writes it, or 'text'; 'console' is text."),
     flag("debug", Bool, "false", Honoured, "Older way to say --log-level debug."),
     flag("log-package-levels", Text, "", Warn("levels of single packages are not supported; use --log-level"), "Levels of single packages."),
-    flag("enable-log-rotation", Bool, "false", Warn("log files are not rotated; let logrotate do it with copytruncate"), "Rotate the log file."),
-    flag("log-rotation-config-json", Text, r#"{"maxsize": 100, "maxage": 0, "maxbackups": 0, "localtime": false, "compress": false}"#, Silent, "How to rotate."),
-    flag("warning-unary-request-duration", crate::config::node::flag::Kind::Duration, "0s", Silent, "Requests that take longer are logged."),
+    flag("enable-log-rotation", Bool, "false", Honoured, "Put the one log file of --log-outputs aside when it is full."),
+    flag("log-rotation-config-json", Text, r#"{"maxsize": 100, "maxage": 0, "maxbackups": 0, "localtime": false, "compress": false}"#, Honoured, "When: maxsize in megabytes; maxage in days and maxbackups, 0 for any, of those that are kept."),
+    flag("warning-unary-request-duration", Duration, "300ms", Honoured, "Calls that take longer are logged; 0 for none."),
     flag("enable-distributed-tracing", Bool, "false", Warn(TRACING), "Send OpenTelemetry traces."),
     flag("distributed-tracing-address", Text, "localhost:4317", Silent, "Where traces go."),
     flag("distributed-tracing-service-name", Text, "etcd", Silent, "Service name in traces."),

@@ -1,5 +1,5 @@
 use super::{Flag, flag};
-use crate::config::node::flag::Kind::{Bool, Text, Uint};
+use crate::config::node::flag::Kind::{Bool, Origins, Text, Uint};
 use crate::config::node::flag::Treatment::{ClientTls, Honoured, PeerTls};
 
 #[rustfmt::skip] // a table reads by its lines
@@ -28,7 +28,7 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("cipher-suites", Text, "", Honoured, "Comma-separated TLS 1.2 cipher suites by their IANA names; all safe ones without it."),
     flag("tls-min-version", Text, "TLS1.2", Honoured, "Oldest TLS version, TLS1.2 or TLS1.3."),
     flag("tls-max-version", Text, "", Honoured, "Newest TLS version."),
-    flag("cors", Text, "*", Honoured, "Origins that browsers may call from."),
+    flag("cors", Origins, "*", Honoured, "Origins that browsers may call from."),
     flag("host-whitelist", Text, "*", Honoured, "Host headers that are accepted without TLS."),
 ];
 

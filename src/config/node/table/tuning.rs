@@ -1,12 +1,10 @@
 use super::{Flag, flag};
-use crate::config::node::flag::Kind::{Bool, Duration, Int, Text, Uint};
+use crate::config::node::flag::Kind::{Bool, Duration, Gates, Int, Text, Uint};
 use crate::config::node::flag::Treatment::{Alias, Honoured, Silent, Warn};
-
-const GATES: &str = "of the feature gates InitialCorruptCheck and CompactHashCheck have a meaning here; leases are always checkpointed and their checkpoints kept";
 
 #[rustfmt::skip] // a table reads by its lines
 pub(super) const FLAGS: &[Flag] = &[
-    flag("feature-gates", Text, "", Warn(GATES), "Features to turn on or off, as Name=true,...; of them InitialCorruptCheck and CompactHashCheck are known."),
+    flag("feature-gates", Gates, "", Honoured, "Features to turn on or off, as Name=true,...: InitialCorruptCheck and CompactHashCheck. Leases are always checkpointed; the others tune what this node does not have."),
     flag("corrupt-check-time", Duration, "0s", Honoured, "Interval at which the leader compares hashes with the other members; 0 never."),
     flag("compact-hash-check-time", Duration, "1m", Honoured, "Interval at which the leader compares what compactions left."),
     flag("compaction-batch-limit", Int, "0", Honoured, "Revisions that compaction takes at a time; 0 means 2000."),
@@ -15,6 +13,7 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("warning-apply-duration", Duration, "100ms", Honoured, "Entries that take longer to apply are logged."),
     flag("bootstrap-defrag-threshold-megabytes", Uint, "0", Silent, "Tunes a storage engine this node does not have."),
     flag("downgrade-check-time", Duration, "5s", Silent, "Interval of the downgrade monitor."),
+    flag("wait-cluster-ready-timeout", Duration, "5s", Honoured, "Wait for the cluster at a start, after which clients are served anyway: what needs no quorum works then."),
 ];
 
 #[rustfmt::skip] // a table reads by its lines
@@ -29,7 +28,7 @@ pub(super) const EXPERIMENTAL: &[Flag] = &[
     flag("experimental-compaction-sleep-interval", Duration, "0s", Alias("compaction-sleep-interval"), ""),
     flag("experimental-watch-progress-notify-interval", Duration, "0s", Alias("watch-progress-notify-interval"), ""),
     flag("experimental-warning-apply-duration", Duration, "100ms", Alias("warning-apply-duration"), ""),
-    flag("experimental-warning-unary-request-duration", Duration, "0s", Alias("warning-unary-request-duration"), ""),
+    flag("experimental-warning-unary-request-duration", Duration, "300ms", Alias("warning-unary-request-duration"), ""),
     flag("experimental-txn-mode-write-with-shared-buffer", Bool, "true", Silent, "Tunes a storage engine this node does not have."),
     flag("experimental-bootstrap-defrag-threshold-megabytes", Uint, "0", Alias("bootstrap-defrag-threshold-megabytes"), ""),
     flag("experimental-downgrade-check-time", Duration, "5s", Alias("downgrade-check-time"), ""),
@@ -37,6 +36,8 @@ pub(super) const EXPERIMENTAL: &[Flag] = &[
     flag("experimental-snapshot-catchup-entries", Uint, "5000", Alias("snapshot-catchup-entries"), "").at("experimental-snapshot-catch-up-entries"),
     flag("experimental-memory-mlock", Bool, "false", Alias("memory-mlock"), ""),
     flag("experimental-peer-skip-client-san-verification", Bool, "false", Alias("peer-skip-client-san-verification"), ""),
+    flag("experimental-max-learners", Int, "1", Alias("max-learners"), ""),
+    flag("experimental-wait-cluster-ready-timeout", Duration, "5s", Alias("wait-cluster-ready-timeout"), ""),
     flag("experimental-enable-distributed-tracing", Bool, "false", Alias("enable-distributed-tracing"), ""),
     flag("experimental-distributed-tracing-address", Text, "localhost:4317", Alias("distributed-tracing-address"), ""),
     flag("experimental-distributed-tracing-service-name", Text, "etcd", Alias("distributed-tracing-service-name"), ""),

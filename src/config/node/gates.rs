@@ -1,0 +1,121 @@
+//! `--feature-gates`, of etcd 3.6 (`server/features/etcd_features.go`): what can be turned on and off, and
+//! what this node makes of it.
+
+use super::Note;
+use super::value::parse_bool;
+
+/// What a gate means here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meaning {
+    /// It does what it says.
+    Honoured,
+    /// This node behaves like that, whatever is said.
+    Always(bool),
+    /// Turning it on has no effect.
+    Nothing(&'static str),
+    /// Tunes a part that this node does not have.
+    Elsewhere,
+}
+
+const GATES: [(&str, Meaning); 11] = [
+    // Of those that stand for several, none makes this node do more than it does anyway.
+    ("AllAlpha", Meaning::Elsewhere),
+    ("AllBeta", Meaning::Elsewhere),
+    ("CompactHashCheck", Meaning::Honoured),
+    ("InitialCorruptCheck", Meaning::Honoured),
+    ("LeaseCheckpoint", Meaning::Always(true)),
+    ("LeaseCheckpointPersist", Meaning::Always(true)),
+    (
+        "SetMemberLocalAddr",
+        Meaning::Nothing("the system chooses the address that peers are dialed from"),
+    ),
+    ("StopGRPCServiceOnDefrag", Meaning::Elsewhere),
+    ("TxnModeWriteWithSharedBuffer", Meaning::Elsewhere),
+    ("FastLeaseKeepAlive", Meaning::Elsewhere),
+    ("PriorityRequest", Meaning::Elsewhere),
+];
+
+/// Reads `Name=true,...` as etcd does; the error is the reason alone.
+pub(super) fn check(text: &str) -> Result<(), String> {
+    for (name, value) in pairs(text) {
+        if !GATES.iter().any(|(known, _)| *known == name) {
+            let known: Vec<&str> = GATES.iter().map(|(known, _)| *known).collect();
+            return Err(format!("unrecognized feature gate: {name}; know {}", known.join(", ")));
+        }
+        let value = value.ok_or_else(|| format!("missing bool value for {name}"))?;
+        if parse_bool(value).is_none() {
+            return Err(format!(
+                "invalid value of {name}={value}, err: strconv.ParseBool: parsing \"{value}\": \
+                 invalid syntax"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether that gate was turned on; said twice, the last counts.
+pub(super) fn is_on(text: &str, name: &str) -> bool {
+    let said = pairs(text).filter(|(gate, _)| *gate == name);
+    said.last().and_then(|(_, value)| parse_bool(value?)).unwrap_or_default()
+}
+
+/// Gates that do not do here what they say.
+pub(super) fn notes(text: &str) -> Vec<Note> {
+    let note = |(name, value): (&str, Option<&str>)| {
+        let on = parse_bool(value?)?;
+        let (_, meaning) = GATES.iter().find(|(known, _)| *known == name)?;
+        let meaning = match meaning {
+            Meaning::Always(state) if *state != on => {
+                format!("it is always {}", if *state { "on" } else { "off" })
+            }
+            Meaning::Nothing(meaning) if on => (*meaning).to_owned(),
+            _ => return None,
+        };
+        Some(Note::WithoutEffect { setting: format!("feature-gates {name}={on}"), meaning })
+    };
+    pairs(text).filter_map(note).collect()
+}
+
+fn pairs(text: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
+    let gates = text.split(',').map(str::trim).filter(|gate| !gate.is_empty());
+    gates.map(|gate| match gate.split_once('=') {
+        Some((name, value)) => (name.trim(), Some(value.trim())),
+        None => (gate, None),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_does_something_else_is_told() {
+        let told = |text: &str| {
+            assert_eq!(check(text), Ok(()), "{text}");
+            notes(text).len()
+        };
+        // The line of kubeadm with etcd 3.6.
+        assert_eq!(told("InitialCorruptCheck=true"), 0);
+        assert_eq!(told("LeaseCheckpoint=true, CompactHashCheck=1,"), 0);
+        assert_eq!(told(""), 0);
+        assert_eq!(told("LeaseCheckpoint=false,SetMemberLocalAddr=true"), 2);
+        assert!(is_on("InitialCorruptCheck=T", "InitialCorruptCheck"));
+        assert!(!is_on(
+            "InitialCorruptCheck=true,InitialCorruptCheck=false",
+            "InitialCorruptCheck"
+        ));
+        assert!(!is_on("CompactHashCheck=true", "InitialCorruptCheck"));
+    }
+
+    #[test]
+    fn what_is_no_gate_is_refused() {
+        let reason = |text: &str| check(text).unwrap_err();
+        assert!(reason("Foo=true").starts_with("unrecognized feature gate: Foo; know AllAlpha"));
+        assert_eq!(reason("LeaseCheckpoint"), "missing bool value for LeaseCheckpoint");
+        assert_eq!(
+            reason("LeaseCheckpoint=maybe"),
+            "invalid value of LeaseCheckpoint=maybe, err: strconv.ParseBool: parsing \"maybe\": \
+             invalid syntax"
+        );
+    }
+}

@@ -1,0 +1,139 @@
+//! What the other end of a connection said when it ended it.
+//!
+//! The HTTP/2 library tells "transport error" and no more when a peer refuses a certificate after the
+//! handshake, as TLS 1.3 has it, or when it does not speak HTTP/2 at all. An operator needs to know
+//! which, so the bytes and errors are looked at where they come in.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::tls;
+
+/// The reason that was heard last, shared by who dials and who tells about it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LastWords(Arc<Mutex<Option<String>>>);
+
+impl LastWords {
+    /// Takes the reason, so that it is told of one connection only.
+    pub(super) fn take(&self) -> Option<String> {
+        self.slot().take()
+    }
+
+    fn hear(&self, reason: String) {
+        *self.slot() = Some(reason);
+    }
+
+    fn slot(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection that is listened to.
+#[derive(Debug)]
+pub(super) struct Heard<S> {
+    stream: S,
+    words: LastWords,
+    /// Nothing has been received.
+    fresh: bool,
+}
+
+impl<S> Heard<S> {
+    pub(super) fn new(stream: S, words: LastWords) -> Self {
+        Self { stream, words, fresh: true }
+    }
+}
+
+/// What the first bytes of somebody who does not speak HTTP/2 mean.
+fn stranger(first: &[u8]) -> Option<&'static str> {
+    match first {
+        // An alert, RFC 8446 §5.1.
+        [0x15, 0x03, ..] => Some("the other end speaks TLS: its URL should begin with https://"),
+        [b'H', b'T', b'T', b'P', b'/', b'1', ..] => Some(
+            "the other end speaks HTTP/1.1 only, as the members of etcd do: they cannot be \
+                  peers of this member",
+        ),
+        _ => None,
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
+        match &read {
+            Err(error) if tls::is_tls(error) => self.words.hear(tls::words(error)),
+            Ok(()) if self.fresh => {
+                self.fresh = false;
+                if let Some(reason) = stranger(&buffer.filled()[before..]) {
+                    self.words.hear(reason.to_owned());
+                }
+            }
+            _ => {}
+        }
+        Poll::Ready(read)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    async fn heard(received: &[u8]) -> Option<String> {
+        let words = LastWords::default();
+        let mut connection = Heard::new(io::Cursor::new(received.to_vec()), words.clone());
+        let mut all = Vec::new();
+        connection.read_to_end(&mut all).await.unwrap();
+        assert_eq!(all, received, "nothing is lost");
+        words.take()
+    }
+
+    #[tokio::test]
+    async fn strangers_are_known_by_their_first_bytes() {
+        assert!(heard(&[0x15, 3, 3, 0, 2, 2, 70]).await.unwrap().contains("https://"));
+        assert!(
+            heard(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap().contains("HTTP/1.1 only")
+        );
+        assert_eq!(heard(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await, None);
+        assert_eq!(heard(b"").await, None);
+    }
+}
