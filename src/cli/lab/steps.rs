@@ -76,7 +76,10 @@ impl Lab {
         if self.up.once {
             return Ok(());
         }
-        line("\nCtrl-C stops everything and leaves nothing behind.");
+        line(match self.up.keep {
+            Some(_) => "\nCtrl-C stops everything.",
+            None => "\nCtrl-C stops everything and leaves nothing behind.",
+        });
         let mut children = self.children();
         tokio::select! {
             () = stop.cancelled() => Ok(()),

@@ -3,7 +3,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::Problem;
-use super::discovery_v3::{self, is_v3};
+use super::discovery_v3::{self, BOTH_DISCOVERIES, is_v3};
 use super::value::parse_duration;
 use super::values::Values;
 use crate::discovery::{Request, SrvRequest, TokenRequest, Way};
@@ -171,7 +171,14 @@ pub(super) fn bootstrap(values: &Values, problems: &mut Vec<Problem>) -> Request
         "discovery-endpoints" => is_v3(values),
         name => values.is_set(name),
     };
-    if ways.iter().filter(|name| is_given(name)).count() > 1 {
+    let endpoints = ["discovery-token", "discovery-endpoints"];
+    if values.is_set("discovery") && is_v3(values) && !endpoints.iter().any(|it| values.is_set(it))
+    {
+        problems.push(Problem::setting(format!(
+            "{BOTH_DISCOVERIES}; the authority of an https:// --discovery is named by the variable \
+             SSL_CERT_FILE"
+        )));
+    } else if ways.iter().filter(|name| is_given(name)).count() > 1 {
         problems.push(Problem::setting(
             "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", \
              \"discovery\", \"discovery-endpoints\" or \"discovery-srv\"",

@@ -14,6 +14,11 @@ const SETTINGS: [&str; 7] = [
     "discovery-password",
 ];
 
+/// As etcd says it.
+pub(super) const BOTH_DISCOVERIES: &str = "both v2 discovery settings (discovery, discovery-proxy) and v3 discovery settings \
+     (discovery-token, discovery-endpoints, discovery-cert, discovery-key, discovery-cacert, discovery-user, \
+     discovery-password) are set";
+
 /// Whether the way by v3 discovery is meant.
 pub(super) fn is_v3(values: &Values) -> bool {
     SETTINGS.iter().any(|name| values.is_set(name))
@@ -26,11 +31,7 @@ pub(super) fn request(values: &Values, problems: &mut Vec<Problem>) -> TokenV3Re
         wrong("both --discovery-token and --discovery-endpoints must be set");
     }
     if values.is_set("discovery-proxy") {
-        wrong(
-            "both v2 discovery settings (discovery, discovery-proxy) and v3 discovery settings \
-             (discovery-token, discovery-endpoints, discovery-cert, discovery-key, \
-             discovery-cacert, discovery-user, discovery-password) are set",
-        );
+        wrong(BOTH_DISCOVERIES);
     }
     let list = values.text("discovery-endpoints");
     let mut endpoints: Vec<String> = Vec::new();

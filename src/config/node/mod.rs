@@ -25,6 +25,7 @@ mod tls;
 mod value;
 mod values;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 pub use flag::{Flag, Kind, Treatment};
@@ -78,8 +79,10 @@ pub fn load(
     let file = flags.iter().chain(&variables).find(|given| given.flag.name == "config-file");
     let given = if let Some(path) = file.map(|given| given.text.clone()) {
         let silenced = flags.iter().chain(&variables).map(|given| given.flag.name);
-        let silenced = silenced.filter(|name| *name != "config-file").map(str::to_owned).collect();
-        notes.push(Note::FileSilences { file: path.clone(), settings: silenced });
+        let silenced = silenced.filter(|name| *name != "config-file");
+        let silenced: BTreeSet<&str> = silenced.collect();
+        let settings = silenced.into_iter().map(str::to_owned).collect();
+        notes.push(Note::FileSilences { file: path.clone(), settings });
         match file::read(&path) {
             Ok((given, unknown)) => {
                 notes.extend(unknown);

@@ -319,6 +319,13 @@ fn problems_have_the_texts_of_etcd() {
         ("--heartbeat-interval 0", "--heartbeat-interval must be >0 (set to 0ms)"),
         ("--discovery http://h:1/t --discovery-srv d", two_ways),
         (
+            "--discovery https://h:1/t --discovery-cacert ca.pem",
+            "both v2 discovery settings (discovery, discovery-proxy) and v3 discovery settings \
+             (discovery-token, discovery-endpoints, discovery-cert, discovery-key, \
+             discovery-cacert, discovery-user, discovery-password) are set; the authority of an \
+             https:// --discovery is named by the variable SSL_CERT_FILE",
+        ),
+        (
             "--discovery http://h:1/t --initial-cluster-state existing",
             "discovery URL should not be set when joining existing initial cluster",
         ),
