@@ -52,6 +52,23 @@ impl Handle {
         if !self.state().exceeds_quota(cost) {
             return Ok(());
         }
+        self.raise_no_space().await;
+        Err(apply::Error::NoSpace.into())
+    }
+
+    /// Proposes what [`Handle::reserve`] found room for. That may be gone when it is applied: then the
+    /// alarm is raised before the answer, as in etcd.
+    pub async fn propose_growth(&self, caller: Caller, op: Op) -> Result<apply::Response, Error> {
+        let outcome = self.propose(caller, op).await;
+        if matches!(outcome, Err(Error::Apply(apply::Error::NoSpace)))
+            && !self.state().alarms().is_raised(AlarmType::Nospace)
+        {
+            self.raise_no_space().await;
+        }
+        outcome
+    }
+
+    async fn raise_no_space(&self) {
         let raise = Op::Alarm(AlarmRequest {
             action: AlarmAction::Activate.into(),
             member_id: self.member_id().0,
@@ -60,6 +77,5 @@ impl Handle {
         if let Err(error) = self.propose(Caller::Cluster, raise).await {
             warn!(error = %error, "the alarm NOSPACE could not be raised");
         }
-        Err(apply::Error::NoSpace.into())
     }
 }
