@@ -100,6 +100,24 @@ async fn a_lone_node_keeps_what_it_acknowledged() {
     node.stop().await;
 }
 
+/// Nobody asked beforehand whether there is room, as when it goes between the question and the apply.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn room_that_is_gone_when_a_request_is_applied_raises_the_alarm() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut bound, list) = founders(1).await;
+    let (name, listener) = bound.remove(0);
+    let mut config = config(dir.path(), &name, &list);
+    config.limits.quota_bytes = 1;
+    let node = run(listener, config).await;
+    ready(&node).await;
+    let handle = node.running.handle();
+    let put = Op::Put(pb::PutRequest { key: "a".into(), ..pb::PutRequest::default() });
+    let refused = handle.propose_growth(Caller::Nobody, put).await;
+    assert!(matches!(refused, Err(Error::Apply(crate::apply::Error::NoSpace))), "{refused:?}");
+    assert!(handle.state().alarms().is_raised(pb::AlarmType::Nospace));
+    node.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_learner_without_the_log_is_not_promoted() {
     let dir = tempfile::tempdir().unwrap();
