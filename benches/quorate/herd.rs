@@ -35,7 +35,7 @@ pub(crate) async fn herd() {
         for _ in 0..tokens {
             urls.push(service.new_token(size).await);
         }
-        let before = service.process.usage();
+        let before = service.usage();
         let start = tokio::time::Instant::now() + Duration::from_millis(200);
         let mut nodes = JoinSet::new();
         for number in 0..HERD {
@@ -54,7 +54,7 @@ pub(crate) async fn herd() {
             stories.push(node.unwrap());
         }
         let took = began.elapsed();
-        let usage = service.process.usage();
+        let usage = service.usage();
         report(&stories, took, usage.rss_mib, usage.cpu_seconds - before.cpu_seconds, tokens);
     }
 }
@@ -155,7 +155,7 @@ pub(crate) async fn polls() {
     for _ in 0..polls.div_ceil(POLLS_PER_TOKEN) {
         urls.push(service.new_token(3).await);
     }
-    let before = service.process.usage();
+    let before = service.usage();
     let began = Instant::now();
     let mut wires = Vec::with_capacity(polls);
     for number in 0..polls {
@@ -167,7 +167,7 @@ pub(crate) async fn polls() {
         wires.push(wire);
     }
     let took = began.elapsed();
-    let usage = service.process.usage();
+    let usage = service.usage();
     let each = (usage.rss_mib - before.rss_mib) * 1024.0 / polls as f64;
     println!(
         "\n{polls} waiting long polls: {each:.1} KiB each, service {:.0} MiB, all waiting after {:.1} s, \

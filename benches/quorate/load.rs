@@ -40,11 +40,6 @@ impl Sample {
     }
 
     /// Adds what came after it.
-    pub(crate) fn append(&mut self, other: Self) {
-        self.seconds += other.seconds;
-        self.add(other);
-    }
-
     pub(crate) fn add(&mut self, other: Self) {
         self.requests += other.requests;
         self.failures += other.failures;
@@ -107,7 +102,7 @@ where
     let mut disturbing = disturbing;
     loop {
         let ended = disturbing.is_finished();
-        total.append(run(in_flight, span, request.clone()).await);
+        total.add(run(in_flight, span, request.clone()).await);
         if ended {
             return (total, (&mut disturbing).await.unwrap());
         }

@@ -22,11 +22,24 @@ pub(crate) fn describe() -> String {
 /// Clock ticks of processor time in `/proc/PID/stat`; Linux fixes them at 100 per second.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Processor seconds that a process has used, and its resident set in MiB.
+/// What a process has used.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Usage {
     pub(crate) cpu_seconds: f64,
+    /// The resident set.
     pub(crate) rss_mib: f64,
+    /// The part of it that no file holds.
+    pub(crate) own_mib: f64,
+}
+
+impl Usage {
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            cpu_seconds: self.cpu_seconds + other.cpu_seconds,
+            rss_mib: self.rss_mib + other.rss_mib,
+            own_mib: self.own_mib + other.own_mib,
+        }
+    }
 }
 
 pub(crate) fn usage(process: u32) -> Usage {
@@ -36,11 +49,15 @@ pub(crate) fn usage(process: u32) -> Usage {
     let ticks =
         |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let rss = rss.and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok());
+    let mib = |name: &str| {
+        let kib = status.lines().find_map(|line| line.strip_prefix(name));
+        let kib = kib.and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok());
+        kib.unwrap_or(0.0) / 1024.0
+    };
     Usage {
         cpu_seconds: (ticks(11) + ticks(12)) / TICKS_PER_SECOND,
-        rss_mib: rss.unwrap_or(0.0) / 1024.0,
+        rss_mib: mib("VmRSS:"),
+        own_mib: mib("RssAnon:"),
     }
 }
 

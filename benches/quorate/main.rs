@@ -3,13 +3,16 @@
 //! ```text
 //! cargo bench --bench quorate                         everything, a few minutes
 //! cargo bench --bench quorate -- put range            some questions of:
-//!     put range many txn lease watch catch-up memory stall registry herd
-//!     polls million dns
+//!     put range many txn lease watch catch-up memory stall registry tokens
+//!     herd polls million dns
 //! cargo bench --bench quorate -- --seconds 1 put      shorter measurements
 //! cargo bench --bench quorate -- --keys 1000000 memory
 //! ```
 //!
 //! Name servers are measured beside Knot and dnsmasq, where these are installed.
+//!
+//! The token service is measured beside the Go service of discovery.etcd.io, where `DISCOVERYSERVER`
+//! names one.
 //!
 //! Etcd is looked for in `PATH` (or `ETCD34`) and in `ETCD35` or `target/ci-venv`; without one the
 //! numbers stand alone. Subjects take turns in every round, so that a disturbance meets all of them.
@@ -92,6 +95,9 @@ fn main() {
         }
         if plan.asks("registry") {
             registry::rates(&plan).await;
+        }
+        if plan.asks("tokens") {
+            registry::memory(&plan).await;
         }
         if plan.asks("herd") {
             herd::herd().await;

@@ -27,8 +27,8 @@ pub(crate) async fn measure(plan: &Plan) {
     println!(
         "it starts in {:.1} s with {:.0} MiB; an empty one has {:.0} MiB",
         began.elapsed().as_secs_f64(),
-        full.process.usage().rss_mib,
-        empty.process.usage().rss_mib,
+        full.usage().rss_mib,
+        empty.usage().rss_mib,
     );
     for connections in [8, 64] {
         let mut samples = [Sample::default(), Sample::default()];

@@ -9,31 +9,39 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use super::load::{self, Sample};
+use super::machine::Usage;
 use super::subject::{Cluster, Process, Subject, free_port, wait_until_healthy};
 use super::wire::{self, Wire};
 use super::{Plan, cluster, machine};
 
 /// Members per token.
 pub(crate) const SIZE: usize = 9;
-/// Tokens made before registrations are measured.
-const TOKENS: usize = 8192;
+/// Tokens made before registrations are measured: more than one measurement can fill.
+const TOKENS: u64 = 8192;
+/// Connections over which tokens are made that are not measured.
+const WIRES: u64 = 64;
 
 /// What the Go discovery service with etcd 3.4 as its store does a second at eight connections, on
 /// two cores: `/new`, reads of a directory, registrations. Ten times as much is asked of ours.
 const PEER: [f64; 3] = [680.0, 2900.0, 1200.0];
 
-/// A running `quorate serve` with an empty registry, or with that of `data`.
+/// A running token service.
 pub(crate) struct Service {
+    pub(crate) name: &'static str,
     pub(crate) url: String,
-    pub(crate) process: Process,
+    process: Process,
+    /// Where the Go service keeps its tokens; ours keeps them itself.
+    store: Option<Cluster>,
     _dir: tempfile::TempDir,
 }
 
 impl Service {
+    /// `quorate serve` with an empty registry.
     pub(crate) async fn start(more: &[&str]) -> Self {
         Self::start_on(None, more).await
     }
 
+    /// The same with the registry of `data`.
     pub(crate) async fn start_on(data: Option<PathBuf>, more: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("http://127.0.0.1:{}", free_port());
@@ -51,7 +59,30 @@ impl Service {
         let program = Path::new(env!("CARGO_BIN_EXE_quorate"));
         let process = Process::start(program, &flags, &dir.path().join("log"));
         wait_until_healthy(&url).await;
-        Self { url, process, _dir: dir }
+        Self { name: "quorate", url, process, store: None, _dir: dir }
+    }
+
+    /// The Go service that `DISCOVERYSERVER` names (discovery.etcd.io, built by hand), with an etcd 3.4
+    /// of its own.
+    async fn start_peer() -> Option<Self> {
+        let program = PathBuf::from(std::env::var_os("DISCOVERYSERVER")?);
+        let store = Cluster::start(etcd34()?, 1, &["--enable-v2"]).await;
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("http://127.0.0.1:{}", free_port());
+        let flags = [
+            format!("--etcd={}", store.endpoints[0]),
+            format!("--host={url}"),
+            format!("--addr={}", url.trim_start_matches("http://")),
+        ];
+        let process = Process::start(&program, &flags, &dir.path().join("log"));
+        wait_until_healthy(&url).await;
+        Some(Self { name: "Go + etcd 3.4", url, process, store: Some(store), _dir: dir })
+    }
+
+    /// Of the service and of its store.
+    pub(crate) fn usage(&self) -> Usage {
+        let store = self.store.as_ref().map_or_else(Usage::default, Cluster::usage);
+        self.process.usage().plus(store)
     }
 
     pub(crate) async fn new_token(&self, size: usize) -> String {
@@ -69,11 +100,16 @@ pub(crate) async fn rates(plan: &Plan) {
         "\nregistry, every write durable before its answer; ratios to what was measured beside it"
     );
     let service = Service::start(&[]).await;
-    let store = match Subject::all().into_iter().find(|subject| subject.name == "etcd 3.4") {
-        Some(subject) => Some(Cluster::start(subject, 1, &["--enable-v2"]).await),
+    let peer = Service::start_peer().await;
+    if peer.is_none() {
+        println!(
+            "(the Go service did elsewhere {PEER:?} a second; DISCOVERYSERVER=PATH measures it here)"
+        );
+    }
+    let store = match etcd34() {
+        Some(etcd) => Some(Cluster::start(etcd, 1, &[]).await),
         None => None,
     };
-    let idle = service.process.usage().rss_mib;
     let mut reached = true;
     for connections in [8, 64] {
         let syncs = machine::sync_rate(plan.span);
@@ -89,36 +125,92 @@ pub(crate) async fn rates(plan: &Plan) {
             }
             None => None,
         };
-        let samples = [
-            ("/new", news(&service, connections, plan).await),
-            ("directory", directories(&service, connections, plan).await),
-            ("registration", registrations(&service, connections, plan).await),
-        ];
-        for ((what, sample), peer) in samples.iter().zip(PEER) {
-            print(what, connections, "quorate", sample);
-            let etcd = puts.map_or_else(String::new, |puts| {
-                format!("{:.1} x etcd's puts, ", sample.rate() / puts)
+        for (question, elsewhere) in Question::ALL.into_iter().zip(PEER) {
+            let [mut ours, mut theirs] = [Sample::default(), Sample::default()];
+            for _ in 0..plan.rounds {
+                ours.add(question.ask(&service, connections, plan).await);
+                if let Some(peer) = &peer {
+                    theirs.add(question.ask(peer, connections, plan).await);
+                }
+            }
+            print(question.name(), connections, service.name, &ours);
+            let here = peer.as_ref().map(|peer| {
+                print(question.name(), connections, peer.name, &theirs);
+                format!("{:.1} x the Go service here, ", ours.rate() / theirs.rate())
             });
-            let fast = sample.rate() >= 10.0 * peer;
-            let prompt = connections > 8 || sample.percentile(0.99) < 10.0;
-            reached &= fast && prompt && sample.failures == 0;
+            let etcd = puts.map(|puts| format!("{:.1} x etcd's puts, ", ours.rate() / puts));
+            let rival = if peer.is_some() { theirs.rate() } else { elsewhere };
+            let prompt = connections > 8 || ours.percentile(0.99) < 10.0;
+            let holds = ours.rate() >= 10.0 * rival && prompt && ours.failures == 0;
+            reached &= holds;
             println!(
-                "{:>20}{:.1} x the machine's syncs, {etcd}{:.1} x the Go service elsewhere: {}",
+                "{:>20}{}{:.1} x the machine's syncs, {}{:.1} x the Go service elsewhere: {}",
                 "",
-                sample.rate() / syncs,
-                sample.rate() / peer,
-                verdict(fast && prompt && sample.failures == 0),
+                here.unwrap_or_default(),
+                ours.rate() / syncs,
+                etcd.unwrap_or_default(),
+                ours.rate() / elsewhere,
+                verdict(holds),
             );
         }
         wrk(&service, connections, plan).await;
     }
-    let ours = service.process.usage().rss_mib;
-    print!("memory: idle {idle:.1} MiB, afterwards {ours:.1} MiB");
-    match &store {
-        Some(store) => println!("; etcd 3.4 alone afterwards {:.1} MiB", store.usage().rss_mib),
-        None => println!(),
-    }
     println!("ten times the Go service, p99 under 10 ms at 8: {}", verdict(reached));
+}
+
+/// The memory that tokens of three founders take.
+pub(crate) async fn memory(plan: &Plan) {
+    let tokens = plan.keys / 10;
+    println!("\nmemory of a registry with {tokens} tokens of three founders");
+    let mut afterwards = Vec::new();
+    for service in [Some(Service::start(&[]).await), Service::start_peer().await] {
+        let Some(service) = service else { continue };
+        let idle = service.usage();
+        let urls = make_tokens(&service, 3, tokens).await;
+        fill(&service, urls).await;
+        let full = service.usage();
+        println!(
+            "{:<16}idle {:.1} MiB ({:.1} of its own), full {:.1} MiB ({:.1} of its own)",
+            service.name, idle.rss_mib, idle.own_mib, full.rss_mib, full.own_mib,
+        );
+        afterwards.push(full.rss_mib);
+    }
+    if let [ours, theirs] = afterwards[..] {
+        println!("{:.3} of the memory: {}", ours / theirs, verdict(ours <= theirs / 10.0));
+    }
+}
+
+/// What a token service is asked.
+#[derive(Debug, Clone, Copy)]
+enum Question {
+    New,
+    Directory,
+    Registration,
+}
+
+impl Question {
+    /// In the order of [`PEER`].
+    const ALL: [Self; 3] = [Self::New, Self::Directory, Self::Registration];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::New => "/new",
+            Self::Directory => "directory",
+            Self::Registration => "registration",
+        }
+    }
+
+    async fn ask(self, service: &Service, connections: usize, plan: &Plan) -> Sample {
+        match self {
+            Self::New => news(service, connections, plan).await,
+            Self::Directory => directories(service, connections, plan).await,
+            Self::Registration => registrations(service, connections, plan).await,
+        }
+    }
+}
+
+fn etcd34() -> Option<Subject> {
+    Subject::all().into_iter().find(|subject| subject.name == "etcd 3.4")
 }
 
 pub(crate) fn verdict(holds: bool) -> &'static str {
@@ -150,7 +242,7 @@ async fn drive(
         wires.push(Mutex::new(Wire::connect(&service.url).await));
     }
     let wires = Arc::new(wires);
-    let before = service.process.usage().cpu_seconds;
+    let before = service.usage().cpu_seconds;
     let ask = move |worker: usize, _: usize| {
         let (wires, request) = (Arc::clone(&wires), request.clone());
         async move {
@@ -161,7 +253,7 @@ async fn drive(
         }
     };
     let mut sample = load::run(connections, span, ask).await;
-    sample.cpu_seconds = service.process.usage().cpu_seconds - before;
+    sample.cpu_seconds = service.usage().cpu_seconds - before;
     sample
 }
 
@@ -183,7 +275,7 @@ async fn directories(service: &Service, connections: usize, plan: &Plan) -> Samp
 
 /// Founders of tokens that exist already.
 async fn registrations(service: &Service, connections: usize, plan: &Plan) -> Sample {
-    let tokens = make_tokens(service).await;
+    let tokens = make_tokens(service, SIZE, TOKENS).await;
     // Made beforehand: ids are hashes, and two cores are the service's as well.
     let founders = |url: &String| (0..SIZE).map(|number| registration(url, number)).collect();
     let requests: Arc<[Vec<u8>]> = tokens.iter().flat_map::<Vec<_>, _>(founders).collect();
@@ -192,26 +284,39 @@ async fn registrations(service: &Service, connections: usize, plan: &Plan) -> Sa
     drive(service, connections, plan.span, 201, request).await
 }
 
-/// More tokens than one measurement can fill; all of them exist before the clock starts.
-async fn make_tokens(service: &Service) -> Vec<String> {
+/// Makes tokens over 64 connections.
+async fn make_tokens(service: &Service, size: usize, tokens: u64) -> Vec<String> {
     let mut makers = JoinSet::new();
-    for _ in 0..64 {
+    for maker in 0..WIRES {
         let url = service.url.clone();
         makers.spawn(async move {
             let mut wire = Wire::connect(&url).await;
-            let request = wire::get(&format!("{url}/new?size={SIZE}"));
-            let mut tokens = Vec::new();
-            for _ in 0..TOKENS / 64 {
-                tokens.push(wire.ask(&request).await.unwrap().body);
+            let request = wire::get(&format!("{url}/new?size={size}"));
+            let mut made = Vec::new();
+            for _ in (maker..tokens).step_by(WIRES as usize) {
+                made.push(wire.ask(&request).await.unwrap().body);
             }
-            tokens
+            made
         });
     }
-    let mut tokens = Vec::new();
-    while let Some(made) = makers.join_next().await {
-        tokens.extend(made.unwrap());
+    makers.join_all().await.concat()
+}
+
+/// Registers three founders with each token.
+async fn fill(service: &Service, tokens: Vec<String>) {
+    let mut fillers = JoinSet::new();
+    for share in tokens.chunks(tokens.len().div_ceil(WIRES as usize)) {
+        let (url, share) = (service.url.clone(), share.to_vec());
+        fillers.spawn(async move {
+            let mut wire = Wire::connect(&url).await;
+            for url in share {
+                for number in 0..3 {
+                    assert_eq!(wire.ask(&registration(&url, number)).await.unwrap().status, 201);
+                }
+            }
+        });
     }
-    tokens
+    fillers.join_all().await;
 }
 
 /// One registration as etcd sends it.

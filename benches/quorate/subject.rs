@@ -169,11 +169,7 @@ impl Cluster {
 
     /// Over all members.
     pub(crate) fn usage(&self) -> Usage {
-        let add = |sum: Usage, one: Usage| Usage {
-            cpu_seconds: sum.cpu_seconds + one.cpu_seconds,
-            rss_mib: sum.rss_mib + one.rss_mib,
-        };
-        self.processes.iter().map(Process::usage).fold(Usage::default(), add)
+        self.processes.iter().map(Process::usage).fold(Usage::default(), Usage::plus)
     }
 }
 
