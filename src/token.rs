@@ -160,9 +160,20 @@ impl TokenPath {
 
     /// What logs may show.
     pub fn public_id(&self) -> PublicId {
+        PublicId::of(self.id_source())
+    }
+
+    /// The bits of the public id.
+    pub fn id_bits(&self) -> u64 {
+        let mut bytes = [0; 8];
+        bytes[2..].copy_from_slice(&PublicId::hash(self.id_source()));
+        u64::from_be_bytes(bytes)
+    }
+
+    fn id_source(&self) -> &str {
         match self.0.strip_prefix(RAW_PREFIX) {
-            Some(key) => PublicId::of(key),
-            None => PublicId::of(self.0.trim_start_matches('/')),
+            Some(key) => key,
+            None => self.0.trim_start_matches('/'),
         }
     }
 }
@@ -204,7 +215,12 @@ impl FromStr for ViewId {
 
 impl PublicId {
     fn of(secret: &str) -> Self {
-        Self(hex(&Sha256::digest(secret.as_bytes())[..6]))
+        Self(hex(&Self::hash(secret)))
+    }
+
+    fn hash(secret: &str) -> [u8; 6] {
+        let hash = Sha256::digest(secret.as_bytes());
+        hash[..6].try_into().expect("a SHA-256 is longer")
     }
 
     /// The 48 bits behind the digits.
@@ -300,6 +316,7 @@ mod tests {
         let token: Token = "6c007a14875d53d9bf0ef5a6fc0257c8".parse().unwrap();
         let path = TokenPath::short(&token);
         assert_eq!(path.public_id(), token.public_id());
+        assert_eq!(path.public_id().bits(), path.id_bits());
         assert_eq!(path.public_id().as_str().len(), 12);
         for shown in [format!("{token:?}"), format!("{path:?}")] {
             assert!(!shown.contains("6c007a14"), "{shown}");

@@ -69,12 +69,7 @@ impl Founding {
     }
 
     pub fn state(&self, now: UnixMillis) -> State {
-        match () {
-            () if self.revoked_at.is_some() => State::Revoked,
-            () if now >= self.expires_at => State::Expired,
-            () if self.is_full() => State::Full,
-            () => State::Open,
-        }
+        State::of(self.revoked_at.is_some(), self.expires_at, self.is_full(), now)
     }
 
     /// The protocol of the first registration, which all others have to share.
@@ -102,6 +97,18 @@ impl Founding {
         }
         let values: Vec<&str> = self.founders.iter().map(|held| held.value.as_str()).collect();
         values.join(",").parse().ok()
+    }
+}
+
+impl State {
+    /// Of a token of which just this is known.
+    pub fn of(is_revoked: bool, expires_at: UnixMillis, is_full: bool, now: UnixMillis) -> Self {
+        match () {
+            () if is_revoked => Self::Revoked,
+            () if now >= expires_at => Self::Expired,
+            () if is_full => Self::Full,
+            () => Self::Open,
+        }
     }
 }
 

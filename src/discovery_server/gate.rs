@@ -243,7 +243,7 @@ impl Service {
     /// would be held for too long is told to come again later.
     pub(super) async fn pace(&self, path: &TokenPath) -> Result<(), Duration> {
         let Some(limiter) = &self.0.gate.tokens else { return Ok(()) };
-        let bits = path.public_id().bits();
+        let bits = path.id_bits();
         let Err(early) = limiter.check(&bits, &u64::MAX) else { return Ok(()) };
         if early <= HOLD {
             tokio::time::sleep(early).await;

@@ -5,8 +5,8 @@
 //! [`admission`](crate::admission), and writes the outcome in one transaction, which costs one
 //! fsync however many asked. Only then are the new states published and the askers answered.
 //!
-//! Readers never touch the store: every token that still means something is in memory, as an
-//! immutable [`Founding`] that is replaced when it changes.
+//! Readers never touch the store: every token that still means something is in memory, packed while
+//! it rests (`packed`, `tokens`), and handed out as an immutable [`Founding`].
 //!
 //! Invariants:
 //!
@@ -29,10 +29,12 @@ pub mod etcd;
 mod group;
 mod operate;
 mod pace;
+mod packed;
 mod sqlite;
 mod state;
 mod store;
 mod timeline;
+mod tokens;
 mod writer;
 
 use std::net::IpAddr;
@@ -55,6 +57,7 @@ use crate::admission::{
 use crate::token::{PublicId, TokenPath};
 use command::Command;
 use etcd::Cluster;
+use packed::Packed;
 use sqlite::{Directory, Sqlite};
 use state::Shared;
 use store::Store;
@@ -303,10 +306,12 @@ impl Registry {
         limit: usize,
         now: UnixMillis,
     ) -> Vec<Arc<Founding>> {
-        self.shared.page(after, limit, |held| {
-            state.is_none_or(|state| held.state(now) == state)
-                && label
-                    .is_none_or(|label| held.label.as_ref().is_some_and(|it| it.as_str() == label))
+        let likely = |token: &Packed| {
+            state.is_none_or(|state| token.state(now) == state)
+                && (label.is_none() || token.is_labelled)
+        };
+        self.shared.page(after, limit, likely, |held| {
+            label.is_none_or(|label| held.label.as_ref().is_some_and(|it| it.as_str() == label))
         })
     }
 

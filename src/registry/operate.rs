@@ -76,11 +76,12 @@ impl Writer {
     /// Writes down that tokens expired, and forgets those that did so long ago.
     pub(super) fn sweep(&mut self, group: &mut Group, now: UnixMillis) {
         let limit = self.store.sweep_limit();
-        let old = self.shared.select(|held| match held.revoked_at {
-            Some(revoked_at) => now >= revoked_at.after(EXPIRED_KEPT),
-            None => now >= held.expires_at && !held.expiry_recorded,
+        let mut old = self.shared.select(|token| {
+            token.is_revoked || (now >= token.expires_at && !token.expiry_recorded)
         });
-        let gone = self.shared.select(|held| now >= held.expires_at.after(EXPIRED_KEPT));
+        let lately = |at: UnixMillis| now < at.after(EXPIRED_KEPT);
+        old.retain(|held| !held.revoked_at.is_some_and(lately));
+        let gone = self.shared.select(|token| !lately(token.expires_at));
         for founding in old.iter().take(limit).filter(|held| held.revoked_at.is_none()) {
             // What this very group did to it counts.
             if let Some(founding) = self.current(group, &founding.path)

@@ -1,7 +1,6 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -9,7 +8,9 @@ use std::time::Duration;
 use prometheus::{Histogram, HistogramOpts};
 use tokio::sync::{Notify, broadcast};
 
+use super::packed::Packed;
 use super::timeline::Head;
+use super::tokens::Tokens;
 use crate::admission::{Founding, State, UnixMillis};
 use crate::token::{PublicId, TokenPath};
 
@@ -46,7 +47,7 @@ const MILESTONES: usize = 1024;
 /// Everything a registry holds.
 #[derive(Debug)]
 pub(super) struct Loaded {
-    pub(super) tokens: HashMap<TokenPath, Arc<Founding>>,
+    pub(super) tokens: Tokens,
     pub(super) last_index: u64,
     pub(super) cluster_id: String,
     /// The end of the timeline.
@@ -60,48 +61,6 @@ pub(super) struct News {
     pub(super) forgotten: Vec<TokenPath>,
     /// The last index and the end of the timeline from then on.
     pub(super) head: Option<(u64, Head)>,
-}
-
-/// All tokens, and the ways to find one.
-#[derive(Debug, Default)]
-struct Tokens {
-    by_path: HashMap<TokenPath, Arc<Founding>>,
-    /// By the bits of the public id; of two with the same, the one that came last.
-    by_id: HashMap<u64, TokenPath>,
-    by_age: BTreeMap<u64, TokenPath>,
-}
-
-impl Tokens {
-    fn put(&mut self, path: TokenPath, founding: Arc<Founding>) {
-        let created = founding.created_index;
-        match self.by_path.insert(path.clone(), founding) {
-            Some(before) if before.created_index == created => return,
-            Some(before) => drop(self.by_age.remove(&before.created_index)),
-            None => {}
-        }
-        self.by_id.insert(path.public_id().bits(), path.clone());
-        self.by_age.insert(created, path);
-    }
-
-    fn remove(&mut self, path: &TokenPath) -> Option<Arc<Founding>> {
-        let founding = self.by_path.remove(path)?;
-        self.by_age.remove(&founding.created_index);
-        let bits = path.public_id().bits();
-        if self.by_id.get(&bits) == Some(path) {
-            self.by_id.remove(&bits);
-        }
-        Some(founding)
-    }
-}
-
-impl FromIterator<(TokenPath, Arc<Founding>)> for Tokens {
-    fn from_iter<I: IntoIterator<Item = (TokenPath, Arc<Founding>)>>(all: I) -> Self {
-        let mut tokens = Self::default();
-        for (path, founding) in all {
-            tokens.put(path, founding);
-        }
-        tokens
-    }
 }
 
 /// How many tokens are in each state, and how often the database was written.
@@ -124,7 +83,7 @@ impl fmt::Debug for Shared {
 impl Shared {
     pub(super) fn new(loaded: Loaded) -> Self {
         Self {
-            tokens: RwLock::new(loaded.tokens.into_iter().collect()),
+            tokens: RwLock::new(loaded.tokens),
             commit_time: commit_time(),
             index: AtomicU64::new(loaded.last_index),
             commits: AtomicU64::new(0),
@@ -142,26 +101,27 @@ impl Shared {
 
     /// The token at `path`, even a revoked one.
     pub(super) fn held(&self, path: &TokenPath) -> Option<Arc<Founding>> {
-        self.tokens.read().unwrap_or_else(PoisonError::into_inner).by_path.get(path).cloned()
+        self.tokens.read().unwrap_or_else(PoisonError::into_inner).get(path)
     }
 
     /// The token with this public id, even a revoked one.
     pub(super) fn by_id(&self, id: &PublicId) -> Option<Arc<Founding>> {
-        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
-        tokens.by_path.get(tokens.by_id.get(&id.bits())?).cloned()
+        self.tokens.read().unwrap_or_else(PoisonError::into_inner).by_id(id.bits())
     }
 
-    /// At most `limit` tokens for which `wanted` holds, made after `after`, oldest first.
+    /// At most `limit` tokens made after `after`, oldest first, for which `likely` holds, which looks at
+    /// what is cheap to see, and then `wanted`.
     pub(super) fn page(
         &self,
         after: u64,
         limit: usize,
+        likely: impl Fn(&Packed) -> bool,
         wanted: impl Fn(&Founding) -> bool,
     ) -> Vec<Arc<Founding>> {
         let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
-        let later = tokens.by_age.range((Bound::Excluded(after), Bound::Unbounded));
-        let found = later.filter_map(|(_, path)| tokens.by_path.get(path));
-        found.filter(|held| wanted(held)).take(limit).cloned().collect()
+        let later = tokens.later(after).filter(|(_, token)| likely(token));
+        let found = later.map(|(created, token)| token.unpack(created));
+        found.filter(|held| wanted(held)).take(limit).map(Arc::new).collect()
     }
 
     pub(super) fn commit_time(&self) -> &Histogram {
@@ -184,9 +144,7 @@ impl Shared {
         let milestones: Vec<Milestone> = changed.values().filter_map(milestone).collect();
         let paths: Vec<TokenPath> = changed.keys().cloned().collect();
         let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
-        for (path, founding) in changed {
-            tokens.put(path, founding);
-        }
+        changed.into_values().for_each(|founding| tokens.put(founding));
         drop(tokens);
         self.index.store(last_index, Ordering::Release);
         for path in &paths {
@@ -208,8 +166,7 @@ impl Shared {
 
     /// Shows what the database holds instead of everything shown before.
     pub(super) fn replace(&self, loaded: Loaded) {
-        *self.tokens.write().unwrap_or_else(PoisonError::into_inner) =
-            loaded.tokens.into_iter().collect();
+        *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = loaded.tokens;
         self.index.store(loaded.last_index, Ordering::Release);
         for group in &self.waiters {
             group.notify_waiters();
@@ -223,17 +180,12 @@ impl Shared {
     }
 
     /// The tokens for which `wanted` holds, oldest first.
-    pub(super) fn select(&self, wanted: impl Fn(&Founding) -> bool) -> Vec<Arc<Founding>> {
-        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
-        let mut found: Vec<_> =
-            tokens.by_path.values().filter(|held| wanted(held)).cloned().collect();
-        drop(tokens);
-        found.sort_unstable_by_key(|founding| founding.created_index);
-        found
+    pub(super) fn select(&self, wanted: impl Fn(&Packed) -> bool) -> Vec<Arc<Founding>> {
+        self.page(0, usize::MAX, wanted, |_| true)
     }
 
     pub(super) fn full(&self, now: UnixMillis) -> Vec<Arc<Founding>> {
-        self.select(|founding| founding.state(now) == State::Full)
+        self.select(|token| token.state(now) == State::Full)
     }
 
     pub(super) fn milestones(&self) -> broadcast::Receiver<Milestone> {
@@ -260,8 +212,8 @@ impl Shared {
         let commits = self.commits.load(Ordering::Relaxed);
         let mut counts = Counts { commits, ..Counts::default() };
         let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
-        for founding in tokens.by_path.values() {
-            match founding.state(now) {
+        for (_, token) in tokens.later(0) {
+            match token.state(now) {
                 State::Open => counts.open += 1,
                 State::Full => counts.full += 1,
                 State::Expired => counts.expired += 1,

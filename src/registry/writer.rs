@@ -457,8 +457,7 @@ impl Writer {
     }
 
     fn learn_labels(&mut self) {
-        let labelled = |held: &Founding| held.label.is_some() && held.revoked_at.is_none();
-        let labelled = self.shared.select(labelled);
+        let labelled = self.shared.select(|token| token.is_labelled && !token.is_revoked);
         let pair =
             |founding: &Arc<Founding>| Some((founding.label.clone()?, founding.path.clone()));
         // Oldest first: of two tokens with one label, the older has expired.

@@ -16,7 +16,6 @@ mod document;
 mod reader;
 mod watch;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +34,7 @@ use super::group::Group;
 use super::state::{Loaded, News as Shown};
 use super::store::{Heard, NotWritten, Ready, Written};
 use super::timeline::Head;
+use super::tokens::Tokens;
 use super::{OpenError, WriterFailed};
 use crate::admission::Founding;
 use crate::proto::etcdserverpb as pb;
@@ -274,14 +274,14 @@ async fn load(
     let (_, kvs) = client.list(&live(prefix), 0).await.map_err(failed)?;
     let tokens = token_prefix(prefix);
     let head_key = head_key(prefix);
-    let (mut found, mut head) = (HashMap::with_capacity(kvs.len()), None);
+    let (mut found, mut head) = (Tokens::default(), None);
     for kv in kvs {
         let key = String::from_utf8_lossy(&kv.key).into_owned();
         if key == head_key {
             head = Some((parse_head(url, &kv.value)?, kv.mod_revision));
         } else if key.starts_with(&tokens) {
             let founding = parse_token(url, &key, &kv.value)?;
-            found.insert(founding.path.clone(), Arc::new(founding));
+            found.store(&founding);
         }
     }
     let (document, revision) = head.ok_or_else(|| damaged("it has no head".to_owned()))?;

@@ -1,8 +1,6 @@
 //! What a start reads: all tokens and their registrations.
 
-use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use sqlx::SqliteConnection;
@@ -14,6 +12,7 @@ use crate::membership::{InitialCluster, MemberId};
 use crate::registry::OpenError;
 use crate::registry::state::Loaded;
 use crate::registry::timeline::Head;
+use crate::registry::tokens::Tokens;
 use crate::token::TokenPath;
 
 /// How many rows are read at a time. They travel as one JSON text, because each hand-over from the
@@ -69,7 +68,8 @@ pub(super) async fn load(
             .map_err(failed)?;
     let head = Head::stored(seq.cast_unsigned(), &hash)
         .ok_or_else(|| damaged("the end of the timeline is no hash".to_owned()))?;
-    let mut by_index: HashMap<i64, Founding> = HashMap::new();
+    let last_index = last_index.cast_unsigned();
+    let mut tokens = Tokens::default();
     let mut after = i64::MIN;
     while let Some(pack) = pack::<StoredToken>(&mut *connection, TOKENS, after).await {
         for stored in pack.map_err(failed)? {
@@ -77,7 +77,14 @@ pub(super) async fn load(
             let founding = founding(stored).ok_or_else(|| {
                 damaged(format!("the token with index {after} is not what was written"))
             })?;
-            by_index.insert(after, founding);
+            if founding.created_index > last_index {
+                return Err(damaged(format!("the token with index {after} is from later")));
+            }
+            if !tokens.store(&founding) {
+                return Err(damaged(format!(
+                    "the path of the token with index {after} is there twice"
+                )));
+            }
         }
     }
     after = i64::MIN;
@@ -85,30 +92,18 @@ pub(super) async fn load(
     {
         for stored in pack.map_err(failed)? {
             after = stored.0;
-            let (token, founder) = (by_index.get_mut(&stored.1), stored.4);
-            let (Some(token), Some(registered)) = (token, registered(stored)) else {
+            let (token, is_founder) = (stored.1.cast_unsigned(), stored.4 != 0);
+            let Some(registered) = registered(stored) else {
                 let finding =
                     format!("the registration with index {after} is not what was written");
                 return Err(damaged(finding));
             };
-            token.index = token.index.max(registered.index);
-            match founder {
-                0 => token.surplus.push(Arc::new(registered)),
-                _ => token.founders.push(Arc::new(registered)),
+            if registered.index > last_index || !tokens.add(token, &registered, is_founder) {
+                let finding = format!(
+                    "the registration with index {after} is from later, or of a token that cannot have it"
+                );
+                return Err(damaged(finding));
             }
-        }
-    }
-    let last_index = last_index.cast_unsigned();
-    let mut tokens = HashMap::with_capacity(by_index.len());
-    for (index, token) in by_index {
-        if token.founders.len() > token.size.get() as usize || token.index > last_index {
-            let finding = format!("the token with index {index} has members that it cannot have");
-            return Err(damaged(finding));
-        }
-        if tokens.insert(token.path.clone(), Arc::new(token)).is_some() {
-            return Err(damaged(format!(
-                "the path of the token with index {index} is there twice"
-            )));
         }
     }
     Ok(Loaded { tokens, last_index, cluster_id, head })
