@@ -17,9 +17,9 @@ use super::{Plan, cluster, machine};
 /// Members per token.
 pub(crate) const SIZE: usize = 9;
 /// Tokens made before registrations are measured: more than one measurement can fill.
-const TOKENS: u64 = 8192;
+const TOKENS: usize = 8192;
 /// Connections over which tokens are made that are not measured.
-const WIRES: u64 = 64;
+const WIRES: usize = 64;
 
 /// What the Go discovery service with etcd 3.4 as its store does a second at eight connections, on
 /// two cores: `/new`, reads of a directory, registrations. Ten times as much is asked of ours.
@@ -160,7 +160,7 @@ pub(crate) async fn rates(plan: &Plan) {
 
 /// The memory that tokens of three founders take.
 pub(crate) async fn memory(plan: &Plan) {
-    let tokens = plan.keys / 10;
+    let tokens = usize::try_from(plan.keys / 10).unwrap();
     println!("\nmemory of a registry with {tokens} tokens of three founders");
     let mut afterwards = Vec::new();
     for service in [Some(Service::start(&[]).await), Service::start_peer().await] {
@@ -285,7 +285,7 @@ async fn registrations(service: &Service, connections: usize, plan: &Plan) -> Sa
 }
 
 /// Makes tokens over 64 connections.
-async fn make_tokens(service: &Service, size: usize, tokens: u64) -> Vec<String> {
+async fn make_tokens(service: &Service, size: usize, tokens: usize) -> Vec<String> {
     let mut makers = JoinSet::new();
     for maker in 0..WIRES {
         let url = service.url.clone();
@@ -293,7 +293,7 @@ async fn make_tokens(service: &Service, size: usize, tokens: u64) -> Vec<String>
             let mut wire = Wire::connect(&url).await;
             let request = wire::get(&format!("{url}/new?size={size}"));
             let mut made = Vec::new();
-            for _ in (maker..tokens).step_by(WIRES as usize) {
+            for _ in (maker..tokens).step_by(WIRES) {
                 made.push(wire.ask(&request).await.unwrap().body);
             }
             made
@@ -305,7 +305,7 @@ async fn make_tokens(service: &Service, size: usize, tokens: u64) -> Vec<String>
 /// Registers three founders with each token.
 async fn fill(service: &Service, tokens: Vec<String>) {
     let mut fillers = JoinSet::new();
-    for share in tokens.chunks(tokens.len().div_ceil(WIRES as usize)) {
+    for share in tokens.chunks(tokens.len().div_ceil(WIRES)) {
         let (url, share) = (service.url.clone(), share.to_vec());
         fillers.spawn(async move {
             let mut wire = Wire::connect(&url).await;

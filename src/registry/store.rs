@@ -18,7 +18,7 @@ pub(super) enum Store {
 pub(super) enum Ready {
     AsBefore,
     /// It can again, and memory has to show what it holds.
-    Reloaded(Loaded),
+    Reloaded(Box<Loaded>),
     No,
 }
 
@@ -47,7 +47,7 @@ pub(super) enum NotWritten {
 #[derive(Debug)]
 pub(super) enum Heard {
     News(News),
-    Reloaded(Loaded),
+    Reloaded(Box<Loaded>),
 }
 
 impl Store {

@@ -205,7 +205,7 @@ impl Writer {
         match heard {
             Heard::Reloaded(loaded) => {
                 self.head = loaded.head;
-                self.shared.replace(loaded);
+                self.shared.replace(*loaded);
                 self.learn_labels();
             }
             Heard::News(News { changed, forgotten, head }) => {

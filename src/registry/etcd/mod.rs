@@ -106,11 +106,11 @@ impl Cluster {
         }
     }
 
-    async fn reload(&mut self) -> Result<Loaded, OpenError> {
+    async fn reload(&mut self) -> Result<Box<Loaded>, OpenError> {
         let (loaded, revision, _) = load(&self.client, &self.prefix, &self.url).await?;
         self.watch = Some(Watch::start(self.client.clone(), live(&self.prefix), revision));
         self.revision = revision;
-        Ok(loaded)
+        Ok(Box::new(loaded))
     }
 
     pub(super) fn url(&self) -> &str {

@@ -9,7 +9,7 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tracing::warn;
 
 use super::load;
-use super::rows::{RegistrationRow, TokenRow, UpdateRow};
+use super::rows::{RegistrationRow, TokenRow, UpdateRow, array};
 use crate::registry::OpenError;
 use crate::registry::clock::{self, Tie};
 use crate::registry::state::Loaded;
@@ -38,26 +38,22 @@ const BATCH: &str = "
             where created_index in (select value from jsonb_each(new.removed_registrations));
         insert into token (created_index, path, size, label, created_at, expires_at, client_port,
                            first_entry, sum, state_sum)
-            select value ->> 'created_index', value ->> 'path', value ->> 'size',
-                   value ->> 'label', value ->> 'created_at', value ->> 'expires_at',
-                   value ->> 'client_port', value ->> 'first_entry', value ->> 'sum',
-                   value ->> 'state_sum'
+            select value ->> '$[0][0]', value ->> '$[0][1]', value ->> '$[0][2]',
+                   value ->> '$[0][3]', value ->> '$[0][4]', value ->> '$[1][1]',
+                   value ->> '$[0][5]', value ->> '$[0][6]', value ->> 2, value ->> 3
             from jsonb_each(new.tokens);
         insert into registration
                 (created_index, token_index, member, value, founder, registered_at, origin, sum)
-            select value ->> 'created_index', value ->> 'token_index', value ->> 'member',
-                   value ->> 'value', value ->> 'founder', value ->> 'registered_at',
-                   value ->> 'origin', value ->> 'sum'
+            select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,
+                   value ->> 6, value ->> 7
             from jsonb_each(new.registrations);
-        update token set expires_at = state.value ->> 'expires_at',
-                         revoked_at = state.value ->> 'revoked_at',
-                         noted = state.value ->> 'noted',
-                         expiry_recorded = state.value ->> 'expiry_recorded',
-                         state_sum = state.value ->> 'state_sum'
+        update token set expires_at = state.value ->> 1, revoked_at = state.value ->> 2,
+                         noted = state.value ->> 3, expiry_recorded = state.value ->> 4,
+                         state_sum = state.value ->> 5
             from jsonb_each(new.updated) as state
-            where token.created_index = state.value ->> 'token_index';
+            where token.created_index = state.value ->> 0;
         insert into timeline (seq, token, body, hash)
-            select value ->> 'seq', value ->> 'token', value ->> 'body', value ->> 'hash'
+            select value ->> 0, value ->> 1, value ->> 2, value ->> 3
             from jsonb_each(new.timeline);
         update registry set last_index = new.last_index, timeline_seq = new.timeline_seq,
                             timeline_hash = new.timeline_hash;
@@ -254,12 +250,10 @@ impl Database {
         sqlx::query(COMMIT)
             .bind(as_json(&batch.removed))
             .bind(as_json(&batch.removed_registrations))
-            .bind(as_json(&batch.tokens.iter().map(TokenRow::summed).collect::<Vec<_>>()))
-            .bind(as_json(
-                &batch.registrations.iter().map(RegistrationRow::summed).collect::<Vec<_>>(),
-            ))
-            .bind(as_json(&batch.updated.values().map(UpdateRow::summed).collect::<Vec<_>>()))
-            .bind(as_json(&batch.timeline))
+            .bind(array(batch.tokens.iter()))
+            .bind(array(batch.registrations.iter()))
+            .bind(array(batch.updated.values()))
+            .bind(array(batch.timeline.iter()))
             .bind(batch.last_index.cast_signed())
             .bind(head.seq.cast_signed())
             .bind(head.hash_text())

@@ -57,7 +57,7 @@ impl Sqlite {
             Ok((database, loaded)) => {
                 info!(registry.path = %self.path.display(), "registry is open again");
                 self.database = Some(database);
-                Ok(Ready::Reloaded(loaded))
+                Ok(Ready::Reloaded(Box::new(loaded)))
             }
             Err(damage @ OpenError::Damaged { .. }) => Err(damage.into()),
             Err(failure) => {
