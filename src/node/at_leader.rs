@@ -11,13 +11,22 @@ use crate::proto::quorate::peer::{
     LearnerProgressRequest, LeaseRemainingRequest, LeaseRenewRequest,
 };
 
-/// Granted seconds, `None` when the leader knows no such lease.
-pub(super) async fn renew(shared: &Shared, id: LeaseId) -> Result<Option<i64>, Error> {
+/// For each lease its granted seconds, `None` when the leader knows no such lease.
+pub(super) async fn renew(
+    shared: &Shared,
+    ids: &[LeaseId],
+) -> Result<Vec<Result<Option<i64>, Error>>, Error> {
     let (leader, mut client) = at_leader(shared).await?;
     let envelope = Some(shared.identity.envelope(leader));
-    let answer = client.lease_renew(LeaseRenewRequest { envelope, id: id.0 }).await;
-    let ttl = answer.map_err(|_status| Error::NoLeader)?.into_inner().ttl;
-    Ok((ttl > 0).then_some(ttl))
+    let ids = ids.iter().map(|id| id.0).collect();
+    let answer = client.lease_renew(LeaseRenewRequest { envelope, ids }).await;
+    let ttls = answer.map_err(|_status| Error::NoLeader)?.into_inner().ttls;
+    let renewed = |ttl| match ttl {
+        0 => Ok(None),
+        1.. => Ok(Some(ttl)),
+        _ => Err(Error::Timeout),
+    };
+    Ok(ttls.into_iter().map(renewed).collect())
 }
 
 /// Seconds left and granted, `None` when the leader knows no such lease.

@@ -204,13 +204,25 @@ impl Handle {
     /// Renews a lease on the leader, wherever that is: granted seconds, `None` when unknown.
     pub async fn lease_renew(&self, id: LeaseId) -> Result<Option<i64>, Error> {
         if self.leads() {
-            let renewed = super::lease_clock::renew(self, id).await?;
-            if renewed.is_some() {
-                self.counts().leases_renewed.inc();
-            }
-            return Ok(renewed);
+            return self.lease_renew_here(id).await;
         }
-        super::at_leader::renew(&self.0, id).await
+        let answer = tokio::time::timeout(self.timeout(), self.0.renewals.wait(id));
+        tokio::select! {
+            () = self.stopping() => Err(Error::Stopped),
+            answer = answer => match answer {
+                Ok(answer) => answer.unwrap_or(Err(Error::Stopped)),
+                Err(_) => Err(Error::Timeout),
+            },
+        }
+    }
+
+    /// Renews a lease on this member, which leads.
+    pub(super) async fn lease_renew_here(&self, id: LeaseId) -> Result<Option<i64>, Error> {
+        let renewed = super::lease_clock::renew(self, id).await?;
+        if renewed.is_some() {
+            self.counts().leases_renewed.inc();
+        }
+        Ok(renewed)
     }
 
     /// Seconds left and granted, asked of the leader; `None` when unknown.

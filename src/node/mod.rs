@@ -41,6 +41,7 @@ mod publish;
 pub mod quota;
 mod reads;
 mod reconfigure;
+mod renewals;
 mod replica_loop;
 mod shared;
 mod start;

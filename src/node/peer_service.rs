@@ -2,7 +2,7 @@ use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{info, warn};
 
-use super::{Error, Handle, HashKv};
+use super::{Error, Handle, HashKv, renewals};
 use crate::lease::LeaseId;
 use crate::membership::{ClusterId, MemberId};
 use crate::proto::quorate::peer::peer_server::{Peer, PeerServer};
@@ -180,8 +180,16 @@ impl Peer for PeerService {
     ) -> Result<Response<LeaseRenewResponse>, Status> {
         let request = request.into_inner();
         self.admit(request.envelope.as_ref())?;
-        let ttl = self.led(self.node.lease_renew(LeaseId(request.id))).await?.unwrap_or(0);
-        Ok(Response::new(LeaseRenewResponse { ttl }))
+        let ids: Vec<LeaseId> = request.ids.into_iter().map(LeaseId).collect();
+        let renewed = self.led(async { Ok(renewals::renew_here(&self.node, &ids).await) }).await?;
+        // Who does not lead any more says so; then another member is asked.
+        let ttl = |renewed: Result<Option<i64>, Error>| match renewed {
+            Ok(ttl) => Ok(ttl.unwrap_or(0)),
+            Err(Error::Timeout) => Ok(-1),
+            Err(error) => Err(Status::unavailable(error.to_string())),
+        };
+        let ttls = renewed.into_iter().map(ttl).collect::<Result<_, _>>()?;
+        Ok(Response::new(LeaseRenewResponse { ttls }))
     }
 
     async fn lease_remaining(

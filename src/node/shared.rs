@@ -11,6 +11,7 @@ use super::flusher::Orders;
 use super::lease_clock::LeaseClock;
 use super::metrics::Metrics;
 use super::reads::Reads;
+use super::renewals::Renewals;
 use super::tokens::Tokens;
 use super::waiters::Waiters;
 use super::{Config, Error, State};
@@ -42,6 +43,7 @@ pub(super) struct Shared {
     pub(super) events: mpsc::Sender<Event>,
     pub(super) waiters: Waiters<Answer>,
     pub(super) reads: Reads,
+    pub(super) renewals: Renewals,
     pub(super) status: watch::Sender<Status>,
     /// When the last leader was elected that this member has heard of.
     pub(super) elected: Mutex<Option<Instant>>,

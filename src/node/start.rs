@@ -19,6 +19,7 @@ use super::log_loop::{LOG_QUEUE, LogLoop};
 use super::metrics::Metrics;
 use super::peer_service::PeerService;
 use super::reads::{ReadNews, ReadPorts, Reads};
+use super::renewals::{self, Renewals};
 use super::replica_loop::ReplicaLoop;
 use super::shared::Shared;
 use super::tokens::Tokens;
@@ -124,6 +125,7 @@ pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartEr
         events,
         waiters: Waiters::new(identity.member),
         reads: Reads::default(),
+        renewals: Renewals::default(),
         status: watch::Sender::new(replica.status()),
         elected: Mutex::default(),
         progress: ArcSwap::default(),
@@ -218,6 +220,7 @@ fn spawn_tasks(handle: &Handle, reads: mpsc::UnboundedReceiver<ReadNews>) -> Joi
         removed.leave();
     });
     tasks.spawn(lease_clock::run(handle.clone()));
+    tasks.spawn(renewals::run(handle.clone()));
     tasks.spawn(publish::publish(handle.clone()));
     tasks.spawn(compactor::run(handle.clone()));
     tasks.spawn(corruption::watch(handle.clone()));

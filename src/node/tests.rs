@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Config, Error, Running, StartError, start};
 use crate::apply::Response;
 use crate::auth::Caller;
+use crate::lease::LeaseId;
 use crate::membership::{InitialCluster, MemberId, PeerUrl};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::quorate::replica::membership_change::Kind;
@@ -185,6 +186,48 @@ async fn three_nodes_serve_through_any_of_them() {
     put(&nodes[0], "after", "y").await;
     assert_eq!(get(&nodes[1], "after").await.as_deref(), Some("y"));
     assert_eq!(get(&nodes[1], "key0").await.as_deref(), Some("x"));
+    for node in nodes {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leases_are_renewed_through_any_member_and_by_the_next_leader() {
+    const LEASES: i64 = 1500;
+    let dir = tempfile::tempdir().unwrap();
+    let mut nodes = three(dir.path()).await;
+    let handle = nodes[0].running.handle().clone();
+    let grants = (1..=LEASES).map(|id| {
+        let grant = Op::LeaseGrant(pb::LeaseGrantRequest { id, ttl: 600 });
+        handle.propose(Caller::Nobody, grant)
+    });
+    for granted in futures_util::future::join_all(grants).await {
+        granted.unwrap();
+    }
+    let renew_all = async |node: &Node| {
+        let handle = node.running.handle();
+        let renewals = (1..=LEASES + 1).map(|id| handle.lease_renew(LeaseId(id)));
+        let all = futures_util::future::join_all(renewals);
+        tokio::time::timeout(PATIENCE, all).await.unwrap()
+    };
+    for node in &nodes {
+        let mut renewed = renew_all(node).await;
+        assert!(matches!(renewed.pop(), Some(Ok(None))), "there is no such lease");
+        assert!(renewed.iter().all(|ttl| matches!(ttl, Ok(Some(600)))), "{renewed:?}");
+    }
+
+    let leader = handle.status().leader.unwrap();
+    let at = nodes.iter().position(|node| node.running.handle().member_id() == leader).unwrap();
+    nodes.remove(at).stop().await;
+    // As a client does, who asks again while there is no leader.
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let renewed = renew_all(&nodes[0]).await;
+        if renewed[..renewed.len() - 1].iter().all(|ttl| matches!(ttl, Ok(Some(600)))) {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{renewed:?}");
+    }
     for node in nodes {
         node.stop().await;
     }
