@@ -9,6 +9,7 @@ ARG BASE=gcr.io/distroless/cc-debian12:nonroot
 FROM ${RUST} AS build
 WORKDIR /src
 COPY rust-toolchain.toml Cargo.toml Cargo.lock build.rs ./
+COPY .cargo .cargo
 COPY proto proto
 COPY migrations migrations
 COPY benches benches
