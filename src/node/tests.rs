@@ -140,10 +140,8 @@ async fn a_member_without_room_raises_the_alarm_for_what_others_proposed() {
     let mut applied = proposer.0.applied.subscribe();
     let heard = applied.wait_for(|_| !raised().is_empty());
     tokio::time::timeout(PATIENCE, heard).await.unwrap().unwrap();
-    let wanted = pb::AlarmMember {
-        member_id: full.member_id().0,
-        alarm: pb::AlarmType::Nospace.into(),
-    };
+    let wanted =
+        pb::AlarmMember { member_id: full.member_id().0, alarm: pb::AlarmType::Nospace.into() };
     assert_eq!(raised(), [wanted]);
     assert_eq!(get(&nodes[2], "a").await.as_deref(), Some("1"), "it is applied all the same");
     let put = Op::Put(pb::PutRequest { key: "b".into(), ..pb::PutRequest::default() });

@@ -37,7 +37,9 @@ pub enum JwtError {
     VerifyOnly,
     #[error("{which} is no key for {method}: {why}")]
     BadKey { which: &'static str, method: &'static str, why: String },
-    #[error("auth: token cannot be signed: priv-key is too short for {0}, or there are no random numbers")]
+    #[error(
+        "auth: token cannot be signed: priv-key is too short for {0}, or there are no random numbers"
+    )]
     Signing(Method),
 }
 
@@ -49,8 +51,8 @@ struct Claims {
 }
 
 /// What must be there in a token that somebody else may have signed; etcd does not insist on times, but
-/// checks `exp` and `nbf`, and takes 0 for none. That one was issued in the future (`iat`) only its earlier
-/// releases mind: clocks differ.
+/// checks `exp` and `nbf`, and takes 0 for none. That one was issued in the future (`iat`) only
+/// releases before 3.6 mind: clocks differ.
 #[derive(Debug, Deserialize)]
 struct SeenClaims {
     username: String,
@@ -80,7 +82,8 @@ impl Jwt {
         }
         let private = private.map(|pem| SigningKey::read(method, &private_key(method, pem)?));
         let private = private.transpose().map_err(bad("priv-key"))?;
-        let public = public.map(|pem| public_key(method, pem)).transpose().map_err(bad("pub-key"))?;
+        let public =
+            public.map(|pem| public_key(method, pem)).transpose().map_err(bad("pub-key"))?;
         let verifying = match (private.as_ref().and_then(SigningKey::public), public) {
             (Some(own), Some(given)) if own != given => return Err(JwtError::KeyMismatch),
             (Some(key), _) | (None, Some(key)) => key,
@@ -134,7 +137,9 @@ fn seconds(time: SystemTime) -> u64 {
 fn private_key(method: Method, pem: &[u8]) -> Result<Vec<u8>, String> {
     let key = PrivateKeyDer::from_pem_slice(pem).map_err(|error| unreadable(&error))?;
     match (method, key) {
-        (Method::Rs(_) | Method::Ps(_), PrivateKeyDer::Pkcs1(key)) => Ok(key.secret_pkcs1_der().to_vec()),
+        (Method::Rs(_) | Method::Ps(_), PrivateKeyDer::Pkcs1(key)) => {
+            Ok(key.secret_pkcs1_der().to_vec())
+        }
         (Method::Rs(_) | Method::Ps(_), PrivateKeyDer::Pkcs8(key)) => {
             // One form for both files.
             inner_of_pkcs8(key.secret_pkcs8_der()).ok_or_else(|| "not a PKCS#8 key".to_owned())
