@@ -127,10 +127,8 @@ async fn by_socket(State(sockets): State<Sockets>, request: Request, next: Next)
     if !socket::is_wanted(&request) {
         return next.run(request).await;
     }
-    let (response, request, ways) = match socket::open(request) {
-        Ok(opened) => opened,
-        Err(refused) => return refused,
-    };
+    let (response, opened) = socket::open(request);
+    let Some((request, ways)) = opened else { return response };
     let place = request.extensions().get::<Place>().cloned();
     let Sockets { handle, largest, open } = sockets;
     open.spawn(async move {

@@ -57,7 +57,8 @@ pub(super) struct ByMessages;
 pub(super) fn is_wanted(request: &Request) -> bool {
     let lists = |name: HeaderName, wanted: &str| {
         let values = request.headers().get_all(name);
-        let mut items = values.iter().filter_map(|it| it.to_str().ok()).flat_map(|it| it.split(','));
+        let mut items =
+            values.iter().filter_map(|it| it.to_str().ok()).flat_map(|it| it.split(','));
         items.any(|item| item.trim().eq_ignore_ascii_case(wanted))
     };
     request.version() == Version::HTTP_11
@@ -65,12 +66,12 @@ pub(super) fn is_wanted(request: &Request) -> bool {
         && lists(header::UPGRADE, "websocket")
 }
 
-/// The answer to the handshake, and the request that the socket stands for; a refusal when it cannot become one.
-pub(super) fn open(mut request: Request) -> Result<(Response, Request, Ways), Response> {
+/// The answer to the handshake, and the request that the socket stands for, unless it cannot become one.
+pub(super) fn open(mut request: Request) -> (Response, Option<(Request, Ways)>) {
     let refused = |status, text| {
         let mut response = failure(status, text);
         response.headers_mut().insert(VERSION.0, VERSION.1);
-        Err(response)
+        (response, None)
     };
     if request.method() != Method::GET {
         return refused(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
@@ -105,7 +106,7 @@ pub(super) fn open(mut request: Request) -> Result<(Response, Request, Ways), Re
     head.method = Method::POST;
     head.extensions.insert(ByMessages);
     let request = Request::from_parts(head, Body::from_stream(body));
-    Ok((response, request, Ways { upgrade, messages }))
+    (response, Some((request, Ways { upgrade, messages })))
 }
 
 /// The token that comes with a handshake, to which browsers add no headers: in a cookie, or behind `Bearer` in the list of
@@ -248,4 +249,42 @@ fn farewell(error: &Error) -> Option<Farewell> {
     };
     // A reason has 123 bytes at most (RFC 6455 §5.5); the library's are shorter.
     Some((code, error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_comes_with_a_handshake() {
+        let token_of = |headers: &[(HeaderName, &'static str)]| {
+            let headers = headers.iter().cloned();
+            let headers = headers.map(|(name, value)| (name, HeaderValue::from_static(value)));
+            let token = token(&headers.collect())?;
+            Some(token.to_str().unwrap().to_owned())
+        };
+        let (protocols, cookies) = (header::SEC_WEBSOCKET_PROTOCOL, header::COOKIE);
+        for (headers, wanted) in [
+            (vec![], None),
+            (vec![(protocols.clone(), "chat")], None),
+            (vec![(protocols.clone(), "Bearer, abc.7")], Some("Bearer abc.7")),
+            (vec![(protocols.clone(), "Bearer,abc.7")], Some("Bearer abc.7")),
+            (vec![(cookies.clone(), "a=b; token=abc.7")], Some("Bearer abc.7")),
+            (vec![(protocols, "Bearer, x"), (cookies, "token=y")], Some("Bearer y")),
+        ] {
+            assert_eq!(token_of(&headers).as_deref(), wanted, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn only_an_upgrade_to_a_websocket_is_one() {
+        let is = |connection: &str, upgrade: &str| {
+            let request = Request::get("/v3/watch").header(header::CONNECTION, connection);
+            is_wanted(&request.header(header::UPGRADE, upgrade).body(Body::empty()).unwrap())
+        };
+        assert!(is("Upgrade", "websocket"));
+        assert!(is("keep-alive, upgrade", "WebSocket"));
+        assert!(!is("keep-alive", "websocket"));
+        assert!(!is("Upgrade", "h2c"));
+    }
 }

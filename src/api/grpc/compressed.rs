@@ -57,9 +57,7 @@ pub(super) fn in_library_words(status: &Status) -> Option<Status> {
                 "unexpected end of file" | "incomplete deflate stream" => "unexpected EOF",
                 other => other,
             };
-            Some(Status::internal(format!(
-                "grpc: failed to decompress the received message {why}"
-            )))
+            Some(Status::internal(format!("grpc: failed to decompress the received message {why}")))
         }
         _ => None,
     }

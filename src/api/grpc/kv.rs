@@ -88,8 +88,7 @@ impl pb::kv_server::Kv for Kv {
         self.0.reserve(check::put_cost(&request)).await?;
         check::put(&request)?;
         let caller = claim.caller(&self.0).await?;
-        let apply::Response::Put(mut response) =
-            self.0.propose(caller, Op::Put(request)).await?
+        let apply::Response::Put(mut response) = self.0.propose(caller, Op::Put(request)).await?
         else {
             unreachable!("a request is answered in its own kind")
         };

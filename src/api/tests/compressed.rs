@@ -27,7 +27,8 @@ async fn whoever_packs_gets_packed_answers() {
     let node = Node::start().await;
     let channel = node.channel().await;
     let mut kv = KvClient::new(channel.clone()).send_compressed(Gzip).accept_compressed(Gzip);
-    let put = pb::PutRequest { key: "a".into(), value: vec![b'v'; 300].into(), ..Default::default() };
+    let put =
+        pb::PutRequest { key: "a".into(), value: vec![b'v'; 300].into(), ..Default::default() };
     assert!(packed(kv.put(put).await.unwrap().metadata()));
     let range = pb::RangeRequest { key: "a".into(), ..Default::default() };
     let answer = kv.range(range.clone()).await.unwrap();
@@ -46,7 +47,8 @@ async fn whoever_packs_gets_packed_answers() {
     for _ in 0..2 {
         assert_eq!(renewed.get_mut().message().await.unwrap().unwrap().ttl, 60);
     }
-    let create = pb::WatchCreateRequest { key: "a".into(), start_revision: 2, ..Default::default() };
+    let create =
+        pb::WatchCreateRequest { key: "a".into(), start_revision: 2, ..Default::default() };
     let request_union = Some(RequestUnion::CreateRequest(create));
     let watches = WatchClient::new(channel.clone());
     let mut watches = watches.send_compressed(Gzip).accept_compressed(Gzip);
