@@ -50,6 +50,7 @@ impl Default for Options {
 pub fn client_router(handle: &Handle, options: Options) -> Router {
     let services = grpc::routes(handle, options.extensive_metrics, options.warning_duration);
     version::show(handle.registry());
+    let tree = options.grpc_gateway.then_some(gateway::TREE);
     let mut paths = http::probes(handle.clone()).merge(http::version(handle.clone()));
     paths = paths.merge(http::debug(handle.clone()));
     if options.grpc_gateway {
@@ -60,7 +61,8 @@ pub fn client_router(handle: &Handle, options: Options) -> Router {
         ));
     }
     // Browsers never call gRPC, so its routes are spared the headers.
-    let paths = cors::apply(paths.fallback(grpc::unknown), options.cors);
+    let paths = http::redirect::apply(paths.fallback(grpc::unknown), tree);
+    let paths = cors::apply(paths, options.cors);
     services.fallback_service(paths)
 }
 

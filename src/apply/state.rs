@@ -323,6 +323,7 @@ impl<S: Storage> State<S> {
         request: &pb::RangeRequest,
     ) -> Result<RangeScan, Error> {
         self.auth.may_read(caller, &request.key, &request.range_end)?;
+        self.auth.is_current(caller)?;
         RangeScan::begin(&self.keys, self.revision(), request)
     }
 
@@ -333,6 +334,7 @@ impl<S: Storage> State<S> {
         request: &pb::TxnRequest,
     ) -> Result<pb::TxnResponse, Error> {
         auth::txn(&self.auth, caller, request)?;
+        self.auth.is_current(caller)?;
         txn::read(&self.keys, &self.leases, request)
     }
 

@@ -11,8 +11,24 @@ impl Auth {
         self.may(caller, Kind::Write, key, range_end)
     }
 
+    /// Whether what a caller is known by is the present: neither overtaken nor, as where this member is behind the
+    /// one that signed the token, still to come. Asked of reads, behind [`Self::may_read`]; a write is applied where
+    /// everything before it is (etcd `v3_server.go`, `doSerialize`).
+    pub fn is_current(&self, caller: &Caller) -> Result<(), Error> {
+        match caller {
+            Caller::User { revision, .. } if self.enabled && *revision != self.revision => {
+                Err(Error::OldRevision)
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn may(&self, caller: &Caller, kind: Kind, key: &[u8], range_end: &[u8]) -> Result<(), Error> {
         let Some((name, revision)) = self.checked(caller)? else { return Ok(()) };
+        if revision == 0 {
+            // As in etcd: no revision has this number.
+            return Err(Error::UserEmpty);
+        }
         if revision < self.revision {
             return Err(Error::OldRevision);
         }

@@ -10,6 +10,7 @@ use super::flusher::Flusher;
 use super::shared::{Done, Shared};
 use crate::apply::{self, LeaseChange};
 use crate::mvcc::{self, StorageError};
+use crate::proto::etcdserverpb::AlarmType;
 use crate::proto::quorate::replica::membership_change::Kind;
 use crate::raft::{Index, SnapshotMeta};
 use crate::replica::{Committed, Event};
@@ -53,6 +54,8 @@ struct Applied {
     answer: super::shared::Answer,
     revision: i64,
     events: Vec<mvcc::Event>,
+    /// Refused for want of room when nobody had raised the alarm yet.
+    found_no_room: bool,
 }
 
 impl ApplyLoop {
@@ -95,11 +98,14 @@ impl ApplyLoop {
                         if let Some(news) = &outcome.auth {
                             self.shared.tokens.follow(news);
                         }
+                        let found_no_room = outcome.response == Err(apply::Error::NoSpace)
+                            && !state.alarms().is_raised(AlarmType::Nospace);
                         applied.push(Applied {
                             id: outcome.id,
                             answer: outcome.response.map(Done::Request).map_err(Into::into),
                             revision: outcome.revision,
                             events: outcome.events,
+                            found_no_room,
                         });
                     }
                     Committed::Membership { index: at, term, change, outcome, roster } => {
@@ -119,6 +125,7 @@ impl ApplyLoop {
                             answer: outcome.map(|()| Done::Membership(members)).map_err(Into::into),
                             revision: 0,
                             events: Vec::new(),
+                            found_no_room: false,
                         });
                     }
                     Committed::Snapshot { meta, .. } => {
@@ -136,7 +143,9 @@ impl ApplyLoop {
                 if !done.events.is_empty() {
                     self.shared.watches.publish(done.revision, &done.events);
                 }
-                if done.id != 0 {
+                let waits_for_alarm =
+                    done.found_no_room && self.shared.found_no_room.try_send(done.id).is_ok();
+                if done.id != 0 && !waits_for_alarm {
                     self.shared.complete(done.id, done.answer);
                 }
             }

@@ -1,5 +1,6 @@
 //! The bound on what the store may take (`--quota-backend-bytes`).
 
+use tokio::sync::mpsc::Receiver;
 use tracing::{info, warn};
 
 use super::{Error, Handle};
@@ -11,6 +12,9 @@ use crate::proto::quorate::replica::request::Op;
 
 /// What etcd warns above: starts and transfers take long with so much.
 const MAX_SUGGESTED_BYTES: i64 = 8 << 30;
+
+/// Requests that may wait for the alarm; beyond it they are answered at once, since the alarm is on its way.
+pub(super) const NO_ROOM_QUEUE: usize = 4096;
 
 /// The limit that a setting stands for; `None` for zero and less.
 pub(super) fn of(quota_bytes: i64) -> Option<i64> {
@@ -45,6 +49,24 @@ pub fn describe(quota_bytes: i64, default: bool) {
     }
 }
 
+/// Raises the alarm in this member's name when an applied request found no room here, whichever member had
+/// proposed it, and answers the request after that (etcd `server.go`, `applyEntryNormal`).
+///
+/// The alarm is a proposal that follows: members with other quotas apply the same entries to the same state.
+pub(super) async fn watch(handle: Handle, mut found_none: Receiver<u64>) {
+    let mut ids = Vec::new();
+    while found_none.recv_many(&mut ids, NO_ROOM_QUEUE).await > 0 {
+        let raised = handle.state().alarms().is_raised(AlarmType::Nospace);
+        if !raised {
+            warn!("message exceeded backend quota; raising alarm");
+            handle.raise_no_space().await;
+        }
+        for id in ids.drain(..) {
+            handle.0.complete(id, Err(apply::Error::NoSpace.into()));
+        }
+    }
+}
+
 impl Handle {
     /// Refuses a request of this cost when this member has no room for it, and raises the alarm
     /// that makes all members refuse.
@@ -54,18 +76,6 @@ impl Handle {
         }
         self.raise_no_space().await;
         Err(apply::Error::NoSpace.into())
-    }
-
-    /// Proposes what [`Handle::reserve`] found room for. That may be gone when it is applied: then the
-    /// alarm is raised before the answer, as in etcd.
-    pub async fn propose_growth(&self, caller: Caller, op: Op) -> Result<apply::Response, Error> {
-        let outcome = self.propose(caller, op).await;
-        if matches!(outcome, Err(Error::Apply(apply::Error::NoSpace)))
-            && !self.state().alarms().is_raised(AlarmType::Nospace)
-        {
-            self.raise_no_space().await;
-        }
-        outcome
     }
 
     async fn raise_no_space(&self) {

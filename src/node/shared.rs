@@ -60,6 +60,8 @@ pub(super) struct Shared {
     pub(super) metrics: Metrics,
     /// The way to the flush thread, from when it runs.
     pub(super) orders: OnceLock<Orders>,
+    /// The ids of applied requests that found no room here: they are answered when the alarm is raised.
+    pub(super) found_no_room: mpsc::Sender<u64>,
     /// Requests whose answer is waited for.
     pub(super) pending: AtomicI64,
     /// Cancelled once the cluster knows this member's name: from then on the node serves.

@@ -104,6 +104,7 @@ pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartEr
     let (events, outside) = mpsc::channel(EVENT_QUEUE);
     let (acks, inside) = mpsc::unbounded_channel();
     let (read_news, reads) = mpsc::unbounded_channel();
+    let (found_no_room, no_room) = mpsc::channel(quota::NO_ROOM_QUEUE);
     let offered: Arc<Offered> = Arc::default();
     let source = Arc::clone(&offered);
     let dialer = Dialer::new(config.resolver).map_err(StartError::Resolver)?;
@@ -138,6 +139,7 @@ pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartEr
         hashing: Semaphore::new(MAX_HASHING),
         metrics: Metrics::new(identity)?,
         orders: OnceLock::new(),
+        found_no_room,
         pending: 0.into(),
         published: CancellationToken::new(),
         stop,
@@ -158,7 +160,8 @@ pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartEr
         inside,
         read_news,
     })?;
-    let tasks = spawn_tasks(&handle, reads);
+    let mut tasks = spawn_tasks(&handle, reads);
+    tasks.spawn(quota::watch(handle.clone(), no_room));
     Ok(Running { handle, tasks, threads })
 }
 

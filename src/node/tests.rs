@@ -113,10 +113,44 @@ async fn room_that_is_gone_when_a_request_is_applied_raises_the_alarm() {
     ready(&node).await;
     let handle = node.running.handle();
     let put = Op::Put(pb::PutRequest { key: "a".into(), ..pb::PutRequest::default() });
-    let refused = handle.propose_growth(Caller::Nobody, put).await;
+    let refused = handle.propose(Caller::Nobody, put).await;
     assert!(matches!(refused, Err(Error::Apply(crate::apply::Error::NoSpace))), "{refused:?}");
     assert!(handle.state().alarms().is_raised(pb::AlarmType::Nospace));
     node.stop().await;
+}
+
+/// Measured on three members of etcd 3.4.23 and 3.5.1, of which one has a small quota.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_without_room_raises_the_alarm_for_what_others_proposed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (bound, list) = founders(3).await;
+    let mut nodes = Vec::new();
+    for (name, listener) in bound {
+        let mut config = config(dir.path(), &name, &list);
+        if name == "n3" {
+            config.limits.quota_bytes = 1;
+        }
+        nodes.push(run(listener, config).await);
+    }
+    for node in &nodes {
+        ready(node).await;
+    }
+    put(&nodes[0], "a", "1").await;
+    let (proposer, full) = (nodes[0].running.handle(), nodes[2].running.handle());
+    let raised = || proposer.state().alarms().list(pb::AlarmType::None);
+    let mut applied = proposer.0.applied.subscribe();
+    let heard = applied.wait_for(|_| !raised().is_empty());
+    tokio::time::timeout(PATIENCE, heard).await.unwrap().unwrap();
+    let wanted =
+        pb::AlarmMember { member_id: full.member_id().0, alarm: pb::AlarmType::Nospace.into() };
+    assert_eq!(raised(), [wanted]);
+    assert_eq!(get(&nodes[2], "a").await.as_deref(), Some("1"), "it is applied all the same");
+    let put = Op::Put(pb::PutRequest { key: "b".into(), ..pb::PutRequest::default() });
+    let refused = proposer.propose(Caller::Nobody, put).await;
+    assert!(matches!(refused, Err(Error::Apply(crate::apply::Error::NoSpace))), "{refused:?}");
+    for node in nodes {
+        node.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,10 +1,11 @@
-//! Lets in clients whose `:authority` is a whole URL.
+//! Lets in clients whose `:authority` is a whole URL, or the path of a Unix socket.
 //!
 //! `etcdctl --endpoints http://HOST:PORT endpoint status`, and every client library of that
-//! generation in its maintenance calls, sends `:authority: http://HOST:PORT`. etcd does not look at it; our
-//! HTTP/2 library ends the stream before any of our code sees the request. So the `://` of such a value
-//! is overwritten before the library reads it. The new text has as many characters and as many bits in HPACK's
-//! Huffman code: neither lengths nor the compression table of the connection change.
+//! generation in its maintenance calls, sends `:authority: http://HOST:PORT`; with `unix:///run/etcd.sock` all calls send
+//! `/run/etcd.sock` or the whole. etcd does not look at it; our HTTP/2 library ends the stream before any of our
+//! code sees the request. So the slashes of such a value, and the colon before two of them, are overwritten before
+//! the library reads it. The new text has as many characters and as many bits in HPACK's Huffman code: neither
+//! lengths nor the compression table of the connection change.
 
 use std::io;
 use std::pin::Pin;
@@ -19,11 +20,11 @@ const LARGEST: usize = 16_384;
 /// Place of `:authority` in the static table (RFC 7541, appendix A).
 const AUTHORITY: usize = 1;
 
-/// What such a value begins with, and what it is made to begin with.
-const PLAIN: (&[u8], &[u8]) = (b"http://", b"httpC--");
-/// The same in Huffman code (RFC 7541, appendix B): 41 bits, of which the last is 0 in both.
-const HUFFMAN: ([u8; 6], [u8; 6]) =
-    ([0x9d, 0x29, 0xae, 0xe3, 0x0c, 0x00], [0x9d, 0x29, 0xae, 0xf2, 0xcb, 0x00]);
+// What is overwritten, and by what, in Huffman code: bits and their number (RFC 7541, appendix B).
+const SLASH: (u8, usize) = (0x18, 6);
+const DASH: (u8, usize) = (0x16, 6);
+const COLON: (u8, usize) = (0x5c, 7);
+const LETTER_C: (u8, usize) = (0x5e, 7);
 
 /// A connection whose inbound bytes are looked at until it is clear that nothing needs mending.
 #[derive(Debug)]
@@ -131,7 +132,7 @@ impl State {
     }
 }
 
-/// Overwrites the `://` of the authority in the payload of a header frame, if it has one.
+/// Overwrites the slashes of the authority in the payload of a header frame, if it has any.
 fn mend(flags: u8, payload: &mut [u8]) -> bool {
     let skipped = usize::from(flags & PADDED != 0) + if flags & PRIORITY == 0 { 0 } else { 5 };
     let mut block = payload.get_mut(skipped..).unwrap_or_default();
@@ -139,7 +140,7 @@ fn mend(flags: u8, payload: &mut [u8]) -> bool {
     // Whatever cannot be read is left for the library to refuse.
     while let Some((value, rest)) = next_authority(block) {
         let (huffman, text) = value;
-        mended |= if huffman { replace_huffman(text) } else { replace(text, PLAIN) };
+        mended |= if huffman { replace_huffman(text) } else { replace(text) };
         block = rest;
     }
     mended
@@ -199,20 +200,63 @@ fn integer(block: &[u8], bits: u32) -> Option<(usize, usize)> {
     None
 }
 
-fn replace(text: &mut [u8], (from, to): (&[u8], &[u8])) -> bool {
-    let found = text.starts_with(from);
-    if found {
-        text[..to.len()].copy_from_slice(to);
+/// `http://h` becomes `httpC--h`.
+fn replace(text: &mut [u8]) -> bool {
+    let mut found = false;
+    for at in 0..text.len() {
+        match text[at..] {
+            [b':', b'/', b'/', ..] => text[at] = b'C',
+            [b'/', ..] => {
+                text[at] = b'-';
+                found = true;
+            }
+            _ => {}
+        }
     }
     found
 }
 
 fn replace_huffman(text: &mut [u8]) -> bool {
-    let (from, to) = HUFFMAN;
-    // Of the sixth byte only the first bit belongs to the prefix.
-    let last = from.len() - 1;
-    let found = text.get(last).is_some_and(|byte| byte & 0x80 == from[last]);
-    found && replace(text, (&from[..last], &to[..last]))
+    let mut found = false;
+    let mut at = 0;
+    while let Some(code) = code_at(text, at) {
+        let (_, length) = code;
+        let behind = at + length;
+        let slash_at = |at| code_at(text, at) == Some(SLASH);
+        if code == SLASH {
+            set_code(text, at, DASH);
+            found = true;
+        } else if code == COLON && slash_at(behind) && slash_at(behind + SLASH.1) {
+            set_code(text, at, LETTER_C);
+        }
+        at = behind;
+    }
+    found
+}
+
+/// The code that begins at this bit; `None` at the end, and at characters that no address has: their codes are longer
+/// than a byte.
+fn code_at(text: &[u8], at: usize) -> Option<(u8, usize)> {
+    let first = *text.get(at / 8)?;
+    let second = text.get(at / 8 + 1).copied().unwrap_or(0xff);
+    let [window, _] = (u16::from_be_bytes([first, second]) << (at % 8)).to_be_bytes();
+    let length = match window {
+        0x00..=0x4f => 5,
+        0x50..=0xb7 => 6,
+        0xb8..=0xf7 => 7,
+        0xf8..=0xfd => 8,
+        0xfe.. => return None,
+    };
+    Some((window >> (8 - length), length))
+}
+
+/// Writes a code over one that is as long.
+fn set_code(text: &mut [u8], at: usize, (bits, length): (u8, usize)) {
+    for place in 0..length {
+        let mask = 0x80 >> ((at + place) % 8);
+        let byte = &mut text[(at + place) / 8];
+        if bits >> (length - 1 - place) & 1 == 1 { *byte |= mask } else { *byte &= !mask }
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Tolerant<S> {
@@ -322,6 +366,27 @@ mod tests {
         // RFC 7541 has `https://` in C.6.1; `http://` differs in one code.
         let bad = headers(true, &[0x9d, 0x29, 0xae, 0xe3, 0x0c, 0x44, 0x01]);
         let good = headers(true, &[0x9d, 0x29, 0xae, 0xf2, 0xcb, 0x44, 0x01]);
+        assert_eq!(read(&[&[PREFACE, &bad].concat()]), [PREFACE, &good].concat());
+    }
+
+    /// What `etcdctl` 3.4 and 3.5 send for `unix:///tmp/dt2.sock` and `unix://127.0.0.1:3456`.
+    #[test]
+    fn the_path_of_a_socket_is_overwritten() {
+        for (bad, good) in [
+            ("/tmp/dt2.sock", "-tmp-dt2.sock"),
+            ("unix:///tmp/dt2.sock", "unixC---tmp-dt2.sock"),
+            ("unix://127.0.0.1:3456", "unixC--127.0.0.1:3456"),
+        ] {
+            let mended = [PREFACE, &headers(false, good.as_bytes())].concat();
+            assert_eq!(read(&[&[PREFACE, &headers(false, bad.as_bytes())].concat()]), mended);
+            assert!(http::uri::Authority::try_from(good).is_ok(), "{good}");
+        }
+        // `/a/b` and `:a/`, with the padding of ones.
+        let bad = headers(true, &[0x60, 0x6c, 0x47]);
+        let good = headers(true, &[0x58, 0x6b, 0x47]);
+        assert_eq!(read(&[&[PREFACE, &bad].concat()]), [PREFACE, &good].concat());
+        let bad = headers(true, &[0xb8, 0x36, 0x3f]);
+        let good = headers(true, &[0xb8, 0x35, 0xbf]);
         assert_eq!(read(&[&[PREFACE, &bad].concat()]), [PREFACE, &good].concat());
     }
 

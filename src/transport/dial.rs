@@ -93,7 +93,7 @@ pub async fn connect(
     tls: Option<&TlsClient>,
 ) -> Result<Channel, tonic::transport::Error> {
     if endpoint.uri().scheme_str() != Some("https") {
-        return endpoint.connect().await;
+        return endpoint.connect_with_connector(tower::service_fn(in_clear)).await;
     }
     let tls = tls.cloned();
     let dial = move |to| secure(None, tls.clone(), LastWords::default(), to);
@@ -120,6 +120,10 @@ async fn plain(
     to: Uri,
 ) -> io::Result<TokioIo<Heard<TcpStream>>> {
     tcp(names, &to).await.map(|stream| TokioIo::new(Heard::new(stream, words)))
+}
+
+async fn in_clear(to: Uri) -> io::Result<TokioIo<Heard<TcpStream>>> {
+    tcp(None, &to).await.map(|stream| TokioIo::new(Heard::in_clear(stream)))
 }
 
 async fn secure(

@@ -39,19 +39,29 @@ pub(super) struct Heard<S> {
     words: LastWords,
     /// Nothing has been received.
     fresh: bool,
+    /// Whether a stranger's words are the error of the connection.
+    strict: bool,
 }
 
 impl<S> Heard<S> {
     pub(super) fn new(stream: S, words: LastWords) -> Self {
-        Self { stream, words, fresh: true }
+        Self { stream, words, fresh: true, strict: false }
+    }
+
+    /// A connection to which TLS spoken at the other end is an error that says so, where the library would tell of
+    /// a wrong frame.
+    pub(super) fn in_clear(stream: S) -> Self {
+        Self { stream, words: LastWords::default(), fresh: true, strict: true }
     }
 }
+
+const SPEAKS_TLS: &str = "the other end speaks TLS: its URL should begin with https://";
 
 /// What the first bytes of somebody who does not speak HTTP/2 mean.
 fn stranger(first: &[u8]) -> Option<&'static str> {
     match first {
         // An alert, RFC 8446 §5.1.
-        [0x15, 0x03, ..] => Some("the other end speaks TLS: its URL should begin with https://"),
+        [0x15, 0x03, ..] => Some(SPEAKS_TLS),
         [b'H', b'T', b'T', b'P', b'/', b'1', ..] => Some(
             "the other end speaks HTTP/1.1 only, as the members of etcd do: they cannot be \
                   peers of this member",
@@ -73,6 +83,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
             Ok(()) if self.fresh => {
                 self.fresh = false;
                 if let Some(reason) = stranger(&buffer.filled()[before..]) {
+                    if self.strict && reason == SPEAKS_TLS {
+                        // With an error nothing was read.
+                        buffer.set_filled(before);
+                        return Poll::Ready(Err(io::Error::new(
+                            io::ErrorKind::InvalidData,
+                            reason,
+                        )));
+                    }
                     self.words.hear(reason.to_owned());
                 }
             }
@@ -135,5 +153,14 @@ mod tests {
         );
         assert_eq!(heard(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await, None);
         assert_eq!(heard(b"").await, None);
+    }
+
+    #[tokio::test]
+    async fn tls_where_none_was_expected_is_an_error() {
+        let mut clear = Heard::in_clear(io::Cursor::new(vec![0x15, 3, 3, 0, 2, 2, 70]));
+        let error = clear.read_to_end(&mut Vec::new()).await.unwrap_err();
+        assert_eq!(error.to_string(), SPEAKS_TLS);
+        let mut clear = Heard::in_clear(io::Cursor::new(b"HTTP/1.1 400".to_vec()));
+        assert_eq!(clear.read_to_end(&mut Vec::new()).await.unwrap(), 12);
     }
 }

@@ -1,20 +1,19 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::connect_info::ConnectInfo;
-use http::{Request, Response};
+use http::{Request, Response, header};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
@@ -116,10 +115,24 @@ struct Shared {
     tls: Option<TlsServer>,
 }
 
+/// The place of a connection among those that its listener may have at a time. A request that asks for another
+/// protocol carries it; whoever goes on with the connection behind HTTP keeps it for as long.
+#[derive(Debug, Clone)]
+pub struct Place(
+    #[expect(dead_code, reason = "given back when the last of the connection is gone")]
+    Arc<OwnedSemaphorePermit>,
+);
+
+/// Where a connection comes from.
+struct Origin {
+    address: SocketAddr,
+    place: Place,
+}
+
 /// What all requests of a connection share.
 struct Caller {
     router: Router,
-    address: SocketAddr,
+    origin: Origin,
     identity: Option<PeerIdentity>,
     trusted_proxies: Vec<Network>,
     /// Counted only where idle connections are closed.
@@ -154,12 +167,12 @@ pub async fn serve(bound: Bound, router: Router, options: Http, stop: Cancellati
         };
         // A token of its own: connections do not contend for the one above when they look at it.
         let (shared, stop) = (Arc::clone(&shared), stop.child_token());
+        let origin = Origin { address: client, place: Place(Arc::new(permit)) };
         connections.spawn(async move {
             match stream {
-                Stream::Tcp(stream) => shared.meet(stream, client, &stop).await,
-                Stream::Unix(stream) => Box::pin(shared.meet(stream, client, &stop)).await,
+                Stream::Tcp(stream) => shared.meet(stream, origin, &stop).await,
+                Stream::Unix(stream) => Box::pin(shared.meet(stream, origin, &stop)).await,
             }
-            drop(permit);
         });
     }
     let place = bound.place();
@@ -172,31 +185,32 @@ pub async fn serve(bound: Bound, router: Router, options: Http, stop: Cancellati
 
 impl Shared {
     /// Shakes hands where the listener speaks TLS, then talks.
-    async fn meet<S>(&self, stream: S, client: SocketAddr, stop: &CancellationToken)
+    async fn meet<S>(&self, stream: S, origin: Origin, stop: &CancellationToken)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Some(tls) = &self.tls else { return self.talk(stream, client, None, stop).await };
+        let Some(tls) = &self.tls else { return self.talk(stream, origin, None, stop).await };
         // What is rarer and larger is kept apart: each of ten thousand connections that wait has room
         // for all that stands in this future.
-        Box::pin(self.meet_secured(tls, stream, client, stop)).await;
+        Box::pin(self.meet_secured(tls, stream, origin, stop)).await;
     }
 
     async fn meet_secured<S>(
         &self,
         tls: &TlsServer,
         stream: S,
-        client: SocketAddr,
+        origin: Origin,
         stop: &CancellationToken,
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let client = origin.address;
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
             accepted = Box::pin(tls.accept(stream, client)) => accepted,
         };
         match accepted {
-            Ok((stream, identity)) => self.talk(stream, client, identity, stop).await,
+            Ok((stream, identity)) => self.talk(stream, origin, identity, stop).await,
             // Whoever looks whether the port is open comes and goes like this, every few seconds.
             Err(Rejected { reason, .. }) if reason == "EOF" => {
                 debug!(remote_addr = %client, error = reason, "rejected connection");
@@ -210,12 +224,13 @@ impl Shared {
     async fn talk<S>(
         &self,
         stream: S,
-        client: SocketAddr,
+        origin: Origin,
         identity: Option<PeerIdentity>,
         stop: &CancellationToken,
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let client = origin.address;
         let mut stream = Tolerant::new(Policed::new(stream, self.options.ping_floor));
         // The library would wait for ever to see which version it is.
         let known = tokio::select! {
@@ -229,7 +244,7 @@ impl Shared {
         let activity = self.options.idle_timeout.map(|_| Arc::default());
         let caller = Arc::new(Caller {
             router: self.router.clone(),
-            address: client,
+            origin,
             identity,
             trusted_proxies: self.options.trusted_proxies.clone(),
             activity: activity.clone(),
@@ -239,10 +254,12 @@ impl Shared {
         let stream = TokioIo::new(stream);
         let ended = if is_http2 {
             let connection = self.http2.serve_connection(stream, service);
-            Box::pin(self.converse(connection, activity, stop)).await
+            let farewell = http2::Connection::graceful_shutdown;
+            Box::pin(self.converse(connection, farewell, activity, stop)).await
         } else {
-            let connection = self.http1.serve_connection(stream, service);
-            self.converse(connection, activity, stop).await
+            let connection = self.http1.serve_connection(stream, service).with_upgrades();
+            let farewell = http1::UpgradeableConnection::graceful_shutdown;
+            self.converse(connection, farewell, activity, stop).await
         };
         if let Err(error) = ended {
             debug!(client.address = %client, error = %error, "connection ended");
@@ -250,12 +267,13 @@ impl Shared {
     }
 
     /// Answers requests until the client leaves, was idle for too long, or the service stops.
-    async fn converse<C: GracefulConnection>(
+    async fn converse<C: Future<Output = Result<(), hyper::Error>>>(
         &self,
         connection: C,
+        farewell: impl Fn(Pin<&mut C>),
         activity: Option<Arc<Activity>>,
         stop: &CancellationToken,
-    ) -> Result<(), C::Error> {
+    ) -> Result<(), hyper::Error> {
         let mut connection = pin!(connection);
         let idle = async {
             match (&activity, self.options.idle_timeout) {
@@ -265,15 +283,15 @@ impl Shared {
         };
         tokio::select! {
             biased;
-            ended = connection.as_mut() => return ended.map(drop),
+            ended = connection.as_mut() => return ended,
             () = stop.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                return connection.await.map(drop);
+                farewell(connection.as_mut());
+                return connection.await;
             }
-            () = idle => connection.as_mut().graceful_shutdown(),
+            () = idle => farewell(connection.as_mut()),
         }
         // A client that does not answer the farewell has had its time.
-        tokio::time::timeout(DRAIN, connection).await.map_or(Ok(()), |ended| ended.map(drop))
+        tokio::time::timeout(DRAIN, connection).await.unwrap_or(Ok(()))
     }
 }
 
@@ -284,13 +302,16 @@ impl Caller {
     ) -> Result<Response<Body>, Infallible> {
         let open = self.activity.as_ref().map(Activity::begin);
         let client = if self.trusted_proxies.is_empty() {
-            self.address
+            self.origin.address
         } else {
-            forwarded::client(self.address, request.headers(), &self.trusted_proxies)
+            forwarded::client(self.origin.address, request.headers(), &self.trusted_proxies)
         };
         request.extensions_mut().insert(ConnectInfo(client));
         if let Some(identity) = &self.identity {
             request.extensions_mut().insert(identity.clone());
+        }
+        if request.headers().contains_key(header::UPGRADE) {
+            request.extensions_mut().insert(self.origin.place.clone());
         }
         let response = self.router.clone().oneshot(request).await?;
         Ok(match open {

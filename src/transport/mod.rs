@@ -24,7 +24,7 @@ pub mod tls;
 pub use bound::{Bound, ListenError};
 pub use dial::{Dialer, connect, resolver};
 pub use forwarded::client_address;
-pub use listen::{Http, serve};
+pub use listen::{Http, Place, serve};
 pub use network::{Network, NoNetwork};
 pub use tls::PeerIdentity;
 

@@ -3,10 +3,15 @@
 //! The gateway passes code and text of every refusal on, so this is also where the error rows of the
 //! gRPC services are compared.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
+
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocket};
 
 use crate::harness::{DEADLINE, Flavor, Node, scratch};
 
@@ -28,6 +33,11 @@ fn streams() {
 #[test]
 fn recipes() {
     check("gateway_recipes");
+}
+
+#[test]
+fn sockets() {
+    check("gateway_sockets");
 }
 
 #[test]
@@ -58,8 +68,13 @@ fn check(name: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/differential/{name}.txt"));
     let recorded = fs::read_to_string(&file).unwrap();
     let mut answered = String::new();
+    let mut sockets = Sockets::new();
     for line in recorded.lines() {
         let Some(command) = line.strip_prefix("> ") else { continue };
+        if let Some(said) = talk(&node, &mut sockets, command) {
+            answered += &format!("{line}\n{said}");
+            continue;
+        }
         let (options, command) = match command.strip_prefix('(') {
             Some(rest) => rest.split_once(") ").unwrap(),
             None => ("", command),
@@ -85,6 +100,88 @@ fn check(name: &str) {
         }
     }
     assert!(differences.is_empty(), "{name}:\n{differences}");
+}
+
+/// Open sockets by name.
+type Sockets = HashMap<String, WebSocket<TcpStream>>;
+
+/// Does what concerns a socket: `(w) socket /v3/watch` opens one, `(w) say ...` sends a message and hears one,
+/// `(w) hear` hears one more. `None` for other commands.
+fn talk(node: &Node, sockets: &mut Sockets, command: &str) -> Option<String> {
+    let (name, command) = command.strip_prefix('(')?.split_once(") ").unwrap();
+    let (verb, rest) = command.split_once(' ').unwrap_or((command, ""));
+    let answer = match verb {
+        "socket" => {
+            let (path, header) = rest.split_once(" with ").unwrap_or((rest, ""));
+            let (head, socket) = shake_hands(node, path, &header.replace('=', ": "));
+            if head.starts_with("101") {
+                sockets.insert(name.to_owned(), socket);
+            }
+            head
+        }
+        "say" => {
+            let socket = sockets.get_mut(name).unwrap();
+            socket.send(Message::text(rest)).unwrap();
+            hear(node, socket)
+        }
+        "hear" => hear(node, sockets.get_mut(name).unwrap()),
+        "leave" => {
+            let socket = sockets.get_mut(name).unwrap();
+            let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+            socket.close(Some(frame)).unwrap();
+            hear(node, socket)
+        }
+        _ => return None,
+    };
+    Some(answer + "\n")
+}
+
+/// The next message; how an ended call closes its socket is not compared, since etcd says nothing then.
+fn hear(node: &Node, socket: &mut WebSocket<TcpStream>) -> String {
+    match socket.read() {
+        Ok(Message::Text(text)) => normalize(node, text.as_str()),
+        Ok(Message::Close(Some(frame))) if frame.code != CloseCode::Normal => {
+            format!("closed: {}", u16::from(frame.code))
+        }
+        Ok(Message::Close(_)) => "closed".to_owned(),
+        Ok(other) => format!("{other:?}"),
+        Err(_) => "closed".to_owned(),
+    }
+}
+
+/// Status and the header lines that concern sockets, and the socket, if it is one.
+fn shake_hands(node: &Node, path: &str, header: &str) -> (String, WebSocket<TcpStream>) {
+    let host = node.client_url().replace("http://", "");
+    let mut stream = TcpStream::connect(&host).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let version = if header.starts_with("Sec-WebSocket-Version") { "" } else { "13" };
+    let version = format!("Sec-WebSocket-Version: {version}\r\n");
+    let version = if version.contains("13") { &version } else { "" };
+    let header = if header.is_empty() { String::new() } else { format!("{header}\r\n") };
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{version}{header}\r\n"
+    )
+    .unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let mut told = head.split(' ').nth(1).unwrap().to_owned();
+    let mut lines: Vec<String> = head
+        .lines()
+        .map(str::to_lowercase)
+        .filter(|line| line.starts_with("sec-websocket") || line.starts_with("upgrade"))
+        .collect();
+    lines.sort();
+    for line in lines {
+        told += &format!("\n{line}");
+    }
+    (told, WebSocket::from_raw_socket(stream, Role::Client, None))
 }
 
 fn call(node: &Node, lines: usize, method: &str, path: &str, body: &str) -> String {

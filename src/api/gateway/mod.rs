@@ -6,7 +6,7 @@
 //! holds here. Shapes and words are those of grpc-gateway v1 in etcd 3.5; releases from 3.6 on accept more
 //! spellings and leave out `error` in refusals.
 //!
-//! Deliberately absent: websockets.
+//! A call can also be made by websocket (`socket`), which is how browsers get at streams.
 
 pub(super) mod base64;
 mod call;
@@ -14,6 +14,7 @@ mod deadline;
 mod parse;
 mod read;
 mod routes;
+mod socket;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -24,19 +25,23 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::http::{Method, StatusCode};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::any;
 use prost_reflect::MethodDescriptor;
+use tokio_util::task::TaskTracker;
 
 use self::call::Call;
 use super::descriptors;
 use super::http::failure;
 use crate::node::Handle;
-use crate::transport::PeerIdentity;
+use crate::transport::{PeerIdentity, Place};
 
 /// A JSON body may be this much larger than the message it stands for: base64, escapes and white space.
 const SPELLING: usize = 4;
+
+/// The path below which everything of the gateway is.
+pub(super) const TREE: &str = "/v3";
 
 #[derive(Debug)]
 struct Gateway {
@@ -56,6 +61,7 @@ pub(super) fn router(handle: Handle, services: Router, largest: usize) -> Router
     let methods = routes::ROUTES.iter().filter_map(known).collect();
     let largest = largest.saturating_mul(SPELLING);
     let gateway = Arc::new(Gateway { services, methods, largest });
+    let sockets = Sockets { handle: handle.clone(), largest, open: TaskTracker::new() };
     Router::new()
         .route("/v3/{*path}", any(answer))
         // The name of the time when v3 was new; etcd still rewrites it.
@@ -63,6 +69,7 @@ pub(super) fn router(handle: Handle, services: Router, largest: usize) -> Router
         .route("/v3/", any(unknown))
         .route("/v3beta/", any(unknown))
         .with_state(gateway)
+        .layer(from_fn_with_state(sockets, by_socket))
         .layer(from_fn(move |request: Request, next: Next| {
             let refused = handle.auth_enabled() && names_a_user(&request);
             async move {
@@ -89,7 +96,10 @@ async fn answer(
     if request.method() != Method::POST {
         return failure(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
     }
-    let (head, body) = request.into_parts();
+    let (head, mut body) = request.into_parts();
+    if head.extensions.get::<socket::ByMessages>().is_some() && !method.is_client_streaming() {
+        body = socket::question(body).await;
+    }
     let call = Call::new(gateway.services.clone(), method.clone(), &head.headers);
     let call = match call {
         Ok(call) => call,
@@ -100,6 +110,32 @@ async fn answer(
     } else {
         call.question(body, gateway.largest).await
     }
+}
+
+/// The sockets that are open.
+#[derive(Debug, Clone)]
+struct Sockets {
+    handle: Handle,
+    /// Bytes a message may have.
+    largest: usize,
+    /// Each ends with its client or with the node.
+    open: TaskTracker,
+}
+
+/// Makes a socket of a request that wants to be one; as in etcd, whatever its path is.
+async fn by_socket(State(sockets): State<Sockets>, request: Request, next: Next) -> Response {
+    if !socket::is_wanted(&request) {
+        return next.run(request).await;
+    }
+    let (response, opened) = socket::open(request);
+    let Some((request, ways)) = opened else { return response };
+    let place = request.extensions().get::<Place>().cloned();
+    let Sockets { handle, largest, open } = sockets;
+    open.spawn(async move {
+        ways.carry(next.run(request), largest, handle).await;
+        drop(place);
+    });
+    response
 }
 
 async fn unknown() -> Response {

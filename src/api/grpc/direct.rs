@@ -20,7 +20,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
 use super::counted::{Counted, Method, Outcome};
-use super::{GrpcResponse, too_large, unreadable};
+use super::{GrpcResponse, compressed, too_large, unreadable};
 
 /// The compression flag and the length before every message.
 const PREFIX: usize = 5;
@@ -155,9 +155,7 @@ async fn data(body: &mut Body, missing: &str) -> Result<Bytes, Status> {
 fn length_of(message: &[u8], largest: usize) -> Result<Option<usize>, Status> {
     let Some(mut prefix) = message.get(..PREFIX) else { return Ok(None) };
     if prefix.get_u8() != 0 {
-        // grpc-go's words.
-        let text = "grpc: compressed flag set with identity or empty encoding";
-        return Err(Status::internal(text));
+        return Err(compressed::unexpected());
     }
     let length = prefix.get_u32() as usize;
     if length > largest { Err(too_large(length, largest)) } else { Ok(Some(length)) }

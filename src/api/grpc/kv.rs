@@ -88,8 +88,7 @@ impl pb::kv_server::Kv for Kv {
         self.0.reserve(check::put_cost(&request)).await?;
         check::put(&request)?;
         let caller = claim.caller(&self.0).await?;
-        let apply::Response::Put(mut response) =
-            self.0.propose_growth(caller, Op::Put(request)).await?
+        let apply::Response::Put(mut response) = self.0.propose(caller, Op::Put(request)).await?
         else {
             unreachable!("a request is answered in its own kind")
         };
@@ -133,7 +132,7 @@ impl pb::kv_server::Kv for Kv {
             self.0.check(read)?
         } else {
             let caller = claim.caller(&self.0).await?;
-            match self.0.propose_growth(caller, Op::Txn(request)).await? {
+            match self.0.propose(caller, Op::Txn(request)).await? {
                 apply::Response::Txn(response) => response,
                 _ => unreachable!("a request is answered in its own kind"),
             }

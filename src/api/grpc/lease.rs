@@ -77,7 +77,7 @@ impl pb::lease_server::Lease for Lease {
         // The log holds the raised value: a later change of timeouts does not change what it means.
         request.ttl = request.ttl.max(self.0.min_lease_ttl());
         let apply::Response::LeaseGrant(mut response) =
-            self.0.propose_growth(caller, Op::LeaseGrant(request)).await?
+            self.0.propose(caller, Op::LeaseGrant(request)).await?
         else {
             unreachable!("a request is answered in its own kind")
         };

@@ -6,6 +6,7 @@
 mod auth;
 mod caller;
 mod cluster;
+mod compressed;
 mod counted;
 mod direct;
 mod downgrade;
@@ -32,6 +33,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
+use tonic::codec::CompressionEncoding::Gzip;
 use tonic::codegen::Service;
 use tonic::metadata::MetadataMap;
 use tonic::server::NamedService;
@@ -132,15 +134,20 @@ pub(super) fn routes(
     let within = Within::new(stores(handle, None));
     let largest = largest_message(handle);
     let lock = lock::Lock { handle: handle.clone(), within: within.clone() };
-    let lock = LockServer::new(lock).max_decoding_message_size(largest);
+    let lock = LockServer::new(lock).accept_compressed(Gzip).send_compressed(Gzip);
+    let lock = lock.max_decoding_message_size(largest);
     router = add(router, &LOCK, &lock, meters);
     let election = election::Election { handle: handle.clone(), within };
-    let election = ElectionServer::new(election).max_decoding_message_size(largest);
+    let election = ElectionServer::new(election).accept_compressed(Gzip).send_compressed(Gzip);
+    let election = election.max_decoding_message_size(largest);
     router = add(router, &ELECTION, &election, meters);
     let health = health::Health { handle: handle.clone() };
-    router = add(router, &HEALTH, &HealthServer::new(health), meters);
-    router = add(router, &REFLECTION, &reflection::v1(), meters);
-    add(router, &REFLECTION, &reflection::v1alpha(), meters)
+    let health = HealthServer::new(health).accept_compressed(Gzip).send_compressed(Gzip);
+    router = add(router, &HEALTH, &health, meters);
+    let reflection = reflection::v1().accept_compressed(Gzip).send_compressed(Gzip);
+    router = add(router, &REFLECTION, &reflection, meters);
+    let reflection = reflection::v1alpha().accept_compressed(Gzip).send_compressed(Gzip);
+    add(router, &REFLECTION, &reflection, meters)
 }
 
 /// The services of etcd's own API.
@@ -149,6 +156,8 @@ fn stores(handle: &Handle, meters: Option<&Meters>) -> Router {
     macro_rules! limited {
         ($server:ident, $service:expr) => {
             &$server::new($service)
+                .accept_compressed(Gzip)
+                .send_compressed(Gzip)
                 .max_decoding_message_size(largest)
                 .max_encoding_message_size(usize::MAX)
         };
@@ -181,6 +190,7 @@ where
     for method in methods {
         let path = format!("/{}/{method}", S::NAME);
         let service = service.clone().map_response(library_words);
+        let service = service.map_request(compressed::answered_alike);
         router = match meters {
             Some(meters) => {
                 let method = meters.method(S::NAME, method);
@@ -198,6 +208,7 @@ fn often(mut router: Router, kv: &kv::Kv, service: &KvServer<kv::Kv>, meters: &M
         ($method:ident, $name:literal) => {
             let kv = kv.clone();
             let inner = ServiceExt::<Request>::map_response(service.clone(), library_words);
+            let inner = inner.map_request(compressed::answered_alike);
             let name = KvServer::<kv::Kv>::NAME;
             let direct = Direct {
                 largest: largest_message(&kv.0),
@@ -255,15 +266,8 @@ fn in_library_words(status: &Status) -> Option<Status> {
             let (size, limit) = sizes.split_once(" bytes, the limit is: ")?;
             Some(too_large(size, limit.strip_suffix(" bytes")?))
         }
-        Code::Unimplemented => {
-            let rest = text.strip_prefix("Content is compressed with `")?;
-            let encoding = rest.strip_suffix("` which isn't supported")?;
-            let text =
-                format!("grpc: Decompressor is not installed for grpc-encoding {encoding:?}");
-            Some(Status::unimplemented(text))
-        }
         Code::Internal if text.starts_with(UNREADABLE) => Some(unreadable(text)),
-        _ => None,
+        _ => compressed::in_library_words(status),
     }
 }
 

@@ -4,6 +4,7 @@ mod checks;
 mod debug;
 mod health;
 mod peer;
+pub(super) mod redirect;
 
 use axum::Router;
 use axum::extract::State;

@@ -1,4 +1,5 @@
 mod auth;
+mod compressed;
 mod fuzz;
 mod http;
 mod live;

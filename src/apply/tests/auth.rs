@@ -96,6 +96,32 @@ fn writes_are_checked_where_they_are_applied() {
     assert_eq!(machine.state.range(&range("q", "")).unwrap().kvs[0].value, bytes("2"));
 }
 
+/// Measured on etcd 3.4.23; 3.5.1 refuses the same in other words.
+#[test]
+fn a_caller_known_by_what_is_still_to_come_may_write_and_not_read() {
+    let mut machine = guarded();
+    let current = machine.state.auth().revision();
+    let ahead = user("alice", current + 1);
+    let written = machine.outcome_for(ahead.clone(), Op::Put(put("a", "2")));
+    assert!(written.response.is_ok(), "{:?}", written.response);
+    let read = |caller: &Caller, key: &str| {
+        machine.state.range_scan(caller, &range(key, "")).map(drop).err()
+    };
+    let old = Some(Error::Auth(auth::Error::OldRevision));
+    assert_eq!(read(&user("alice", current), "a"), None);
+    assert_eq!(read(&ahead, "a"), old);
+    assert_eq!(read(&ahead, "q"), Some(DENIED));
+    assert_eq!(read(&user("alice", current - 1), "a"), old);
+    assert_eq!(read(&user("alice", 0), "a"), Some(WHO));
+    let get = pb::TxnRequest::default();
+    assert_eq!(
+        machine.state.txn_read(&ahead, &get).map(drop),
+        Err(Error::Auth(auth::Error::OldRevision))
+    );
+    assert!(machine.state.txn_read(&Caller::Nobody, &get).is_ok(), "it reads nothing");
+    assert_eq!(machine.outcome_for(user("alice", 0), Op::Put(put("a", "3"))).response, Err(WHO));
+}
+
 /// etcd before 3.5.28 and 3.6.9 looks at the outermost operations only.
 #[test]
 fn a_transaction_is_checked_on_both_branches_at_any_depth() {

@@ -348,8 +348,8 @@ fn problems_have_the_texts_of_etcd() {
         ("--auth-token jwt,ttl=1m,ttl=2m", "auth: invalid auth options"),
         ("--auth-token jwt,sign-method=RS256", "auth: missing key data"),
         (
-            "--auth-token jwt,sign-method=ES512",
-            "auth: invalid auth signature method: `ES512`; know RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA, HS256, HS384 and HS512",
+            "--auth-token jwt,sign-method=ES521",
+            "auth: invalid auth signature method: `ES521`; know RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, HS256, HS384 and HS512",
         ),
         (
             "--auth-token jwt,sign-method=HS256,ttl=soon",

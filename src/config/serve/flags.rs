@@ -44,8 +44,8 @@ pub struct Flags {
     #[arg(long, value_name = "ADDR")]
     pub dns_addr: Vec<String>,
 
-    /// Address to serve DNS over TLS on, with the certificate of --tls-cert, repeatable; its usual
-    /// port is 853
+    /// Address to serve DNS over TLS on, beside one of --dns-addr and with the certificate of
+    /// --tls-cert, repeatable; its usual port is 853
     #[arg(long, value_name = "ADDR")]
     pub dot_addr: Vec<String>,
 

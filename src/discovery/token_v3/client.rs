@@ -298,15 +298,27 @@ fn failure(status: &Status) -> Failure {
     if judged && status.code() != Code::Unavailable {
         return Failure::Final(Error::Judged(text.to_owned()));
     }
-    Failure::Passing(format!("rpc error: code = {:?} desc = {text}", status.code()))
+    let mut told = format!("rpc error: code = {:?} desc = {text}", status.code());
+    if let Some(source) = std::error::Error::source(status) {
+        let cause = deepest(source).to_string();
+        if !told.contains(&cause) {
+            told = format!("{told}: {cause}");
+        }
+    }
+    Failure::Passing(told)
 }
 
-fn root_cause(endpoint: &str, error: &tonic::transport::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
+/// What is at the bottom of an error.
+fn deepest<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a dyn std::error::Error {
+    let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;
     }
-    format!("dial tcp {endpoint}: {cause}")
+    cause
+}
+
+fn root_cause(endpoint: &str, error: &tonic::transport::Error) -> String {
+    format!("dial tcp {endpoint}: {}", deepest(error))
 }
 
 /// The directory of a token; odd slashes in the token do not count, as in etcd.

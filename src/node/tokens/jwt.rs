@@ -1,15 +1,15 @@
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use jsonwebtoken::{
-    Algorithm, AlgorithmFamily, DecodingKey, EncodingKey, Header, Validation, decode, encode,
-};
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use x509_parser::prelude::{FromDer as _, SubjectPublicKeyInfo, X509Certificate};
 
-use super::Holder;
-use super::ring_keys::{self, SigningKey};
+use super::keys::{SigningKey, VerifyingKey};
+use super::method::{Bits, Method};
+use super::{Holder, jws};
 
 // What kind of key a public one is (RFC 8017 §A.1, RFC 5480 §2.1.1, RFC 8410 §3).
 const ID_RSA: &str = "1.2.840.113549.1.1.1";
@@ -19,10 +19,10 @@ const ID_ED25519: &str = "1.3.101.112";
 /// Tokens that carry who they are for, signed (etcd `auth/jwt.go`).
 #[derive(Clone)]
 pub struct Jwt {
-    algorithm: Algorithm,
+    method: Method,
     /// `None` on a member that only has the public key: it checks tokens and gives out none.
-    signing: Option<EncodingKey>,
-    verifying: DecodingKey,
+    signing: Option<Arc<SigningKey>>,
+    verifying: VerifyingKey,
     ttl: Duration,
 }
 
@@ -37,8 +37,10 @@ pub enum JwtError {
     VerifyOnly,
     #[error("{which} is no key for {method}: {why}")]
     BadKey { which: &'static str, method: &'static str, why: String },
-    #[error("auth: token cannot be signed: {0}")]
-    Signing(String),
+    #[error(
+        "auth: token cannot be signed: priv-key is too short for {0}, or there are no random numbers"
+    )]
+    Signing(Method),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -49,8 +51,8 @@ struct Claims {
 }
 
 /// What must be there in a token that somebody else may have signed; etcd does not insist on times, but
-/// checks `exp` and `nbf`, and takes 0 for none. That one was issued in the future (`iat`) only its earlier
-/// releases mind: clocks differ.
+/// checks `exp` and `nbf`, and takes 0 for none. That one was issued in the future (`iat`) only
+/// releases before 3.6 mind: clocks differ.
 #[derive(Debug, Deserialize)]
 struct SeenClaims {
     username: String,
@@ -62,52 +64,33 @@ struct SeenClaims {
 impl Jwt {
     /// A signer, from the contents of the key files; either may be missing.
     pub fn new(
-        algorithm: Algorithm,
+        method: Method,
         public: Option<&[u8]>,
         private: Option<&[u8]>,
         ttl: Duration,
     ) -> Result<Self, JwtError> {
-        ring_keys::install();
-        let family = algorithm.family();
-        if family == AlgorithmFamily::Hmac {
+        let bad = |which: &'static str| {
+            move |why: String| JwtError::BadKey { which, method: method.keys(), why }
+        };
+        if matches!(method, Method::Hs(_)) {
             // The bytes of the private key's file, whatever they are.
             let secret = private.filter(|secret| !secret.is_empty());
-            let (signing, verifying) = ring_keys::secret(secret.ok_or(JwtError::MissingKey)?);
-            return Ok(Self { algorithm, signing: Some(signing), verifying, ttl });
+            let secret = secret.ok_or(JwtError::MissingKey)?;
+            let signing = SigningKey::read(method, secret).map_err(bad("priv-key"))?;
+            let verifying = VerifyingKey::read(method, secret).map_err(bad("priv-key"))?;
+            return Ok(Self { method, signing: Some(Arc::new(signing)), verifying, ttl });
         }
-        let bad = |which: &'static str| {
-            move |why: String| JwtError::BadKey { which, method: name(algorithm), why }
-        };
-        let private = private.map(|pem| private_key(algorithm, pem)).transpose();
-        let private = private.map_err(bad("priv-key"))?;
+        let private = private.map(|pem| SigningKey::read(method, &private_key(method, pem)?));
+        let private = private.transpose().map_err(bad("priv-key"))?;
         let public =
-            public.map(|pem| public_key(algorithm, pem)).transpose().map_err(bad("pub-key"))?;
-        let of_private = match &private {
-            Some(der) => SigningKey::read(algorithm, der)
-                .map_err(|error| bad("priv-key")(error.to_string()))?
-                .public(),
-            None => None,
-        };
-        let verifying = match (of_private, public) {
+            public.map(|pem| public_key(method, pem)).transpose().map_err(bad("pub-key"))?;
+        let verifying = match (private.as_ref().and_then(SigningKey::public), public) {
             (Some(own), Some(given)) if own != given => return Err(JwtError::KeyMismatch),
             (Some(key), _) | (None, Some(key)) => key,
             (None, None) => return Err(JwtError::MissingKey),
         };
-        let (signing, verifying) = match family {
-            AlgorithmFamily::Rsa => (
-                private.map(|der| EncodingKey::from_rsa_der(&der)),
-                DecodingKey::from_rsa_der(&verifying),
-            ),
-            AlgorithmFamily::Ec => (
-                private.map(|der| EncodingKey::from_ec_der(&der)),
-                DecodingKey::from_ec_der(&verifying),
-            ),
-            _ => (
-                private.map(|der| EncodingKey::from_ed_der(&der)),
-                DecodingKey::from_ed_der(&verifying),
-            ),
-        };
-        Ok(Self { algorithm, signing, verifying, ttl })
+        let verifying = VerifyingKey::read(method, &verifying).map_err(bad("pub-key"))?;
+        Ok(Self { method, signing: private.map(Arc::new), verifying, ttl })
     }
 
     pub(super) fn sign(
@@ -119,18 +102,13 @@ impl Jwt {
         let key = self.signing.as_ref().ok_or(JwtError::VerifyOnly)?;
         let exp = seconds(now + self.ttl);
         let claims = Claims { username: user.to_owned(), revision, exp };
-        encode(&Header::new(self.algorithm), &claims, key)
-            .map_err(|error| JwtError::Signing(error.to_string()))
+        let claims = serde_json::to_vec(&claims).expect("text and numbers can be written as JSON");
+        jws::sign(self.method, key, &claims).ok_or(JwtError::Signing(self.method))
     }
 
     pub(super) fn holder(&self, token: &str, now: SystemTime) -> Option<Holder> {
-        let mut validation = Validation::new(self.algorithm);
-        validation.required_spec_claims.clear();
-        validation.validate_aud = false;
-        // Checked below, without leeway and against the caller's clock.
-        validation.validate_exp = false;
-        validation.validate_nbf = false;
-        let claims = decode::<SeenClaims>(token, &self.verifying, &validation).ok()?.claims;
+        let claims = jws::verify(self.method, &self.verifying, token)?;
+        let claims = SeenClaims::deserialize(Value::Object(claims)).ok()?;
         let SeenClaims { username, revision, exp, nbf } = claims;
         #[expect(clippy::cast_precision_loss, reason = "seconds stay exact for ages")]
         let now = seconds(now) as f64;
@@ -147,7 +125,7 @@ impl Jwt {
 impl std::fmt::Debug for Jwt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let signs = self.signing.is_some();
-        write!(f, "Jwt({:?}, signs: {signs}, ttl: {:?})", self.algorithm, self.ttl)
+        write!(f, "Jwt({}, signs: {signs}, ttl: {:?})", self.method, self.ttl)
     }
 }
 
@@ -155,28 +133,21 @@ fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs())
 }
 
-fn name(algorithm: Algorithm) -> &'static str {
-    match algorithm.family() {
-        AlgorithmFamily::Hmac => "HMAC",
-        AlgorithmFamily::Rsa => "RSA",
-        AlgorithmFamily::Ec => "ECDSA",
-        _ => "EdDSA",
-    }
-}
-
 /// What the signer takes: PKCS#1 for RSA, PKCS#8 for curves.
-fn private_key(algorithm: Algorithm, pem: &[u8]) -> Result<Vec<u8>, String> {
+fn private_key(method: Method, pem: &[u8]) -> Result<Vec<u8>, String> {
     let key = PrivateKeyDer::from_pem_slice(pem).map_err(|error| unreadable(&error))?;
-    match (algorithm.family(), key) {
-        (AlgorithmFamily::Rsa, PrivateKeyDer::Pkcs1(key)) => Ok(key.secret_pkcs1_der().to_vec()),
-        (AlgorithmFamily::Rsa, PrivateKeyDer::Pkcs8(key)) => {
-            // `ring` reads PKCS#8 itself, but the token library hands out PKCS#1.
+    match (method, key) {
+        (Method::Rs(_) | Method::Ps(_), PrivateKeyDer::Pkcs1(key)) => {
+            Ok(key.secret_pkcs1_der().to_vec())
+        }
+        (Method::Rs(_) | Method::Ps(_), PrivateKeyDer::Pkcs8(key)) => {
+            // One form for both files.
             inner_of_pkcs8(key.secret_pkcs8_der()).ok_or_else(|| "not a PKCS#8 key".to_owned())
         }
-        (AlgorithmFamily::Ec, PrivateKeyDer::Sec1(key)) => {
-            Ok(sec1_as_pkcs8(algorithm, key.secret_sec1_der()))
+        (Method::Es(curve), PrivateKeyDer::Sec1(key)) => {
+            Ok(sec1_as_pkcs8(curve, key.secret_sec1_der()))
         }
-        (AlgorithmFamily::Ec | AlgorithmFamily::Ed, PrivateKeyDer::Pkcs8(key)) => {
+        (Method::Es(_) | Method::EdDsa, PrivateKeyDer::Pkcs8(key)) => {
             Ok(key.secret_pkcs8_der().to_vec())
         }
         _ => Err("it is of another kind".to_owned()),
@@ -184,18 +155,18 @@ fn private_key(algorithm: Algorithm, pem: &[u8]) -> Result<Vec<u8>, String> {
 }
 
 /// The bare key in a public key or a certificate, as Go reads either.
-fn public_key(algorithm: Algorithm, pem: &[u8]) -> Result<Vec<u8>, String> {
+fn public_key(method: Method, pem: &[u8]) -> Result<Vec<u8>, String> {
     let bare = |spki: &SubjectPublicKeyInfo<'_>| {
         let key = &spki.subject_public_key.data;
-        let fits = match (algorithm, spki.algorithm.algorithm.to_id_string().as_str()) {
+        let id = spki.algorithm.algorithm.to_id_string();
+        let fits = match method {
             // A point of the curve, not compressed (SEC 1 §2.3.3).
-            (Algorithm::ES256, ID_EC) => key.len() == 65,
-            (Algorithm::ES384, ID_EC) => key.len() == 97,
-            (_, id) => match algorithm.family() {
-                AlgorithmFamily::Rsa => id == ID_RSA,
-                AlgorithmFamily::Ed => id == ID_ED25519,
-                _ => false,
-            },
+            Method::Es(Bits::B256) => id == ID_EC && key.len() == 65,
+            Method::Es(Bits::B384) => id == ID_EC && key.len() == 97,
+            Method::Es(Bits::B512) => id == ID_EC && key.len() == 133,
+            Method::Rs(_) | Method::Ps(_) => id == ID_RSA,
+            Method::EdDsa => id == ID_ED25519,
+            Method::Hs(_) => false,
         };
         if fits { Ok(key.to_vec()) } else { Err("it is of another kind".to_owned()) }
     };
@@ -226,12 +197,17 @@ fn inner_of_pkcs8(der: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Wraps the key of `openssl ecparam` (RFC 5915) as the other one (RFC 5208).
-fn sec1_as_pkcs8(algorithm: Algorithm, sec1: &[u8]) -> Vec<u8> {
+fn sec1_as_pkcs8(curve: Bits, sec1: &[u8]) -> Vec<u8> {
     /// `id-ecPublicKey` and the curve, in one sequence (RFC 5480 §2.1.1).
     const P256: &[u8] =
         b"\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
     const P384: &[u8] = b"\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x22";
-    let curve = if algorithm == Algorithm::ES384 { P384 } else { P256 };
+    const P521: &[u8] = b"\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x23";
+    let curve = match curve {
+        Bits::B256 => P256,
+        Bits::B384 => P384,
+        Bits::B512 => P521,
+    };
     let version: &[u8] = b"\x02\x01\x00";
     let content = [version, curve, &tagged(0x04, sec1)].concat();
     tagged(0x30, &content)

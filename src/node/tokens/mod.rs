@@ -4,9 +4,11 @@
 //! them in memory for as long as they are used, and forgets them when it stops. Signed tokens (JWT)
 //! are known by their signature alone, and go out of date with every change of users or roles.
 
+mod jws;
 mod jwt;
+mod keys;
+mod method;
 mod options;
-mod ring_keys;
 mod simple;
 
 use std::collections::HashMap;
@@ -17,6 +19,7 @@ use std::time::{Instant, SystemTime};
 pub use jwt::{Jwt, JwtError};
 pub use options::{OptionsError, TokenOptions, parse_options};
 
+use self::method::Method;
 use self::simple::SimpleTokens;
 use crate::apply::AuthNews;
 use crate::auth;

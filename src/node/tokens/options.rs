@@ -1,9 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jsonwebtoken::Algorithm;
-
-use super::{Jwt, JwtError};
+use super::{Jwt, JwtError, Method};
 
 /// How long a signed token lives when nothing else is said.
 const DEFAULT_JWT_TTL: Duration = Duration::from_secs(300);
@@ -27,7 +25,7 @@ pub enum OptionsError {
     Invalid,
     #[error(
         "auth: invalid auth signature method: `{0}`; know RS256, RS384, RS512, PS256, PS384, \
-         PS512, ES256, ES384, EdDSA, HS256, HS384 and HS512"
+         PS512, ES256, ES384, ES512, EdDSA, HS256, HS384 and HS512"
     )]
     Method(String),
     #[error("auth: invalid auth options: ttl `{0}` is no duration, such as 10m")]
@@ -76,7 +74,7 @@ pub fn parse_options(
                 None => DEFAULT_JWT_TTL,
             };
             let method = option("sign-method").unwrap_or_default();
-            let algorithm: Algorithm =
+            let method: Method =
                 method.parse().ok().ok_or_else(|| OptionsError::Method(method.to_owned()))?;
             let read =
                 |which: &'static str| match option(which) {
@@ -86,7 +84,7 @@ pub fn parse_options(
                     }),
                 };
             let (public, private) = (read("pub-key")?, read("priv-key")?);
-            let jwt = Jwt::new(algorithm, public.as_deref(), private.as_deref(), ttl)?;
+            let jwt = Jwt::new(method, public.as_deref(), private.as_deref(), ttl)?;
             Ok(TokenOptions::Signed(Box::new(jwt)))
         }
         _ => Err(OptionsError::Invalid),
