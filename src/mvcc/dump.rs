@@ -1,4 +1,4 @@
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 
 use bytes::Bytes;
 use prost::encoding::{decode_varint, encode_varint};
@@ -25,7 +25,7 @@ const MAX_BLOCK_BYTES: u32 = 1 << 30;
 /// | 8, 8 | applied index, applied term |
 /// | 4 | CRC-32C of the 28 bytes before |
 ///
-/// Then blocks; the last is an end block, and nothing follows it:
+/// Then blocks, those of meta before those of records; the last is an end block, and nothing follows it:
 ///
 /// | bytes | content |
 /// | --- | --- |
@@ -45,11 +45,18 @@ pub struct DumpWriter {
     scratch: Vec<u8>,
 }
 
-/// One thing a dump holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dump<'a> {
-    Meta { key: &'a [u8], value: &'a [u8] },
-    Record { at: Revision, record: EventRef<'a>, encoded: &'a [u8] },
+/// One block of a dump whose checksum fits.
+#[derive(Debug, Clone)]
+pub enum DumpBlock {
+    /// Small values with their keys. All of them come before the first record.
+    Meta(Vec<(Bytes, Bytes)>),
+    Records(DumpedRecords),
+}
+
+/// Some records of a dump, ascending.
+#[derive(Debug, Clone)]
+pub struct DumpedRecords {
+    payload: Bytes,
 }
 
 /// Reads what [`DumpWriter`] wrote.
@@ -57,6 +64,8 @@ pub enum Dump<'a> {
 pub struct DumpReader<R> {
     from: R,
     applied: Applied,
+    /// How many there were so far.
+    records: u64,
 }
 
 /// Why bytes are no dump.
@@ -143,7 +152,7 @@ impl DumpWriter {
     }
 }
 
-impl<R: Read> DumpReader<R> {
+impl<R: BufRead> DumpReader<R> {
     /// Reads the head of a dump.
     pub fn new(mut from: R) -> Result<Self, DumpError> {
         let mut head = [0; 28];
@@ -161,7 +170,7 @@ impl<R: Read> DumpReader<R> {
             return Err(DumpError::Newer { found });
         }
         let applied = Applied { index: read_u64(&mut fields)?, term: read_u64(&mut fields)? };
-        Ok(Self { from, applied })
+        Ok(Self { from, applied, records: 0 })
     }
 
     /// Up to where the dumped state contains the log.
@@ -169,51 +178,45 @@ impl<R: Read> DumpReader<R> {
         self.applied
     }
 
-    /// Hands everything to `visit`, in order; fails when anything is missing or damaged.
-    pub fn read<E: From<DumpError>>(
-        &mut self,
-        visit: &mut dyn FnMut(Dump<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let mut records = 0;
-        let mut payload = Vec::new();
-        loop {
-            let kind = self.block(&mut payload)?;
-            let mut rest = &payload[..];
-            match kind {
-                META => {
-                    while !rest.is_empty() {
-                        let key = piece(&mut rest)?;
-                        let value = piece(&mut rest)?;
-                        visit(Dump::Meta { key, value })?;
-                    }
+    /// The next block, `None` at the end; fails when anything is missing or damaged.
+    pub fn next_block(&mut self) -> Result<Option<DumpBlock>, DumpError> {
+        let (kind, payload) = self.read_block()?;
+        match kind {
+            META if self.records == 0 => {
+                let mut pairs = Vec::new();
+                let mut rest = &payload[..];
+                while !rest.is_empty() {
+                    let (key, value) = (piece(&mut rest)?, piece(&mut rest)?);
+                    pairs.push((payload.slice_ref(key), payload.slice_ref(value)));
                 }
-                RECORDS => {
-                    while !rest.is_empty() {
-                        let (at, after) = rest
-                            .split_first_chunk::<12>()
-                            .ok_or(DumpError::Corrupt("a record is cut short"))?;
-                        rest = after;
-                        let at = Revision::from_bytes(*at);
-                        let encoded = piece(&mut rest)?;
-                        let record = EventRef::decode(at, encoded)
-                            .ok_or(DumpError::Corrupt("a record makes no sense"))?;
-                        visit(Dump::Record { at, record, encoded })?;
-                        records += 1;
-                    }
-                }
-                END => {
-                    let announced = read_u64(&mut rest).map_err(DumpError::Io)?;
-                    if announced != records {
-                        return Err(DumpError::Corrupt("records are missing").into());
-                    }
-                    return Ok(());
-                }
-                _ => return Err(DumpError::Corrupt("a block of an unknown kind").into()),
+                Ok(Some(DumpBlock::Meta(pairs)))
             }
+            META => Err(DumpError::Corrupt("a small value behind records")),
+            RECORDS => {
+                let mut rest = &payload[..];
+                while !rest.is_empty() {
+                    record(&mut rest)?;
+                    self.records += 1;
+                }
+                Ok(Some(DumpBlock::Records(DumpedRecords { payload })))
+            }
+            END => {
+                let announced = read_u64(&mut &payload[..]).map_err(DumpError::Io)?;
+                if announced != self.records {
+                    return Err(DumpError::Corrupt("records are missing"));
+                }
+                Ok(None)
+            }
+            _ => Err(DumpError::Corrupt("a block of an unknown kind")),
         }
     }
 
-    fn block(&mut self, payload: &mut Vec<u8>) -> Result<u8, DumpError> {
+    /// Where it was read from, at the first byte that was not read.
+    pub fn into_inner(self) -> R {
+        self.from
+    }
+
+    fn read_block(&mut self) -> Result<(u8, Bytes), DumpError> {
         let mut kind = [0];
         self.from.read_exact(&mut kind)?;
         let len = read_u32(&mut self.from)?;
@@ -221,13 +224,61 @@ impl<R: Read> DumpReader<R> {
         if len > MAX_BLOCK_BYTES {
             return Err(DumpError::Corrupt("a block is too long"));
         }
-        payload.clear();
-        let read = (&mut self.from).take(len.into()).read_to_end(payload)?;
-        if read != len as usize || block_checksum(kind[0], len, payload) != crc {
+        let mut left = len as usize;
+        // What is announced is believed only as it comes.
+        let mut payload = Vec::with_capacity(left.min(16 * BLOCK_BYTES));
+        while left > 0 {
+            let there = self.from.fill_buf()?;
+            if there.is_empty() {
+                return Err(DumpError::Corrupt("a block is cut short"));
+            }
+            let part = there.len().min(left);
+            payload.extend_from_slice(&there[..part]);
+            self.from.consume(part);
+            left -= part;
+        }
+        if block_checksum(kind[0], len, &payload) != crc {
             return Err(DumpError::Corrupt("a block's checksum does not match"));
         }
-        Ok(kind[0])
+        Ok((kind[0], payload.into()))
     }
+}
+
+impl DumpedRecords {
+    /// Bytes they take together.
+    pub fn size_bytes(&self) -> usize {
+        self.payload.len()
+    }
+
+    /// Each in the form in which it lies on disk.
+    pub fn encoded(&self) -> impl Iterator<Item = (Revision, &[u8])> {
+        let mut rest = &self.payload[..];
+        std::iter::from_fn(move || {
+            let next = (!rest.is_empty()).then(|| record(&mut rest));
+            next.map(|next| next.expect("the block was walked through when it was read"))
+        })
+    }
+
+    /// The same as values that can be kept; they share the block's memory.
+    pub fn slices(&self) -> impl Iterator<Item = (Revision, Bytes)> {
+        self.encoded().map(|(at, encoded)| (at, self.payload.slice_ref(encoded)))
+    }
+
+    /// Hands each to `visit`.
+    pub fn decoded(&self, visit: &mut dyn FnMut(Revision, EventRef<'_>)) -> Result<(), DumpError> {
+        for (at, encoded) in self.encoded() {
+            let record = EventRef::decode(at, encoded);
+            visit(at, record.ok_or(DumpError::Corrupt("a record makes no sense"))?);
+        }
+        Ok(())
+    }
+}
+
+fn record<'a>(rest: &mut &'a [u8]) -> Result<(Revision, &'a [u8]), DumpError> {
+    let cut = DumpError::Corrupt("a record is cut short");
+    let (at, after) = rest.split_first_chunk::<12>().ok_or(cut)?;
+    *rest = after;
+    Ok((Revision::from_bytes(*at), piece(rest)?))
 }
 
 fn block_checksum(kind: u8, len: u32, payload: &[u8]) -> u32 {

@@ -3,7 +3,7 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use super::{Applied, Dump, DumpError, DumpReader, DumpWriter};
+use super::{Applied, DumpBlock, DumpError, DumpReader, DumpWriter};
 use super::{Event, EventRef, Revision, Storage, StorageError};
 
 /// Records in memory: the storage of simulation and tests.
@@ -32,17 +32,14 @@ impl Memory {
         let mut memory = Self::default();
         let mut reader = DumpReader::new(bytes)?;
         memory.applied = reader.applied();
-        reader.read(&mut |item| {
-            match item {
-                Dump::Meta { key, value } => {
-                    memory.meta.insert(Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
-                }
-                Dump::Record { at, record, .. } => {
+        while let Some(block) = reader.next_block()? {
+            match block {
+                DumpBlock::Meta(pairs) => memory.meta.extend(pairs),
+                DumpBlock::Records(records) => records.decoded(&mut |at, record| {
                     memory.records.insert(at, record.to_event());
-                }
+                })?,
             }
-            Ok::<(), DumpError>(())
-        })?;
+        }
         Ok(memory)
     }
 }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
-use std::ops::ControlFlow;
+use std::fs::{File, OpenOptions};
+use std::ops::{Bound, ControlFlow};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -54,9 +54,18 @@ pub(super) struct View {
 impl Disk {
     /// Opens the file, makes it if there is none, and refuses one that is newer or not ours.
     pub(super) fn open(path: &Path) -> Result<Self, StorageError> {
+        Self::open_with(path, File::options().create(true))
+    }
+
+    /// The same with a file that must be there.
+    pub(super) fn open_existing(path: &Path) -> Result<Self, StorageError> {
+        Self::open_with(path, &mut File::options())
+    }
+
+    fn open_with(path: &Path, options: &mut OpenOptions) -> Result<Self, StorageError> {
         let file = path.display().to_string();
         let io = |error| failed(&file, "open", redb::Error::Io(error));
-        let opened = File::options().read(true).write(true).create(true).truncate(false).open(path);
+        let opened = options.read(true).write(true).truncate(false).open(path);
         let handle = opened.map_err(io)?;
         let opened = handle.try_clone().map_err(io)?;
         let opened = Builder::new().set_cache_size(PAGE_CACHE_BYTES).create_file(opened);
@@ -107,6 +116,11 @@ impl Disk {
             Ok(())
         };
         make().map_err(|error| self.failed("create", error))
+    }
+
+    /// Says from now on that it is this file.
+    pub(super) fn renamed(&mut self, path: &Path) {
+        self.file = path.display().to_string();
     }
 
     pub(super) fn view(&self) -> Result<View, StorageError> {
@@ -188,7 +202,7 @@ impl Disk {
         self.measure()
     }
 
-    /// Commits records that come encoded, from a dump.
+    /// Commits records that come encoded and in order, behind all that there are.
     pub(super) fn load(
         &self,
         records: &[(Revision, Bytes)],
@@ -196,10 +210,13 @@ impl Disk {
     ) -> Result<(), StorageError> {
         self.write(rest, Durability::Deferred, &mut |table| {
             let mut added = 0;
+            // Leaves are filled in memory and written once: a third of the work of single inserts.
+            let mut end = table.upper_bound_mut(Bound::<[u8; 12]>::Unbounded)?;
             for (at, encoded) in records {
                 added += stored_len(encoded);
-                table.insert(at.to_bytes(), &encoded[..])?;
+                end.insert_before(at.to_bytes(), &encoded[..])?;
             }
+            end.close()?;
             Ok(added)
         })
     }
@@ -392,6 +409,7 @@ fn corrupt(file: &str, what: &str) -> StorageError {
 fn failed(file: &str, op: &'static str, error: impl Into<redb::Error>) -> StorageError {
     match error.into() {
         redb::Error::Corrupted(what) => corrupt(file, &what),
+        redb::Error::UnorderedKey => corrupt(file, "records are out of order"),
         redb::Error::Io(error) => StorageError::io(file.to_owned(), op, &error),
         error => StorageError::Io { file: file.to_owned(), op, cause: error.to_string() },
     }

@@ -4,7 +4,7 @@ use crate::fuzz::Fuzz;
 use crate::mvcc::{Applied, DumpError, Keyspace, Memory, Storage};
 
 fn filled() -> Memory {
-    let mut keys = Keyspace::open(Memory::default(), &mut |_| ()).unwrap();
+    let mut keys = Keyspace::open(Memory::default()).unwrap();
     for number in 0..300 {
         let mut write = keys.write();
         write.put(format!("k{number}").into(), Bytes::from(vec![7; 1000]), number % 3);
@@ -19,7 +19,7 @@ fn filled() -> Memory {
 }
 
 fn hash(storage: Memory) -> u32 {
-    Keyspace::open(storage, &mut |_| ()).unwrap().hash(0).unwrap()
+    Keyspace::open(storage).unwrap().hash(0).unwrap()
 }
 
 #[test]
