@@ -1,6 +1,6 @@
-use std::io::{self, BufRead, Read};
+use std::io::{self, Read};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use prost::encoding::{decode_varint, encode_varint};
 
 use super::{Applied, EventRef, Revision};
@@ -11,6 +11,10 @@ const META: u8 = 1;
 const RECORDS: u8 = 2;
 const END: u8 = 3;
 const BLOCK_BYTES: usize = 64 * 1024;
+/// Kind, length and checksum.
+const BLOCK_HEAD: usize = 9;
+/// What a chunk of small records comes to, so that it need not be moved while it grows.
+const CHUNK_BYTES: usize = BLOCK_BYTES + BLOCK_BYTES / 2;
 /// A record can be as large as a request may be; anything above this is no dump of ours.
 const MAX_BLOCK_BYTES: u32 = 1 << 30;
 
@@ -39,7 +43,8 @@ const MAX_BLOCK_BYTES: u32 = 1 << 30;
 #[derive(Debug)]
 pub struct DumpWriter {
     out: Vec<u8>,
-    block: Vec<u8>,
+    /// Where in `out` the block begins that is being written, if there is one.
+    block: Option<usize>,
     kind: u8,
     records: u64,
     scratch: Vec<u8>,
@@ -59,10 +64,12 @@ pub struct DumpedRecords {
     payload: Bytes,
 }
 
-/// Reads what [`DumpWriter`] wrote.
+/// Reads what [`DumpWriter`] wrote, in whatever chunks it comes.
 #[derive(Debug)]
-pub struct DumpReader<R> {
-    from: R,
+pub struct DumpReader<C> {
+    chunks: C,
+    /// What has come and was not read.
+    chunk: Bytes,
     applied: Applied,
     /// How many there were so far.
     records: u64,
@@ -88,16 +95,16 @@ impl DumpWriter {
         out.extend_from_slice(&applied.term.to_le_bytes());
         let crc = crc32c::crc32c(&out);
         out.extend_from_slice(&crc.to_le_bytes());
-        Self { out, block: Vec::new(), kind: META, records: 0, scratch: Vec::new() }
+        Self { out, block: None, kind: META, records: 0, scratch: Vec::new() }
     }
 
     /// Adds a small value.
     pub fn meta(&mut self, key: &[u8], value: &[u8]) {
-        self.open(META);
-        encode_varint(key.len() as u64, &mut self.block);
-        self.block.extend_from_slice(key);
-        encode_varint(value.len() as u64, &mut self.block);
-        self.block.extend_from_slice(value);
+        let out = self.open(META);
+        for piece in [key, value] {
+            encode_varint(piece.len() as u64, out);
+            out.extend_from_slice(piece);
+        }
     }
 
     /// Adds a record; they come in ascending order.
@@ -111,53 +118,63 @@ impl DumpWriter {
 
     /// Adds a record in the form in which it lies on disk.
     pub fn encoded_record(&mut self, at: Revision, encoded: &[u8]) {
-        self.open(RECORDS);
-        self.block.extend_from_slice(&at.to_bytes());
-        encode_varint(encoded.len() as u64, &mut self.block);
-        self.block.extend_from_slice(encoded);
         self.records += 1;
+        let out = self.open(RECORDS);
+        out.extend_from_slice(&at.to_bytes());
+        encode_varint(encoded.len() as u64, out);
+        out.extend_from_slice(encoded);
     }
 
     /// What has been written so far, once it is worth sending.
     pub fn take_ready(&mut self) -> Option<Bytes> {
-        (self.out.len() >= BLOCK_BYTES).then(|| std::mem::take(&mut self.out).into())
+        if self.out.len() < BLOCK_BYTES {
+            return None;
+        }
+        self.seal();
+        Some(std::mem::replace(&mut self.out, Vec::with_capacity(CHUNK_BYTES)).into())
     }
 
     /// Ends the dump: the bytes not yet taken.
     pub fn finish(mut self) -> Bytes {
-        self.seal();
-        self.kind = END;
-        self.block.extend_from_slice(&self.records.to_le_bytes());
+        let records = self.records;
+        self.open(END).extend_from_slice(&records.to_le_bytes());
         self.seal();
         self.out.into()
     }
 
-    fn open(&mut self, kind: u8) {
-        if self.kind != kind || self.block.len() >= BLOCK_BYTES {
+    /// Where to write what comes next, in a block of this kind.
+    fn open(&mut self, kind: u8) -> &mut Vec<u8> {
+        let large = |begin: usize| self.out.len() - begin >= BLOCK_BYTES;
+        if self.kind != kind || self.block.is_some_and(large) {
             self.seal();
             self.kind = kind;
         }
+        if self.block.is_none() {
+            self.block = Some(self.out.len());
+            self.out.extend_from_slice(&[0; BLOCK_HEAD]);
+        }
+        &mut self.out
     }
 
+    /// Ends the block that is being written: its head is known now.
     fn seal(&mut self) {
-        if self.block.is_empty() {
-            return;
-        }
-        let len = u32::try_from(self.block.len()).expect("a record is far below 4 GiB");
-        let crc = block_checksum(self.kind, len, &self.block);
-        self.out.push(self.kind);
-        self.out.extend_from_slice(&len.to_le_bytes());
-        self.out.extend_from_slice(&crc.to_le_bytes());
-        self.out.append(&mut self.block);
+        let Some(begin) = self.block.take() else { return };
+        let (head, payload) = self.out[begin..].split_at_mut(BLOCK_HEAD);
+        let len = u32::try_from(payload.len()).expect("a record is far below 4 GiB");
+        let crc = block_checksum(self.kind, len, payload);
+        head[0] = self.kind;
+        head[1..5].copy_from_slice(&len.to_le_bytes());
+        head[5..].copy_from_slice(&crc.to_le_bytes());
     }
 }
 
-impl<R: BufRead> DumpReader<R> {
+impl<C: Iterator<Item = io::Result<Bytes>>> DumpReader<C> {
     /// Reads the head of a dump.
-    pub fn new(mut from: R) -> Result<Self, DumpError> {
-        let mut head = [0; 28];
-        from.read_exact(&mut head)?;
-        let crc = read_u32(&mut from)?;
+    pub fn new(chunks: C) -> Result<Self, DumpError> {
+        let mut reader =
+            Self { chunks, chunk: Bytes::new(), applied: Applied::default(), records: 0 };
+        let head = reader.take(28)?;
+        let crc = read_u32(&mut &reader.take(4)?[..])?;
         if head[..8] != MAGIC {
             return Err(DumpError::Corrupt("it does not begin like one"));
         }
@@ -169,8 +186,8 @@ impl<R: BufRead> DumpReader<R> {
         if found > VERSION {
             return Err(DumpError::Newer { found });
         }
-        let applied = Applied { index: read_u64(&mut fields)?, term: read_u64(&mut fields)? };
-        Ok(Self { from, applied, records: 0 })
+        reader.applied = Applied { index: read_u64(&mut fields)?, term: read_u64(&mut fields)? };
+        Ok(reader)
     }
 
     /// Up to where the dumped state contains the log.
@@ -211,36 +228,39 @@ impl<R: BufRead> DumpReader<R> {
         }
     }
 
-    /// Where it was read from, at the first byte that was not read.
-    pub fn into_inner(self) -> R {
-        self.from
+    /// Where it was read from, and what of it was not read.
+    pub fn into_rest(self) -> (C, Bytes) {
+        (self.chunks, self.chunk)
     }
 
     fn read_block(&mut self) -> Result<(u8, Bytes), DumpError> {
-        let mut kind = [0];
-        self.from.read_exact(&mut kind)?;
-        let len = read_u32(&mut self.from)?;
-        let crc = read_u32(&mut self.from)?;
+        let head = self.take(BLOCK_HEAD)?;
+        let (kind, mut rest) = (head[0], &head[1..]);
+        let (len, crc) = (read_u32(&mut rest)?, read_u32(&mut rest)?);
         if len > MAX_BLOCK_BYTES {
             return Err(DumpError::Corrupt("a block is too long"));
         }
-        let mut left = len as usize;
-        // What is announced is believed only as it comes.
-        let mut payload = Vec::with_capacity(left.min(16 * BLOCK_BYTES));
-        while left > 0 {
-            let there = self.from.fill_buf()?;
-            if there.is_empty() {
-                return Err(DumpError::Corrupt("a block is cut short"));
-            }
-            let part = there.len().min(left);
-            payload.extend_from_slice(&there[..part]);
-            self.from.consume(part);
-            left -= part;
-        }
-        if block_checksum(kind[0], len, &payload) != crc {
+        let payload = self.take(len as usize)?;
+        if block_checksum(kind, len, &payload) != crc {
             return Err(DumpError::Corrupt("a block's checksum does not match"));
         }
-        Ok((kind[0], payload.into()))
+        Ok((kind, payload))
+    }
+
+    /// The next bytes, which are copied only if they come in pieces.
+    fn take(&mut self, bytes: usize) -> Result<Bytes, DumpError> {
+        while self.chunk.len() < bytes {
+            let cut = || io::Error::from(io::ErrorKind::UnexpectedEof);
+            let next = self.chunks.next().ok_or_else(cut)??;
+            if self.chunk.is_empty() {
+                self.chunk = next;
+            } else {
+                let mut gathered = BytesMut::from(std::mem::take(&mut self.chunk));
+                gathered.extend_from_slice(&next);
+                self.chunk = gathered.freeze();
+            }
+        }
+        Ok(self.chunk.split_to(bytes))
     }
 }
 

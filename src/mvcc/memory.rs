@@ -30,7 +30,8 @@ impl Memory {
     /// The reverse of [`Self::to_bytes`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DumpError> {
         let mut memory = Self::default();
-        let mut reader = DumpReader::new(bytes)?;
+        let whole = std::iter::once(Ok(Bytes::copy_from_slice(bytes)));
+        let mut reader = DumpReader::new(whole)?;
         memory.applied = reader.applied();
         while let Some(block) = reader.next_block()? {
             match block {

@@ -9,13 +9,13 @@
 //! when the checksum over the whole fits and all of it is on disk. Whatever goes wrong before
 //! leaves nothing.
 
-use std::io::{self, BufRead, Read};
+use std::io;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -31,7 +31,7 @@ use crate::store::{Builder, Built, Store};
 /// Chunks that wait to be read; when it is full the sender waits.
 const CHUNK_QUEUE: usize = 8;
 /// Blocks that wait for the store; when it is full reading waits.
-const BLOCK_QUEUE: usize = 8;
+const BLOCK_QUEUE: usize = 32;
 
 /// Why a snapshot was not taken in.
 #[derive(Debug, thiserror::Error)]
@@ -219,7 +219,8 @@ fn build(path: &Path, mark: Mark, pieces: Pieces) -> Result<Arrived, Error> {
         let builder = store.join().map_err(|_panic| Error::Panicked)??;
         read.map(|()| builder)
     })?;
-    reader.into_inner().check_end(mark)?;
+    let (pieces, rest) = reader.into_rest();
+    pieces.check_end(&rest, mark)?;
     Ok(Arrived { mark, store: builder.finish()?, rebuild })
 }
 
@@ -254,22 +255,22 @@ fn fill(mut builder: Builder, blocks: Receiver<DumpBlock>) -> Result<Builder, St
     Ok(builder)
 }
 
-/// The chunks of a snapshot one after the other, as a file that is read once.
+/// The chunks of a snapshot one after the other.
 struct Pieces {
     receiver: mpsc::Receiver<Piece>,
-    chunk: Bytes,
     hash: Sha256,
     sha256: Option<Bytes>,
 }
 
 impl Pieces {
     fn over(receiver: mpsc::Receiver<Piece>) -> Self {
-        Self { receiver, chunk: Bytes::new(), hash: Sha256::new(), sha256: None }
+        Self { receiver, hash: Sha256::new(), sha256: None }
     }
 
     /// Nothing may follow, and the whole must be what was sent.
-    fn check_end(mut self, mark: Mark) -> Result<(), Error> {
-        if !self.fill_buf().map_err(DumpError::Io)?.is_empty() {
+    fn check_end(mut self, rest: &[u8], mark: Mark) -> Result<(), Error> {
+        let more = self.next().transpose().map_err(DumpError::Io)?;
+        if !rest.is_empty() || more.is_some() {
             return Err(DumpError::Corrupt("something follows its end").into());
         }
         let fits = self.sha256.is_some_and(|sha256| self.hash.finalize()[..] == sha256[..]);
@@ -277,31 +278,24 @@ impl Pieces {
     }
 }
 
-impl BufRead for Pieces {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        while self.chunk.is_empty() && self.sha256.is_none() {
-            match self.receiver.blocking_recv() {
-                Some(Piece::Chunk(chunk)) => {
-                    self.hash.update(&chunk);
-                    self.chunk = chunk;
-                }
-                Some(Piece::End(sha256)) => self.sha256 = Some(sha256),
-                None => return Err(io::Error::other("the transfer broke")),
-            }
+impl Iterator for Pieces {
+    type Item = io::Result<Bytes>;
+
+    fn next(&mut self) -> Option<io::Result<Bytes>> {
+        if self.sha256.is_some() {
+            return None;
         }
-        Ok(&self.chunk)
-    }
-
-    fn consume(&mut self, bytes: usize) {
-        self.chunk.advance(bytes);
-    }
-}
-
-impl Read for Pieces {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let bytes = self.fill_buf()?.read(into)?;
-        self.consume(bytes);
-        Ok(bytes)
+        match self.receiver.blocking_recv() {
+            Some(Piece::Chunk(chunk)) => {
+                self.hash.update(&chunk);
+                Some(Ok(chunk))
+            }
+            Some(Piece::End(sha256)) => {
+                self.sha256 = Some(sha256);
+                None
+            }
+            None => Some(Err(io::Error::other("the transfer broke"))),
+        }
     }
 }
 

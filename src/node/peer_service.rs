@@ -106,6 +106,8 @@ impl PeerService {
         let arrived = arrival.finish(sha256).await.map_err(internal)?;
         info!(snapshot.file = %snap::path(&dir, mark).display(), "received a snapshot");
         arrivals.keep(arrived);
+        // While it came the log may have brought as much.
+        arrivals.forget_until(&dir, self.node.0.applied_index());
         self.node.0.peers.metrics().snapshot_received(MemberId(message.from));
         self.pass(Event::Receive(message)).await
     }

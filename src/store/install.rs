@@ -15,7 +15,7 @@ use crate::mvcc::{Applied, DumpBlock, DumpWriter, EventRef, Revision, StorageErr
 /// Records read for one chunk of a snapshot, at most.
 const CHUNK_RECORDS: usize = 256;
 /// Bytes of records in one commit while a store is built.
-const LOAD_BYTES: usize = 8 * 1024 * 1024;
+const LOAD_BYTES: usize = 1024 * 1024;
 
 /// The whole state at one applied index as chunks of bytes, to be sent in order. Commits made
 /// meanwhile do not show.
