@@ -16,7 +16,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -85,8 +84,8 @@ pub(super) struct Arrived {
 #[derive(Debug)]
 enum Piece {
     Chunk(Bytes),
-    /// SHA-256 over all chunks.
-    End(Bytes),
+    /// CRC-32C over all chunks.
+    End(u32),
 }
 
 impl Arrivals {
@@ -187,9 +186,9 @@ impl Arrival {
     }
 
     /// Checks the whole and brings it to disk.
-    pub(super) async fn finish(self, sha256: Bytes) -> Result<Arrived, Error> {
+    pub(super) async fn finish(self, crc: u32) -> Result<Arrived, Error> {
         // A builder that has ended says why.
-        drop(self.pieces.send(Piece::End(sha256)).await);
+        drop(self.pieces.send(Piece::End(crc)).await);
         drop(self.pieces);
         self.outcome.await.unwrap_or(Err(Error::Panicked))
     }
@@ -213,7 +212,8 @@ fn build(path: &Path, mark: Mark, pieces: Pieces) -> Result<Arrived, Error> {
     let mut rebuild = Rebuild::default();
     let builder = thread::scope(|scope| {
         let store = thread::Builder::new().name("store".to_owned());
-        let store = store.spawn_scoped(scope, move || fill(builder, blocks)).map_err(Error::Thread)?;
+        let store =
+            store.spawn_scoped(scope, move || fill(builder, blocks)).map_err(Error::Thread)?;
         let read = read(&mut reader, queue, &mut rebuild);
         // What made the store stop is why reading could not go on.
         let builder = store.join().map_err(|_panic| Error::Panicked)??;
@@ -258,13 +258,15 @@ fn fill(mut builder: Builder, blocks: Receiver<DumpBlock>) -> Result<Builder, St
 /// The chunks of a snapshot one after the other.
 struct Pieces {
     receiver: mpsc::Receiver<Piece>,
-    hash: Sha256,
-    sha256: Option<Bytes>,
+    /// Over what has come.
+    crc: u32,
+    /// What it must come to, once that is known.
+    announced: Option<u32>,
 }
 
 impl Pieces {
     fn over(receiver: mpsc::Receiver<Piece>) -> Self {
-        Self { receiver, hash: Sha256::new(), sha256: None }
+        Self { receiver, crc: 0, announced: None }
     }
 
     /// Nothing may follow, and the whole must be what was sent.
@@ -273,8 +275,7 @@ impl Pieces {
         if !rest.is_empty() || more.is_some() {
             return Err(DumpError::Corrupt("something follows its end").into());
         }
-        let fits = self.sha256.is_some_and(|sha256| self.hash.finalize()[..] == sha256[..]);
-        if fits { Ok(()) } else { Err(Error::Checksum(mark.index)) }
+        if self.announced == Some(self.crc) { Ok(()) } else { Err(Error::Checksum(mark.index)) }
     }
 }
 
@@ -282,16 +283,16 @@ impl Iterator for Pieces {
     type Item = io::Result<Bytes>;
 
     fn next(&mut self) -> Option<io::Result<Bytes>> {
-        if self.sha256.is_some() {
+        if self.announced.is_some() {
             return None;
         }
         match self.receiver.blocking_recv() {
             Some(Piece::Chunk(chunk)) => {
-                self.hash.update(&chunk);
+                self.crc = crc32c::crc32c_append(self.crc, &chunk);
                 Some(Ok(chunk))
             }
-            Some(Piece::End(sha256)) => {
-                self.sha256 = Some(sha256);
+            Some(Piece::End(crc)) => {
+                self.announced = Some(crc);
                 None
             }
             None => Some(Err(io::Error::other("the transfer broke"))),

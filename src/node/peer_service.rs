@@ -87,7 +87,7 @@ impl PeerService {
         let (arrivals, stop) = (&self.node.0.arrivals, &self.node.0.stop);
         let mut arrival =
             arrivals.begin(&dir, mark, Term(message.term), stop).await.map_err(internal)?;
-        let sha256 = loop {
+        let crc = loop {
             let part = tokio::select! {
                 biased;
                 () = arrival.replaced() => return Err(internal(arrival::Error::Replaced)),
@@ -99,11 +99,11 @@ impl PeerService {
                 Some(Part::Chunk(chunk)) => {
                     arrival = arrival.chunk(chunk).await.map_err(internal)?;
                 }
-                Some(Part::Sha256(sum)) => break sum,
+                Some(Part::Crc32c(crc)) => break crc,
                 _ => return Err(Status::invalid_argument("snapshot parts out of order")),
             }
         };
-        let arrived = arrival.finish(sha256).await.map_err(internal)?;
+        let arrived = arrival.finish(crc).await.map_err(internal)?;
         info!(snapshot.file = %snap::path(&dir, mark).display(), "received a snapshot");
         arrivals.keep(arrived);
         // While it came the log may have brought as much.

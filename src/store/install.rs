@@ -4,6 +4,7 @@ use std::mem;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use bytes::Bytes;
 
@@ -16,6 +17,8 @@ use crate::mvcc::{Applied, DumpBlock, DumpWriter, EventRef, Revision, StorageErr
 const CHUNK_RECORDS: usize = 256;
 /// Bytes of records in one commit while a store is built.
 const LOAD_BYTES: usize = 1024 * 1024;
+/// Bytes of records after which the device begins to write them.
+const WRITE_OUT_BYTES: usize = 24 * 1024 * 1024;
 
 /// The whole state at one applied index as chunks of bytes, to be sent in order. Commits made
 /// meanwhile do not show.
@@ -134,6 +137,10 @@ pub struct Builder {
     batch: Vec<(Revision, Bytes)>,
     bytes: usize,
     meta: Pending,
+    /// Bytes that were not given to the device yet.
+    unwritten: usize,
+    /// Gives to the device what there was when it began. Of a builder that is dropped it ends by itself.
+    writing: Option<JoinHandle<Result<(), StorageError>>>,
 }
 
 /// The file of a store in the making, which goes with it.
@@ -164,9 +171,9 @@ impl Builder {
     pub fn begin(path: &Path, applied: Applied) -> Result<Self, StorageError> {
         remove_leftover(path)?;
         let aside = Aside { path: path.to_owned(), finished: false };
-        let disk = Disk::open(&self::aside(path))?;
-        let meta = Pending::new(applied);
-        Ok(Self { disk, aside, applied, batch: Vec::new(), bytes: 0, meta })
+        let disk = Disk::open_to_fill(&self::aside(path))?;
+        let (batch, meta) = (Vec::new(), Pending::new(applied));
+        Ok(Self { disk, aside, applied, batch, bytes: 0, meta, unwritten: 0, writing: None })
     }
 
     pub fn meta(&mut self, key: &[u8], value: Bytes) {
@@ -201,11 +208,13 @@ impl Builder {
     /// Brings all of it to disk and gives it its name.
     pub fn finish(mut self) -> Result<Built, StorageError> {
         self.commit()?;
-        let Self { mut disk, mut aside, applied, .. } = self;
+        self.end_writing()?;
+        let Self { disk, mut aside, applied, .. } = self;
         disk.commit(&Pending::new(applied), Durability::Immediate)?;
+        drop(disk);
         take_name(&aside.path)?;
         aside.finished = true;
-        disk.renamed(&aside.path);
+        let disk = Disk::open_existing(&aside.path)?;
         Ok(Built { disk, path: mem::take(&mut aside.path) })
     }
 
@@ -217,8 +226,33 @@ impl Builder {
         let meta = mem::replace(&mut self.meta, Pending::new(self.applied));
         self.disk.load(&self.batch, &meta)?;
         self.batch.clear();
-        self.bytes = 0;
+        self.unwritten += mem::take(&mut self.bytes);
+        if self.unwritten >= WRITE_OUT_BYTES {
+            self.write_out()?;
+        }
         Ok(())
+    }
+
+    /// The device writes while more is filled in, or there would be long to wait in the end.
+    fn write_out(&mut self) -> Result<(), StorageError> {
+        if self.writing.as_ref().is_some_and(|writing| !writing.is_finished()) {
+            return Ok(());
+        }
+        self.end_writing()?;
+        self.unwritten = 0;
+        let thread = std::thread::Builder::new().name("write-out".to_owned());
+        let writing = thread.spawn(self.disk.write_out_elsewhere()?);
+        let failed = |error| io_error(&self.aside.path, "write out", &error);
+        self.writing = Some(writing.map_err(failed)?);
+        Ok(())
+    }
+
+    fn end_writing(&mut self) -> Result<(), StorageError> {
+        let Some(writing) = self.writing.take() else { return Ok(()) };
+        writing.join().unwrap_or_else(|_panic| {
+            let file = self.aside.path.display().to_string();
+            Err(StorageError::Corrupt { file, what: "it cannot be written out".to_owned() })
+        })
     }
 }
 
