@@ -214,7 +214,8 @@ fn build(path: &Path, mark: Mark, pieces: Pieces) -> Result<Arrived, Error> {
         let store = thread::Builder::new().name("store".to_owned());
         let store =
             store.spawn_scoped(scope, move || fill(builder, blocks)).map_err(Error::Thread)?;
-        let read = read(&mut reader, queue, &mut rebuild);
+        let read = read(&mut reader, &queue, &mut rebuild);
+        drop(queue);
         // What made the store stop is why reading could not go on.
         let builder = store.join().map_err(|_panic| Error::Panicked)??;
         read.map(|()| builder)
@@ -227,7 +228,7 @@ fn build(path: &Path, mark: Mark, pieces: Pieces) -> Result<Arrived, Error> {
 /// Reads up to the end of the dump; returns early when the store takes no more.
 fn read(
     reader: &mut DumpReader<Pieces>,
-    queue: SyncSender<DumpBlock>,
+    queue: &SyncSender<DumpBlock>,
     rebuild: &mut Rebuild,
 ) -> Result<(), Error> {
     while let Some(block) = reader.next_block()? {
