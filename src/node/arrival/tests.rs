@@ -69,7 +69,11 @@ impl Setup {
     }
 
     async fn receive(&self, chunks: &[Bytes], crc: u32) -> Result<Arrived, Error> {
-        let mut arrival = self.begin(MARK, 3).await?;
+        self.receive_as(MARK, chunks, crc).await
+    }
+
+    async fn receive_as(&self, mark: Mark, chunks: &[Bytes], crc: u32) -> Result<Arrived, Error> {
+        let mut arrival = self.begin(mark, 3).await?;
         for chunk in chunks {
             arrival = arrival.chunk(chunk.clone()).await?;
         }
@@ -201,23 +205,8 @@ async fn damage_is_found_and_leaves_nothing() {
 async fn a_snapshot_of_another_state_than_announced_is_refused() {
     let setup = Setup::new();
     let mark = Mark { index: Index(1203), ..MARK };
-    let mut arrival = setup.begin(mark, 3).await.unwrap();
-    let mut refused = None;
-    for chunk in setup.chunks() {
-        match arrival.chunk(chunk).await {
-            Ok(more) => arrival = more,
-            Err(error) => {
-                refused = Some(error);
-                break;
-            }
-        }
-        tokio::task::yield_now().await;
-        if setup.arrivals.place.try_lock().is_ok() {
-            refused = arrival.finish(0).await.err();
-            break;
-        }
-    }
-    let refused = refused.expect("the builder ends at once");
+    let chunks = setup.chunks();
+    let refused = setup.receive_as(mark, &chunks, sum(&chunks)).await.unwrap_err();
     assert!(
         matches!(refused, Error::OtherState { announced: Index(1203), contained: 1202 }),
         "{refused:?}"
