@@ -24,6 +24,7 @@ mod convert;
 mod error;
 mod overlap;
 mod range;
+mod rebuild;
 mod state;
 mod txn;
 mod write;
@@ -32,6 +33,7 @@ pub use alarm::Alarms;
 pub use auth::AuthNews;
 pub use error::{Error, Fatal};
 pub use range::RangeScan;
+pub use rebuild::{Rebuild, SenselessLease};
 pub use state::{LeaseChange, Outcome, Response, State, decode_lease, encode_lease, lease_key};
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+use std::ops::ControlFlow;
+
 use bytes::Bytes;
 use prost::Message;
 
@@ -6,12 +8,12 @@ use super::auth::AuthNews;
 use super::cluster::Cluster;
 use super::convert::header;
 use super::write::Changes;
-use super::{Error, Fatal, RangeScan, auth, check, range, txn};
+use super::{Error, Fatal, RangeScan, Rebuild, auth, check, range, txn};
 use crate::auth::{Auth, Caller};
 use crate::lease::{LeaseId, Leases};
 use crate::membership::{Member, Roster};
 use crate::mvcc::{
-    Applied, DumpError, Event, EventRef, HashScan, KeyRange, KeyValue, Keyspace, Memory, Revisions,
+    Applied, DumpError, Event, HashScan, KeyRange, KeyValue, Keyspace, Memory, Revision, Revisions,
     Storage, StorageError,
 };
 use crate::proto::etcdserverpb as pb;
@@ -19,7 +21,7 @@ use crate::proto::quorate::replica::auth_change::Change;
 use crate::proto::quorate::replica::{AuthChange, Request, request::Op};
 use crate::raft::{Index, Term};
 
-const LEASES: &[u8] = b"lease/";
+pub(super) const LEASES: &[u8] = b"lease/";
 const DOWNGRADE: &[u8] = b"downgrade";
 const PAGE_BYTES: u64 = 4096;
 
@@ -84,26 +86,29 @@ pub enum Response {
 impl<S: Storage> State<S> {
     /// The state that a storage holds, fresh or not. Reads all of it once.
     pub fn open(storage: S) -> Result<Self, StorageError> {
+        let mut rebuild = Rebuild::default();
+        for (key, value) in storage.scan_meta(LEASES)? {
+            rebuild.meta(&key, &value).map_err(|senseless| StorageError::Corrupt {
+                file: storage.name(),
+                what: senseless.to_string(),
+            })?;
+        }
+        storage.scan(Revision::default(), &mut |at, record| {
+            rebuild.record(at, record);
+            ControlFlow::Continue(())
+        })?;
+        Self::rebuilt(storage, rebuild)
+    }
+
+    /// The same over a storage of which all has come by already.
+    pub fn rebuilt(storage: S, rebuild: Rebuild) -> Result<Self, StorageError> {
         let cluster = Cluster::open(&storage)?;
         let auth = auth::open(&storage)?;
-        let mut leases = Leases::default();
-        for (key, value) in storage.scan_meta(LEASES)? {
-            let lease = decode_lease(&key, &value);
-            let (id, ttl_seconds, remaining_seconds) =
-                lease.ok_or_else(|| StorageError::Corrupt {
-                    file: storage.name(),
-                    what: "a lease makes no sense".to_owned(),
-                })?;
-            leases.grant(id, ttl_seconds);
-            leases.checkpoint(id, remaining_seconds);
-        }
         let alarms = Alarms::open(&storage)?;
         let downgrade = storage.meta(DOWNGRADE)?.and_then(|bytes| Message::decode(bytes).ok());
         let downgrade = downgrade.unwrap_or_default();
-        // Records come in order, so what is attached in the end is what is attached now.
-        let keys = Keyspace::open(storage, &mut |record: EventRef<'_>| {
-            leases.attach(record.key, record.lease);
-        })?;
+        let Rebuild { leases, index } = rebuild;
+        let keys = Keyspace::rebuilt(storage, index)?;
         Ok(Self { keys, leases, cluster, auth, alarms, downgrade, quota_bytes: None })
     }
 

@@ -19,7 +19,7 @@ const LEASED: u8 = 2;
 /// | 1-5 | length of the key, varint |
 /// | n | key |
 /// | rest | value |
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EventRef<'a> {
     pub key: &'a [u8],
     pub value: &'a [u8],

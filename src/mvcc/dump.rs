@@ -1,6 +1,6 @@
 use std::io::{self, Read};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use prost::encoding::{decode_varint, encode_varint};
 
 use super::{Applied, EventRef, Revision};
@@ -11,6 +11,10 @@ const META: u8 = 1;
 const RECORDS: u8 = 2;
 const END: u8 = 3;
 const BLOCK_BYTES: usize = 64 * 1024;
+/// Kind, length and checksum.
+const BLOCK_HEAD: usize = 9;
+/// What a chunk of small records comes to, so that it need not be moved while it grows.
+const CHUNK_BYTES: usize = BLOCK_BYTES + BLOCK_BYTES / 2;
 /// A record can be as large as a request may be; anything above this is no dump of ours.
 const MAX_BLOCK_BYTES: u32 = 1 << 30;
 
@@ -25,7 +29,7 @@ const MAX_BLOCK_BYTES: u32 = 1 << 30;
 /// | 8, 8 | applied index, applied term |
 /// | 4 | CRC-32C of the 28 bytes before |
 ///
-/// Then blocks; the last is an end block, and nothing follows it:
+/// Then blocks, those of meta before those of records; the last is an end block, and nothing follows it:
 ///
 /// | bytes | content |
 /// | --- | --- |
@@ -39,24 +43,36 @@ const MAX_BLOCK_BYTES: u32 = 1 << 30;
 #[derive(Debug)]
 pub struct DumpWriter {
     out: Vec<u8>,
-    block: Vec<u8>,
+    /// Where in `out` the block begins that is being written, if there is one.
+    block: Option<usize>,
     kind: u8,
     records: u64,
     scratch: Vec<u8>,
 }
 
-/// One thing a dump holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dump<'a> {
-    Meta { key: &'a [u8], value: &'a [u8] },
-    Record { at: Revision, record: EventRef<'a>, encoded: &'a [u8] },
+/// One block of a dump whose checksum fits.
+#[derive(Debug, Clone)]
+pub enum DumpBlock {
+    /// Small values with their keys. All of them come before the first record.
+    Meta(Vec<(Bytes, Bytes)>),
+    Records(DumpedRecords),
 }
 
-/// Reads what [`DumpWriter`] wrote.
+/// Some records of a dump, ascending.
+#[derive(Debug, Clone)]
+pub struct DumpedRecords {
+    payload: Bytes,
+}
+
+/// Reads what [`DumpWriter`] wrote, in whatever chunks it comes.
 #[derive(Debug)]
-pub struct DumpReader<R> {
-    from: R,
+pub struct DumpReader<C> {
+    chunks: C,
+    /// What has come and was not read.
+    chunk: Bytes,
     applied: Applied,
+    /// How many there were so far.
+    records: u64,
 }
 
 /// Why bytes are no dump.
@@ -79,16 +95,16 @@ impl DumpWriter {
         out.extend_from_slice(&applied.term.to_le_bytes());
         let crc = crc32c::crc32c(&out);
         out.extend_from_slice(&crc.to_le_bytes());
-        Self { out, block: Vec::new(), kind: META, records: 0, scratch: Vec::new() }
+        Self { out, block: None, kind: META, records: 0, scratch: Vec::new() }
     }
 
     /// Adds a small value.
     pub fn meta(&mut self, key: &[u8], value: &[u8]) {
-        self.open(META);
-        encode_varint(key.len() as u64, &mut self.block);
-        self.block.extend_from_slice(key);
-        encode_varint(value.len() as u64, &mut self.block);
-        self.block.extend_from_slice(value);
+        let out = self.open(META);
+        for piece in [key, value] {
+            encode_varint(piece.len() as u64, out);
+            out.extend_from_slice(piece);
+        }
     }
 
     /// Adds a record; they come in ascending order.
@@ -102,53 +118,63 @@ impl DumpWriter {
 
     /// Adds a record in the form in which it lies on disk.
     pub fn encoded_record(&mut self, at: Revision, encoded: &[u8]) {
-        self.open(RECORDS);
-        self.block.extend_from_slice(&at.to_bytes());
-        encode_varint(encoded.len() as u64, &mut self.block);
-        self.block.extend_from_slice(encoded);
         self.records += 1;
+        let out = self.open(RECORDS);
+        out.extend_from_slice(&at.to_bytes());
+        encode_varint(encoded.len() as u64, out);
+        out.extend_from_slice(encoded);
     }
 
     /// What has been written so far, once it is worth sending.
     pub fn take_ready(&mut self) -> Option<Bytes> {
-        (self.out.len() >= BLOCK_BYTES).then(|| std::mem::take(&mut self.out).into())
+        if self.out.len() < BLOCK_BYTES {
+            return None;
+        }
+        self.seal();
+        Some(std::mem::replace(&mut self.out, Vec::with_capacity(CHUNK_BYTES)).into())
     }
 
     /// Ends the dump: the bytes not yet taken.
     pub fn finish(mut self) -> Bytes {
-        self.seal();
-        self.kind = END;
-        self.block.extend_from_slice(&self.records.to_le_bytes());
+        let records = self.records;
+        self.open(END).extend_from_slice(&records.to_le_bytes());
         self.seal();
         self.out.into()
     }
 
-    fn open(&mut self, kind: u8) {
-        if self.kind != kind || self.block.len() >= BLOCK_BYTES {
+    /// Where to write what comes next, in a block of this kind.
+    fn open(&mut self, kind: u8) -> &mut Vec<u8> {
+        let large = |begin: usize| self.out.len() - begin >= BLOCK_BYTES;
+        if self.kind != kind || self.block.is_some_and(large) {
             self.seal();
             self.kind = kind;
         }
+        if self.block.is_none() {
+            self.block = Some(self.out.len());
+            self.out.extend_from_slice(&[0; BLOCK_HEAD]);
+        }
+        &mut self.out
     }
 
+    /// Ends the block that is being written: its head is known now.
     fn seal(&mut self) {
-        if self.block.is_empty() {
-            return;
-        }
-        let len = u32::try_from(self.block.len()).expect("a record is far below 4 GiB");
-        let crc = block_checksum(self.kind, len, &self.block);
-        self.out.push(self.kind);
-        self.out.extend_from_slice(&len.to_le_bytes());
-        self.out.extend_from_slice(&crc.to_le_bytes());
-        self.out.append(&mut self.block);
+        let Some(begin) = self.block.take() else { return };
+        let (head, payload) = self.out[begin..].split_at_mut(BLOCK_HEAD);
+        let len = u32::try_from(payload.len()).expect("a record is far below 4 GiB");
+        let crc = block_checksum(self.kind, len, payload);
+        head[0] = self.kind;
+        head[1..5].copy_from_slice(&len.to_le_bytes());
+        head[5..].copy_from_slice(&crc.to_le_bytes());
     }
 }
 
-impl<R: Read> DumpReader<R> {
+impl<C: Iterator<Item = io::Result<Bytes>>> DumpReader<C> {
     /// Reads the head of a dump.
-    pub fn new(mut from: R) -> Result<Self, DumpError> {
-        let mut head = [0; 28];
-        from.read_exact(&mut head)?;
-        let crc = read_u32(&mut from)?;
+    pub fn new(chunks: C) -> Result<Self, DumpError> {
+        let mut reader =
+            Self { chunks, chunk: Bytes::new(), applied: Applied::default(), records: 0 };
+        let head = reader.take(28)?;
+        let crc = read_u32(&mut &reader.take(4)?[..])?;
         if head[..8] != MAGIC {
             return Err(DumpError::Corrupt("it does not begin like one"));
         }
@@ -160,8 +186,8 @@ impl<R: Read> DumpReader<R> {
         if found > VERSION {
             return Err(DumpError::Newer { found });
         }
-        let applied = Applied { index: read_u64(&mut fields)?, term: read_u64(&mut fields)? };
-        Ok(Self { from, applied })
+        reader.applied = Applied { index: read_u64(&mut fields)?, term: read_u64(&mut fields)? };
+        Ok(reader)
     }
 
     /// Up to where the dumped state contains the log.
@@ -169,65 +195,110 @@ impl<R: Read> DumpReader<R> {
         self.applied
     }
 
-    /// Hands everything to `visit`, in order; fails when anything is missing or damaged.
-    pub fn read<E: From<DumpError>>(
-        &mut self,
-        visit: &mut dyn FnMut(Dump<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let mut records = 0;
-        let mut payload = Vec::new();
-        loop {
-            let kind = self.block(&mut payload)?;
-            let mut rest = &payload[..];
-            match kind {
-                META => {
-                    while !rest.is_empty() {
-                        let key = piece(&mut rest)?;
-                        let value = piece(&mut rest)?;
-                        visit(Dump::Meta { key, value })?;
-                    }
+    /// The next block, `None` at the end; fails when anything is missing or damaged.
+    pub fn next_block(&mut self) -> Result<Option<DumpBlock>, DumpError> {
+        let (kind, payload) = self.read_block()?;
+        match kind {
+            META if self.records == 0 => {
+                let mut pairs = Vec::new();
+                let mut rest = &payload[..];
+                while !rest.is_empty() {
+                    let (key, value) = (piece(&mut rest)?, piece(&mut rest)?);
+                    pairs.push((payload.slice_ref(key), payload.slice_ref(value)));
                 }
-                RECORDS => {
-                    while !rest.is_empty() {
-                        let (at, after) = rest
-                            .split_first_chunk::<12>()
-                            .ok_or(DumpError::Corrupt("a record is cut short"))?;
-                        rest = after;
-                        let at = Revision::from_bytes(*at);
-                        let encoded = piece(&mut rest)?;
-                        let record = EventRef::decode(at, encoded)
-                            .ok_or(DumpError::Corrupt("a record makes no sense"))?;
-                        visit(Dump::Record { at, record, encoded })?;
-                        records += 1;
-                    }
-                }
-                END => {
-                    let announced = read_u64(&mut rest).map_err(DumpError::Io)?;
-                    if announced != records {
-                        return Err(DumpError::Corrupt("records are missing").into());
-                    }
-                    return Ok(());
-                }
-                _ => return Err(DumpError::Corrupt("a block of an unknown kind").into()),
+                Ok(Some(DumpBlock::Meta(pairs)))
             }
+            META => Err(DumpError::Corrupt("a small value behind records")),
+            RECORDS => {
+                let mut rest = &payload[..];
+                while !rest.is_empty() {
+                    record(&mut rest)?;
+                    self.records += 1;
+                }
+                Ok(Some(DumpBlock::Records(DumpedRecords { payload })))
+            }
+            END => {
+                let announced = read_u64(&mut &payload[..]).map_err(DumpError::Io)?;
+                if announced != self.records {
+                    return Err(DumpError::Corrupt("records are missing"));
+                }
+                Ok(None)
+            }
+            _ => Err(DumpError::Corrupt("a block of an unknown kind")),
         }
     }
 
-    fn block(&mut self, payload: &mut Vec<u8>) -> Result<u8, DumpError> {
-        let mut kind = [0];
-        self.from.read_exact(&mut kind)?;
-        let len = read_u32(&mut self.from)?;
-        let crc = read_u32(&mut self.from)?;
+    /// Where it was read from, and what of it was not read.
+    pub fn into_rest(self) -> (C, Bytes) {
+        (self.chunks, self.chunk)
+    }
+
+    fn read_block(&mut self) -> Result<(u8, Bytes), DumpError> {
+        let head = self.take(BLOCK_HEAD)?;
+        let (kind, mut rest) = (head[0], &head[1..]);
+        let (len, crc) = (read_u32(&mut rest)?, read_u32(&mut rest)?);
         if len > MAX_BLOCK_BYTES {
             return Err(DumpError::Corrupt("a block is too long"));
         }
-        payload.clear();
-        let read = (&mut self.from).take(len.into()).read_to_end(payload)?;
-        if read != len as usize || block_checksum(kind[0], len, payload) != crc {
+        let payload = self.take(len as usize)?;
+        if block_checksum(kind, len, &payload) != crc {
             return Err(DumpError::Corrupt("a block's checksum does not match"));
         }
-        Ok(kind[0])
+        Ok((kind, payload))
     }
+
+    /// The next bytes, which are copied only if they come in pieces.
+    fn take(&mut self, bytes: usize) -> Result<Bytes, DumpError> {
+        while self.chunk.len() < bytes {
+            let cut = || io::Error::from(io::ErrorKind::UnexpectedEof);
+            let next = self.chunks.next().ok_or_else(cut)??;
+            if self.chunk.is_empty() {
+                self.chunk = next;
+            } else {
+                let mut gathered = BytesMut::from(std::mem::take(&mut self.chunk));
+                gathered.extend_from_slice(&next);
+                self.chunk = gathered.freeze();
+            }
+        }
+        Ok(self.chunk.split_to(bytes))
+    }
+}
+
+impl DumpedRecords {
+    /// Bytes they take together.
+    pub fn size_bytes(&self) -> usize {
+        self.payload.len()
+    }
+
+    /// Each in the form in which it lies on disk.
+    pub fn encoded(&self) -> impl Iterator<Item = (Revision, &[u8])> {
+        let mut rest = &self.payload[..];
+        std::iter::from_fn(move || {
+            let next = (!rest.is_empty()).then(|| record(&mut rest));
+            next.map(|next| next.expect("the block was walked through when it was read"))
+        })
+    }
+
+    /// The same as values that can be kept; they share the block's memory.
+    pub fn slices(&self) -> impl Iterator<Item = (Revision, Bytes)> {
+        self.encoded().map(|(at, encoded)| (at, self.payload.slice_ref(encoded)))
+    }
+
+    /// Hands each to `visit`.
+    pub fn decoded(&self, visit: &mut dyn FnMut(Revision, EventRef<'_>)) -> Result<(), DumpError> {
+        for (at, encoded) in self.encoded() {
+            let record = EventRef::decode(at, encoded);
+            visit(at, record.ok_or(DumpError::Corrupt("a record makes no sense"))?);
+        }
+        Ok(())
+    }
+}
+
+fn record<'a>(rest: &mut &'a [u8]) -> Result<(Revision, &'a [u8]), DumpError> {
+    let cut = DumpError::Corrupt("a record is cut short");
+    let (at, after) = rest.split_first_chunk::<12>().ok_or(cut)?;
+    *rest = after;
+    Ok((Revision::from_bytes(*at), piece(rest)?))
 }
 
 fn block_checksum(kind: u8, len: u32, payload: &[u8]) -> u32 {

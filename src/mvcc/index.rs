@@ -3,7 +3,7 @@ use std::ops::Bound;
 
 use super::chunk::{Chunk, Entry};
 use super::history::{History, Life};
-use super::{KeyRange, Revision};
+use super::{EventRef, KeyRange, Revision};
 
 /// All keys there are records of, in order, with their histories.
 ///
@@ -13,6 +13,27 @@ use super::{KeyRange, Revision};
 pub(super) struct Index {
     /// By a key that is not greater than any in the chunk; the first is under the least of all keys.
     chunks: BTreeMap<Box<[u8]>, Chunk>,
+}
+
+/// The index of a storage, made anew from its records as they come by in order.
+#[derive(Debug, Default)]
+pub struct Rebuild {
+    pub(super) index: Index,
+    /// The revision of the last record, 0 before the first.
+    pub(super) last: i64,
+}
+
+impl Rebuild {
+    /// Notes the next record.
+    pub fn record(&mut self, at: Revision, record: EventRef<'_>) {
+        if record.deleted {
+            self.index.tombstone(record.key, at);
+        } else {
+            let life = Life { created: record.create_revision, version: record.version };
+            self.index.restore_put(record.key, at, life);
+        }
+        self.last = at.main;
+    }
 }
 
 impl Default for Index {

@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 
 use super::history::Life;
-use super::index::Index;
-use super::{Event, EventRef, KeyRange, KeyValue, Revision, Revisions, Storage, StorageError};
+use super::index::{Index, Rebuild};
+use super::{Event, KeyRange, KeyValue, Revision, Revisions, Storage, StorageError};
 
 /// Up to where the history was asked to be dropped, and up to where that is done.
 pub const COMPACT_SCHEDULED: &[u8] = b"compact/scheduled";
@@ -55,8 +55,18 @@ pub enum Error {
 }
 
 impl<S: Storage> Keyspace<S> {
-    /// Rebuilds the index from the records; each is shown to `visit`, in order.
-    pub fn open(storage: S, visit: &mut dyn FnMut(EventRef<'_>)) -> Result<Self, StorageError> {
+    /// Rebuilds the index from the records.
+    pub fn open(storage: S) -> Result<Self, StorageError> {
+        let mut rebuild = Rebuild::default();
+        storage.scan(Revision::default(), &mut |at, record| {
+            rebuild.record(at, record);
+            ControlFlow::Continue(())
+        })?;
+        Self::rebuilt(storage, rebuild)
+    }
+
+    /// The same over a storage whose records, all of them, have come by already.
+    pub fn rebuilt(storage: S, rebuild: Rebuild) -> Result<Self, StorageError> {
         let number = |key: &[u8]| -> Result<Option<i64>, StorageError> {
             let bytes = storage.meta(key)?;
             Ok(bytes.and_then(|bytes| Some(i64::from_be_bytes(*bytes.first_chunk()?))))
@@ -64,22 +74,10 @@ impl<S: Storage> Keyspace<S> {
         // A fresh store has compacted nothing, not even revision 0 (etcd's -1).
         let compact_revision = number(COMPACT_SCHEDULED)?.unwrap_or(-1);
         let finished = number(COMPACT_FINISHED)?.unwrap_or(-1);
-        let mut index = Index::default();
-        let mut last = 1;
-        storage.scan(Revision::default(), &mut |at, record| {
-            if record.deleted {
-                index.tombstone(record.key, at);
-            } else {
-                let life = Life { created: record.create_revision, version: record.version };
-                index.restore_put(record.key, at, life);
-            }
-            visit(record);
-            last = at.main;
-            ControlFlow::Continue(())
-        })?;
         // The newest records may all have been tombstones that compaction removed.
         let floor = number(REVISION_FLOOR)?.unwrap_or(0);
-        let revision = last.max(compact_revision).max(floor);
+        let Rebuild { index, last } = rebuild;
+        let revision = last.max(1).max(compact_revision).max(floor);
         let sweep = Sweep { work: finished < compact_revision, ..Sweep::default() };
         Ok(Self { storage, index, revision, compact_revision, sweep })
     }

@@ -3,7 +3,7 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use super::{Applied, Dump, DumpError, DumpReader, DumpWriter};
+use super::{Applied, DumpBlock, DumpError, DumpReader, DumpWriter};
 use super::{Event, EventRef, Revision, Storage, StorageError};
 
 /// Records in memory: the storage of simulation and tests.
@@ -30,19 +30,17 @@ impl Memory {
     /// The reverse of [`Self::to_bytes`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DumpError> {
         let mut memory = Self::default();
-        let mut reader = DumpReader::new(bytes)?;
+        let whole = std::iter::once(Ok(Bytes::copy_from_slice(bytes)));
+        let mut reader = DumpReader::new(whole)?;
         memory.applied = reader.applied();
-        reader.read(&mut |item| {
-            match item {
-                Dump::Meta { key, value } => {
-                    memory.meta.insert(Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
-                }
-                Dump::Record { at, record, .. } => {
+        while let Some(block) = reader.next_block()? {
+            match block {
+                DumpBlock::Meta(pairs) => memory.meta.extend(pairs),
+                DumpBlock::Records(records) => records.decoded(&mut |at, record| {
                     memory.records.insert(at, record.to_event());
-                }
+                })?,
             }
-            Ok::<(), DumpError>(())
-        })?;
+        }
         Ok(memory)
     }
 }

@@ -151,6 +151,7 @@ impl ApplyLoop {
             }
         }
         self.shared.applied.send_replace(index);
+        self.shared.arrivals.forget_until(&self.shared.config.snap_dir(), index);
         if leave {
             self.shared.leave();
         }
@@ -199,11 +200,10 @@ impl ApplyLoop {
     /// Replaces the whole state by a received snapshot.
     fn install(&mut self, meta: &SnapshotMeta) -> Result<bool, Failure> {
         let dir = self.shared.config.snap_dir();
-        let path = snap::path(&dir, meta.mark());
         info!(snapshot.index = meta.index.0, "installing a snapshot");
         let installing = &self.shared.metrics.counts().installing;
         installing.set(1);
-        let installed = self.flusher.install(&path)?;
+        let installed = self.flusher.install(meta.mark())?;
         installing.set(0);
         if installed.is_none() {
             return Ok(false);

@@ -11,9 +11,9 @@ use tracing::{info, warn};
 use super::log_loop::LogWork;
 use super::shared::Shared;
 use crate::mvcc::{Storage as _, StorageError};
-use crate::raft::{ConfState, Index, SnapshotMeta};
+use crate::raft::{ConfState, Index, Mark, SnapshotMeta};
 use crate::replica::Event;
-use crate::store::{Copied, Durability, Frozen, SnapshotReader, Store};
+use crate::store::{Copied, Durability, Frozen, SnapshotReader};
 use crate::transport::SnapshotChunks;
 
 /// How long applied entries wait in memory for the store.
@@ -42,8 +42,8 @@ enum Order {
     Flush(SyncSender<()>),
     /// Commit, then open the state as it is for a peer.
     Offer(SyncSender<Result<SnapshotMeta, StorageError>>),
-    /// Replace the whole state by this file.
-    Install(PathBuf, SyncSender<Result<(), StorageError>>),
+    /// Replace the whole state by this received snapshot.
+    Install(Mark, SyncSender<Result<(), StorageError>>),
     /// Commit, then keep the state as it is to be looked at.
     Freeze(SyncSender<Result<Frozen, StorageError>>),
     /// Write the store anew, without its holes; answered when that is done.
@@ -115,10 +115,9 @@ impl Flusher {
         self.orders.ask(Order::Offer).transpose()
     }
 
-    /// Replaces the state by a received file; nothing may be applied meanwhile.
-    pub(super) fn install(&self, path: &Path) -> Result<Option<()>, StorageError> {
-        let order = |reply| Order::Install(path.to_owned(), reply);
-        self.orders.ask(order).transpose()
+    /// Replaces the state by a received snapshot; nothing may be applied meanwhile.
+    pub(super) fn install(&self, mark: Mark) -> Result<Option<()>, StorageError> {
+        self.orders.ask(|reply| Order::Install(mark, reply)).transpose()
     }
 
     /// Commits what is left and ends the thread.
@@ -190,9 +189,9 @@ impl FlushLoop {
                 self.flush(false)?;
                 drop(reply.send(self.offer()));
             }
-            Order::Install(path, reply) => {
+            Order::Install(mark, reply) => {
                 self.abandon_defragmentation();
-                drop(reply.send(self.install(&path)));
+                drop(reply.send(self.install(mark)));
             }
             Order::Freeze(reply) => {
                 self.flush(false)?;
@@ -339,11 +338,11 @@ impl FlushLoop {
         Ok(SnapshotMeta { index, term, conf })
     }
 
-    fn install(&self, path: &Path) -> Result<(), StorageError> {
-        let file = store_file(&self.shared.config.member_dir());
-        let store = Store::install(&file, path)?;
-        let mut state = super::State::open(store)?;
-        state.set_quota(super::quota::of(self.shared.config.limits.quota_bytes));
+    fn install(&self, mark: Mark) -> Result<(), StorageError> {
+        let config = &self.shared.config;
+        let file = store_file(&config.member_dir());
+        let mut state = self.shared.arrivals.install(&config.snap_dir(), mark, &file)?;
+        state.set_quota(super::quota::of(config.limits.quota_bytes));
         info!(revision = state.revision(), "the state was replaced by a snapshot");
         // The old one goes when nobody has to wait for that.
         let left = std::mem::replace(&mut *self.shared.write(), state);

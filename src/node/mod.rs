@@ -19,6 +19,7 @@
 //! Services hold a [`Handle`] and nothing else of this module.
 
 mod apply_loop;
+mod arrival;
 mod at_leader;
 mod authenticate;
 pub mod bootstrap;

@@ -2,7 +2,7 @@ use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{info, warn};
 
-use super::{Error, Handle, HashKv, renewals};
+use super::{Error, Handle, HashKv, arrival, renewals};
 use crate::lease::LeaseId;
 use crate::membership::{ClusterId, MemberId};
 use crate::proto::quorate::peer::peer_server::{Peer, PeerServer};
@@ -74,39 +74,40 @@ impl PeerService {
     }
 
     async fn take_snapshot(&self, parts: &mut Streaming<SnapshotPart>) -> Result<(), Status> {
-        let mut announced = None;
-        let mut file: Option<snap::Receiver> = None;
-        let mut digest = None;
-        while let Some(part) = parts.message().await? {
+        let announce = parts.message().await?;
+        let announce = announce.ok_or_else(|| Status::invalid_argument("no snapshot"))?;
+        self.admit(announce.envelope.as_ref())?;
+        let Some(Part::Announce(message)) = announce.part else {
+            return Err(Status::invalid_argument("snapshot parts out of order"));
+        };
+        let meta = message.snapshot.as_ref();
+        let mark = meta.map(|meta| Mark { index: Index(meta.index), term: Term(meta.term) });
+        let mark = mark.ok_or_else(|| Status::invalid_argument("no snapshot"))?;
+        let dir = self.node.0.config.snap_dir();
+        let (arrivals, stop) = (&self.node.0.arrivals, &self.node.0.stop);
+        let mut arrival =
+            arrivals.begin(&dir, mark, Term(message.term), stop).await.map_err(internal)?;
+        let crc = loop {
+            let part = tokio::select! {
+                biased;
+                () = arrival.replaced() => return Err(internal(arrival::Error::Replaced)),
+                part = parts.message() => part?,
+            };
+            let part = part.ok_or_else(|| Status::invalid_argument("the snapshot ended early"))?;
             self.admit(part.envelope.as_ref())?;
-            match (part.part, file.take()) {
-                (Some(Part::Announce(message)), None) => {
-                    let mark = message
-                        .snapshot
-                        .as_ref()
-                        .map(|meta| Mark { index: Index(meta.index), term: Term(meta.term) });
-                    let mark = mark.ok_or_else(|| Status::invalid_argument("no snapshot"))?;
-                    let dir = self.node.0.config.snap_dir();
-                    file = Some(blocking(move || snap::Receiver::begin(&dir, mark)).await?);
-                    announced = Some(message);
+            match part.part {
+                Some(Part::Chunk(chunk)) => {
+                    arrival = arrival.chunk(chunk).await.map_err(internal)?;
                 }
-                (Some(Part::Chunk(chunk)), Some(mut open)) => {
-                    let written = move || open.write(&chunk).map(|()| open);
-                    file = Some(blocking(written).await?);
-                }
-                (Some(Part::Sha256(sum)), Some(open)) => {
-                    digest = Some(sum);
-                    file = Some(open);
-                    break;
-                }
+                Some(Part::Crc32c(crc)) => break crc,
                 _ => return Err(Status::invalid_argument("snapshot parts out of order")),
             }
-        }
-        let (Some(message), Some(open), Some(digest)) = (announced, file, digest) else {
-            return Err(Status::invalid_argument("the snapshot ended early"));
         };
-        let path = blocking(move || open.finish(&digest)).await?;
-        info!(snapshot.file = %path.display(), "received a snapshot");
+        let arrived = arrival.finish(crc).await.map_err(internal)?;
+        info!(snapshot.file = %snap::path(&dir, mark).display(), "received a snapshot");
+        arrivals.keep(arrived);
+        // While it came the log may have brought as much.
+        arrivals.forget_until(&dir, self.node.0.applied_index());
         self.node.0.peers.metrics().snapshot_received(MemberId(message.from));
         self.pass(Event::Receive(message)).await
     }
@@ -116,18 +117,11 @@ fn stopping() -> Status {
     Status::unavailable("the node is stopping")
 }
 
-async fn blocking<T: Send + 'static, E: std::fmt::Display + Send + 'static>(
-    work: impl FnOnce() -> Result<T, E> + Send + 'static,
-) -> Result<T, Status> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done.map_err(internal),
-        Err(error) => Err(internal(error)),
-    }
-}
-
-fn internal(error: impl std::fmt::Display) -> Status {
-    warn!(error = %error, "a snapshot could not be received");
-    Status::internal(error.to_string())
+#[expect(clippy::needless_pass_by_value, reason = "it maps errors, which come by value")]
+fn internal(error: arrival::Error) -> Status {
+    let reason = transport::chain(&error);
+    warn!(error = reason, "a snapshot could not be received");
+    Status::internal(reason)
 }
 
 #[tonic::async_trait]

@@ -7,6 +7,7 @@ use prost::Message as _;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::arrival::Arrivals;
 use super::flusher::Orders;
 use super::lease_clock::LeaseClock;
 use super::metrics::Metrics;
@@ -52,6 +53,7 @@ pub(super) struct Shared {
     pub(super) applied: watch::Sender<Index>,
     pub(super) commit: AtomicU64,
     pub(super) peers: Arc<Peers>,
+    pub(super) arrivals: Arrivals,
     pub(super) watches: super::watch::Hub,
     pub(super) leases: LeaseClock,
     pub(super) tokens: Tokens,

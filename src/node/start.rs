@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::apply_loop::{APPLY_QUEUE, ApplyLoop};
+use super::arrival::Arrivals;
 use super::authenticate::MAX_HASHING;
 use super::flusher::{self, Flusher, Offered};
 use super::lease_clock::{self, LeaseClock};
@@ -133,6 +134,7 @@ pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartEr
         applied: watch::Sender::new(applied),
         commit: applied.0.into(),
         peers,
+        arrivals: Arrivals::default(),
         watches: watches::Hub::default(),
         leases: LeaseClock::new(),
         tokens,
@@ -329,6 +331,8 @@ fn open(config: &Config) -> Result<Opened, StartError> {
         drop(store);
         store = Store::install(&file, &snap::path(&config.snap_dir(), mark.mark()))?;
     }
+    // The log speaks of no other.
+    snap::remove_before(&config.snap_dir(), Index(u64::MAX))?;
     let mut state = State::open(store)?;
     if state.applied().0 == Index(0) && !recovered.metadata.joined {
         state.set_roster(&recovered.metadata.roster);

@@ -1,21 +1,18 @@
-//! Received snapshots as files: whole or absent, never half.
+//! Names of received snapshots: whole or absent, never half.
 //!
-//! A leader streams the state to a member that is too far behind for the log. The bytes are written aside, synced,
-//! and given their name `<term, 16 hex>-<index, 16 hex>.snap` only when they are complete and their
-//! checksum fits; the directory is synced after that. The name is what consensus then carries around
+//! A leader streams the state to a member that is too far behind for the log. What arrives is built
+//! into a store beside its name, synced, and given that name, `<term, 16 hex>-<index, 16 hex>.snap`,
+//! only when it is complete and its checksum fits. The name is what consensus then carries around
 //! (`SnapshotMeta.data` of a message), and what the member installs its state from, after a crash too.
 //!
-//! Deliberately absent: what is in the file (`store` knows) and when it is no longer needed (the node
-//! says [`remove_before`]).
+//! Deliberately absent: what is in the file and how it comes about (`store` knows), and when it is no
+//! longer needed (the node says [`remove_before`]).
 //!
 //! All of this blocks on the disk: call it from a thread that may.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-
-use sha2::{Digest as _, Sha256};
 
 use crate::raft::{Index, Mark, Term};
 
@@ -23,97 +20,17 @@ use crate::raft::{Index, Mark, Term};
 mod tests;
 
 const SUFFIX: &str = ".snap";
-/// The name of files in the making; left behind by a crash only.
-const ASIDE_SUFFIX: &str = ".part";
 
-/// Why a snapshot was not taken in.
+/// Why snapshots cannot be listed or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("`{}`: cannot {op}", path.display())]
     Io { path: PathBuf, op: &'static str, source: io::Error },
-    #[error("`{}`: no space left on the device to {op}", path.display())]
-    NoSpace { path: PathBuf, op: &'static str },
-    #[error("the snapshot at entry {} arrived damaged: its checksum does not fit", .0.0)]
-    Checksum(Index),
 }
 
 impl Error {
     fn io(path: &Path, op: &'static str, source: io::Error) -> Self {
-        let path = path.to_owned();
-        match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace { path, op },
-            _ => Self::Io { path, op, source },
-        }
-    }
-}
-
-/// A snapshot that is arriving. Dropped before it is finished, it leaves nothing.
-#[derive(Debug)]
-pub struct Receiver {
-    dir: PathBuf,
-    mark: Mark,
-    aside: PathBuf,
-    file: File,
-    hash: Sha256,
-    size_bytes: u64,
-    finished: bool,
-}
-
-impl Receiver {
-    /// Begins to take in the state at `mark`. One receiver at a time per mark.
-    pub fn begin(dir: &Path, mark: Mark) -> Result<Self, Error> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)
-            .map_err(|error| Error::io(dir, "create the directory of snapshots", error))?;
-        let aside = dir.join(file_name(mark) + ASIDE_SUFFIX);
-        let file = File::options()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&aside)
-            .map_err(|error| Error::io(&aside, "create a snapshot", error))?;
-        let (dir, hash) = (dir.to_owned(), Sha256::new());
-        Ok(Self { dir, mark, aside, file, hash, size_bytes: 0, finished: false })
-    }
-
-    pub fn write(&mut self, chunk: &[u8]) -> Result<(), Error> {
-        self.hash.update(chunk);
-        self.size_bytes += chunk.len() as u64;
-        self.file
-            .write_all(chunk)
-            .map_err(|error| Error::io(&self.aside, "write a snapshot", error))
-    }
-
-    /// How much has arrived.
-    pub fn size_bytes(&self) -> u64 {
-        self.size_bytes
-    }
-
-    /// Checks the whole and gives it its name, durably. The path is that of the finished file.
-    pub fn finish(mut self, sha256: &[u8]) -> Result<PathBuf, Error> {
-        if self.hash.finalize_reset()[..] != *sha256 {
-            return Err(Error::Checksum(self.mark.index));
-        }
-        let path = path(&self.dir, self.mark);
-        let failed = |error| Error::io(&path, "finish a snapshot", error);
-        // The file before its name, the directory after it: see `wal`.
-        self.file.sync_all().map_err(failed)?;
-        fs::rename(&self.aside, &path).map_err(failed)?;
-        self.finished = true;
-        sync_dir(&self.dir).map_err(failed)?;
-        Ok(path)
-    }
-}
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        if !self.finished {
-            // What stays behind is removed by `remove_unfinished` at the next start.
-            let _ = fs::remove_file(&self.aside);
-        }
+        Self::Io { path: path.to_owned(), op, source }
     }
 }
 
@@ -159,9 +76,20 @@ pub fn remove_before(dir: &Path, index: Index) -> Result<(), Error> {
     Ok(())
 }
 
-/// Removes what a crash left half-written. To be called before anything is received.
+/// Removes the snapshot at this mark if it is there.
+pub fn discard(dir: &Path, mark: Mark) -> Result<(), Error> {
+    if list(dir)?.contains(&mark) { remove(&path(dir, mark)) } else { Ok(()) }
+}
+
+/// Removes what a crash left half-built. To be called before anything is received.
 pub fn remove_unfinished(dir: &Path) -> Result<(), Error> {
-    for name in names(dir)?.iter().filter(|name| name.ends_with(ASIDE_SUFFIX)) {
+    // Files in the making have the name they will get, and more.
+    let unfinished = |name: &&String| {
+        name.split_once(SUFFIX).is_some_and(|(mark, more)| {
+            !more.is_empty() && parse(&format!("{mark}{SUFFIX}")).is_some()
+        })
+    };
+    for name in names(dir)?.iter().filter(unfinished) {
         remove(&dir.join(name))?;
     }
     Ok(())
@@ -169,8 +97,4 @@ pub fn remove_unfinished(dir: &Path) -> Result<(), Error> {
 
 fn remove(path: &Path) -> Result<(), Error> {
     fs::remove_file(path).map_err(|error| Error::io(path, "remove an old snapshot", error))
-}
-
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
-use std::ops::ControlFlow;
+use std::fs::{File, OpenOptions};
+use std::ops::{Bound, ControlFlow};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,6 +32,8 @@ const APPLIED_KEY: &[u8] = b"applied";
 const RECORD_BYTES_KEY: &[u8] = b"record-bytes";
 /// The operating system caches the file as well; this one saves it system calls.
 const PAGE_CACHE_BYTES: usize = 32 * 1024 * 1024;
+/// Pages that are filled one after the other need not be kept.
+const FILL_CACHE_BYTES: usize = 8 * 1024 * 1024;
 
 /// The file.
 pub(super) struct Disk {
@@ -54,12 +56,30 @@ pub(super) struct View {
 impl Disk {
     /// Opens the file, makes it if there is none, and refuses one that is newer or not ours.
     pub(super) fn open(path: &Path) -> Result<Self, StorageError> {
+        Self::open_with(path, File::options().create(true), PAGE_CACHE_BYTES)
+    }
+
+    /// The same for a file that is only filled and not read.
+    pub(super) fn open_to_fill(path: &Path) -> Result<Self, StorageError> {
+        Self::open_with(path, File::options().create(true), FILL_CACHE_BYTES)
+    }
+
+    /// The same with a file that must be there.
+    pub(super) fn open_existing(path: &Path) -> Result<Self, StorageError> {
+        Self::open_with(path, &mut File::options(), PAGE_CACHE_BYTES)
+    }
+
+    fn open_with(
+        path: &Path,
+        options: &mut OpenOptions,
+        cache_bytes: usize,
+    ) -> Result<Self, StorageError> {
         let file = path.display().to_string();
         let io = |error| failed(&file, "open", redb::Error::Io(error));
-        let opened = File::options().read(true).write(true).create(true).truncate(false).open(path);
+        let opened = options.read(true).write(true).truncate(false).open(path);
         let handle = opened.map_err(io)?;
         let opened = handle.try_clone().map_err(io)?;
-        let opened = Builder::new().set_cache_size(PAGE_CACHE_BYTES).create_file(opened);
+        let opened = Builder::new().set_cache_size(cache_bytes).create_file(opened);
         let database = opened.map_err(|error| open_error(&file, error))?;
         let (record_bytes, size) = (AtomicU64::new(0), AtomicU64::new(0));
         let disk = Self { file, handle, database, record_bytes, size };
@@ -107,6 +127,11 @@ impl Disk {
             Ok(())
         };
         make().map_err(|error| self.failed("create", error))
+    }
+
+    /// Says from now on that it is this file.
+    pub(super) fn renamed(&mut self, path: &Path) {
+        self.file = path.display().to_string();
     }
 
     pub(super) fn view(&self) -> Result<View, StorageError> {
@@ -188,7 +213,7 @@ impl Disk {
         self.measure()
     }
 
-    /// Commits records that come encoded, from a dump.
+    /// Commits records that come encoded and in order, behind all that there are.
     pub(super) fn load(
         &self,
         records: &[(Revision, Bytes)],
@@ -196,18 +221,32 @@ impl Disk {
     ) -> Result<(), StorageError> {
         self.write(rest, Durability::Deferred, &mut |table| {
             let mut added = 0;
+            // Leaves are filled in memory and written once: a third of the work of single inserts.
+            let mut end = table.upper_bound_mut(Bound::<[u8; 12]>::Unbounded)?;
             for (at, encoded) in records {
                 added += stored_len(encoded);
-                table.insert(at.to_bytes(), &encoded[..])?;
+                end.insert_before(at.to_bytes(), &encoded[..])?;
             }
+            end.close()?;
             Ok(added)
         })
     }
 
     /// Has the device write what was committed so far. No commit is durable by that.
     pub(super) fn write_out(&self) -> Result<(), StorageError> {
-        let done = self.handle.sync_data();
-        done.map_err(|error| self.failed("write out", redb::Error::Io(error)))
+        self.write_out_elsewhere()?()
+    }
+
+    /// The same to be done on another thread, while commits go on.
+    pub(super) fn write_out_elsewhere(
+        &self,
+    ) -> Result<impl FnOnce() -> Result<(), StorageError> + Send + use<>, StorageError> {
+        let (file, handle) = (self.file.clone(), self.handle.try_clone());
+        let io = move |error| failed(&file, "write out", redb::Error::Io(error));
+        match handle {
+            Ok(handle) => Ok(move || handle.sync_data().map_err(io)),
+            Err(error) => Err(io(error)),
+        }
     }
 
     fn measure(&self) -> Result<(), StorageError> {
@@ -392,6 +431,7 @@ fn corrupt(file: &str, what: &str) -> StorageError {
 fn failed(file: &str, op: &'static str, error: impl Into<redb::Error>) -> StorageError {
     match error.into() {
         redb::Error::Corrupted(what) => corrupt(file, &what),
+        redb::Error::UnorderedKey => corrupt(file, "records are out of order"),
         redb::Error::Io(error) => StorageError::io(file.to_owned(), op, &error),
         error => StorageError::Io { file: file.to_owned(), op, cause: error.to_string() },
     }

@@ -1,22 +1,24 @@
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io;
 use std::mem;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use bytes::Bytes;
 
+use super::Durability;
 use super::disk::{Disk, View};
 use super::pending::Pending;
-use crate::mvcc::{
-    Applied, Dump, DumpError, DumpReader, DumpWriter, EventRef, Revision, StorageError,
-};
+use crate::mvcc::{Applied, DumpBlock, DumpWriter, EventRef, Revision, StorageError};
 
 /// Records read for one chunk of a snapshot, at most.
 const CHUNK_RECORDS: usize = 256;
-/// Bytes of records in one commit while a received dump is loaded.
-const LOAD_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of records in one commit while a store is built.
+const LOAD_BYTES: usize = 1024 * 1024;
+/// Bytes of records after which the device begins to write them.
+const WRITE_OUT_BYTES: usize = 24 * 1024 * 1024;
 
 /// The whole state at one applied index as chunks of bytes, to be sent in order. Commits made
 /// meanwhile do not show.
@@ -91,17 +93,15 @@ impl std::fmt::Debug for SnapshotReader {
     }
 }
 
-/// Builds a store from a received dump beside `path`, and then gives it that name.
-pub(super) fn build(path: &Path, received: &Path) -> Result<(), StorageError> {
-    remove_leftover(path)?;
-    load(&aside(path), received)?;
-    take_name(path)
-}
-
 /// Gives a complete and synced file beside `path` that name. Only after the directory is synced is
 /// the name sure.
 pub(super) fn take_name(path: &Path) -> Result<(), StorageError> {
-    std::fs::rename(aside(path), path).map_err(|error| io_error(path, "rename", &error))?;
+    rename(&aside(path), path)
+}
+
+/// Gives a complete and synced file another name, durably.
+pub(super) fn rename(from: &Path, path: &Path) -> Result<(), StorageError> {
+    std::fs::rename(from, path).map_err(|error| io_error(from, "rename", &error))?;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let directory = directory.unwrap_or_else(|| Path::new("."));
     let synced = File::open(directory).and_then(|directory| directory.sync_all());
@@ -126,133 +126,136 @@ pub(super) fn aside(path: &Path) -> PathBuf {
     name.into()
 }
 
-fn load(aside: &Path, received: &Path) -> Result<(), StorageError> {
-    let file = File::open(received).map_err(|error| io_error(received, "open", &error))?;
-    let wrong = |error| dump_error(received, error);
-    let mut reader = DumpReader::new(BufReader::new(file)).map_err(wrong)?;
-    let disk = Disk::open(aside)?;
-    let applied = reader.applied();
-    let mut loader =
-        Loader { disk: &disk, applied, batch: Vec::new(), bytes: 0, meta: Pending::new(applied) };
-    reader.read(&mut |item| loader.take(item)).map_err(|error| match error {
-        LoadError::Dump(error) => wrong(error),
-        LoadError::Storage(error) => error,
-    })?;
-    loader.commit()?;
-    disk.commit(&Pending::new(applied), super::Durability::Immediate)
-}
-
-/// A new store that is filled in order, not by a log.
+/// A new store that is filled in order, not by a log. Dropped before it is finished, it leaves
+/// nothing.
 #[derive(Debug)]
 pub struct Builder {
-    path: PathBuf,
+    /// Dropped before the file is removed.
     disk: Disk,
+    aside: Aside,
     applied: Applied,
     batch: Vec<(Revision, Bytes)>,
     bytes: usize,
     meta: Pending,
+    /// Bytes that were not given to the device yet.
+    unwritten: usize,
+    /// Gives to the device what there was when it began. Of a builder that is dropped it ends by itself.
+    writing: Option<JoinHandle<Result<(), StorageError>>>,
+}
+
+/// The file of a store in the making, which goes with it.
+#[derive(Debug)]
+struct Aside {
+    path: PathBuf,
+    finished: bool,
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        if !self.finished {
+            // What stays behind is removed by `remove_leftover` or at the next start.
+            let _ = std::fs::remove_file(aside(&self.path));
+        }
+    }
+}
+
+/// A store that is complete, on disk, and not in use yet.
+#[derive(Debug)]
+pub struct Built {
+    pub(super) disk: Disk,
+    pub(super) path: PathBuf,
 }
 
 impl Builder {
     /// Begins a store that will be at `path` and will say that it contains the log up to `applied`.
     pub fn begin(path: &Path, applied: Applied) -> Result<Self, StorageError> {
         remove_leftover(path)?;
-        let disk = Disk::open(&aside(path))?;
-        let meta = Pending::new(applied);
-        Ok(Self { path: path.to_owned(), disk, applied, batch: Vec::new(), bytes: 0, meta })
+        let aside = Aside { path: path.to_owned(), finished: false };
+        let disk = Disk::open_to_fill(&self::aside(path))?;
+        let (batch, meta) = (Vec::new(), Pending::new(applied));
+        Ok(Self { disk, aside, applied, batch, bytes: 0, meta, unwritten: 0, writing: None })
     }
 
     pub fn meta(&mut self, key: &[u8], value: Bytes) {
         self.meta.set_meta(key, Some(value));
     }
 
+    /// Adds a record; they come in ascending order.
     pub fn record(&mut self, at: Revision, record: EventRef<'_>) -> Result<(), StorageError> {
         let mut encoded = Vec::new();
         record.encode(&mut encoded);
         self.bytes += encoded.len();
         self.batch.push((at, encoded.into()));
-        if self.bytes >= LOAD_BYTES { self.commit() } else { Ok(()) }
+        self.commit_if_large()
+    }
+
+    /// Adds what a dump has next.
+    pub fn block(&mut self, block: DumpBlock) -> Result<(), StorageError> {
+        match block {
+            DumpBlock::Meta(pairs) => {
+                for (key, value) in pairs {
+                    self.meta(&key, value);
+                }
+            }
+            DumpBlock::Records(records) => {
+                self.bytes += records.size_bytes();
+                self.batch.extend(records.slices());
+            }
+        }
+        self.commit_if_large()
     }
 
     /// Brings all of it to disk and gives it its name.
-    pub fn finish(mut self) -> Result<(), StorageError> {
+    pub fn finish(mut self) -> Result<Built, StorageError> {
         self.commit()?;
-        self.disk.commit(&Pending::new(self.applied), super::Durability::Immediate)?;
-        take_name(&self.path)
+        self.end_writing()?;
+        let Self { disk, mut aside, applied, .. } = self;
+        disk.commit(&Pending::new(applied), Durability::Immediate)?;
+        drop(disk);
+        take_name(&aside.path)?;
+        aside.finished = true;
+        let disk = Disk::open_existing(&aside.path)?;
+        Ok(Built { disk, path: mem::take(&mut aside.path) })
+    }
+
+    fn commit_if_large(&mut self) -> Result<(), StorageError> {
+        if self.bytes >= LOAD_BYTES { self.commit() } else { Ok(()) }
     }
 
     fn commit(&mut self) -> Result<(), StorageError> {
         let meta = mem::replace(&mut self.meta, Pending::new(self.applied));
         self.disk.load(&self.batch, &meta)?;
         self.batch.clear();
-        self.bytes = 0;
-        Ok(())
-    }
-}
-
-struct Loader<'a> {
-    disk: &'a Disk,
-    applied: Applied,
-    batch: Vec<(Revision, Bytes)>,
-    bytes: usize,
-    meta: Pending,
-}
-
-enum LoadError {
-    Dump(DumpError),
-    Storage(StorageError),
-}
-
-impl From<DumpError> for LoadError {
-    fn from(error: DumpError) -> Self {
-        Self::Dump(error)
-    }
-}
-
-impl Loader<'_> {
-    fn take(&mut self, item: Dump<'_>) -> Result<(), LoadError> {
-        match item {
-            Dump::Meta { key, value } => {
-                self.meta.set_meta(key, Some(Bytes::copy_from_slice(value)));
-            }
-            Dump::Record { at, encoded, .. } => {
-                self.bytes += encoded.len();
-                self.batch.push((at, Bytes::copy_from_slice(encoded)));
-                if self.bytes >= LOAD_BYTES {
-                    self.commit().map_err(LoadError::Storage)?;
-                }
-            }
+        self.unwritten += mem::take(&mut self.bytes);
+        if self.unwritten >= WRITE_OUT_BYTES {
+            self.write_out()?;
         }
         Ok(())
     }
 
-    fn commit(&mut self) -> Result<(), StorageError> {
-        let meta = mem::replace(&mut self.meta, Pending::new(self.applied));
-        self.disk.load(&self.batch, &meta)?;
-        self.batch.clear();
-        self.bytes = 0;
+    /// The device writes while more is filled in, or there would be long to wait in the end.
+    fn write_out(&mut self) -> Result<(), StorageError> {
+        if self.writing.as_ref().is_some_and(|writing| !writing.is_finished()) {
+            return Ok(());
+        }
+        self.end_writing()?;
+        self.unwritten = 0;
+        let thread = std::thread::Builder::new().name("write-out".to_owned());
+        let writing = thread.spawn(self.disk.write_out_elsewhere()?);
+        let failed = |error| io_error(&self.aside.path, "write out", &error);
+        self.writing = Some(writing.map_err(failed)?);
         Ok(())
+    }
+
+    fn end_writing(&mut self) -> Result<(), StorageError> {
+        let Some(writing) = self.writing.take() else { return Ok(()) };
+        writing.join().unwrap_or_else(|_panic| {
+            let file = self.aside.path.display().to_string();
+            Err(StorageError::Corrupt { file, what: "it cannot be written out".to_owned() })
+        })
     }
 }
 
 fn io_error(file: &Path, op: &'static str, error: &io::Error) -> StorageError {
     StorageError::io(file.display().to_string(), op, error)
-}
-
-fn dump_error(file: &Path, error: DumpError) -> StorageError {
-    match error {
-        DumpError::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
-            io_error(file, "read", &error)
-        }
-        DumpError::Io(_) => StorageError::Corrupt {
-            file: file.display().to_string(),
-            what: "it is cut short".to_owned(),
-        },
-        DumpError::Newer { found } => {
-            StorageError::Newer { file: file.display().to_string(), found, known: 1 }
-        }
-        DumpError::Corrupt(what) => {
-            StorageError::Corrupt { file: file.display().to_string(), what: what.to_owned() }
-        }
-    }
 }

@@ -40,7 +40,7 @@ use disk::{Disk, View};
 use pending::Pending;
 
 pub use frozen::Frozen;
-pub use install::{Builder, SnapshotReader};
+pub use install::{Builder, Built, SnapshotReader};
 pub use rewrite::{Adopted, Copied, Copy, Left};
 
 /// What lately used records may take in memory.
@@ -171,14 +171,21 @@ impl Store {
         SnapshotReader::over(self.disk.view()?)
     }
 
-    /// Replaces the store in the file `path` by the dump in the file `received`.
+    /// Replaces the store in the file `path` by the one that was built in the file `received`.
     ///
-    /// The new store is built aside and takes the name when it is complete and on disk: after a
-    /// crash in between the old one is still there. A [`Store`] open on the old file goes on
-    /// reading the old one; drop it.
+    /// A [`Store`] open on the old file goes on reading the old one; drop it.
     pub fn install(path: &Path, received: &Path) -> Result<Self, StorageError> {
-        install::build(path, received)?;
-        Self::open(path)
+        let disk = Disk::open_existing(received)?;
+        Self::install_built(path, Built { disk, path: received.to_owned() })
+    }
+
+    /// The same without opening it again.
+    pub fn install_built(path: &Path, built: Built) -> Result<Self, StorageError> {
+        let Built { mut disk, path: received } = built;
+        // It is complete and on disk, so a crash leaves the old one or this one.
+        install::rename(&received, path)?;
+        disk.renamed(path);
+        Self::over(path, Arc::new(disk))
     }
 
     fn batch(&self, pending: Arc<Pending>, durability: Durability) -> FlushBatch {

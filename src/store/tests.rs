@@ -8,10 +8,10 @@ use rand::{RngExt, SeedableRng};
 
 use super::disk::Disk;
 use super::pending::Pending;
-use super::{Durability, Store};
+use super::{Builder, Built, Durability, Store};
 use crate::apply::State;
 use crate::membership::{MemberId, PeerUrl, Roster, RosterEntry};
-use crate::mvcc::{Applied, Memory, Storage, StorageError};
+use crate::mvcc::{Applied, DumpReader, EventRef, Memory, Revision, Storage, StorageError};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::quorate::replica::{PublishAttributes, Request, request::Op};
 use crate::raft::{Index, Term};
@@ -158,13 +158,17 @@ fn filled(path: &Path) -> State<Store> {
     state
 }
 
-fn send_snapshot(state: &State<Store>, to: &Path) -> Applied {
+/// Builds in the file `to` what a snapshot of the state says.
+fn send_snapshot(state: &State<Store>, to: &Path) -> Result<Built, StorageError> {
     let reader = state.storage().snapshot_reader().unwrap();
-    let applied = reader.applied();
-    let chunks: Vec<Bytes> = reader.map(Result::unwrap).collect();
+    let chunks: Vec<_> = reader.map(|chunk| Ok(chunk.unwrap())).collect();
     assert!(chunks.len() > 3, "it comes in chunks");
-    fs::write(to, chunks.concat()).unwrap();
-    applied
+    let mut dump = DumpReader::new(chunks.into_iter()).unwrap();
+    let mut builder = Builder::begin(to, dump.applied())?;
+    while let Some(block) = dump.next_block().unwrap() {
+        builder.block(block)?;
+    }
+    builder.finish()
 }
 
 struct Paths {
@@ -186,9 +190,11 @@ fn a_snapshot_makes_the_same_state_elsewhere() {
     let paths = paths();
     let mut state = filled(&paths.one);
     flush(&mut state, Durability::Deferred);
-    assert_eq!(send_snapshot(&state, &paths.dump), Applied { index: 2000, term: 4 });
+    let built = send_snapshot(&state, &paths.dump).unwrap();
     let old = Store::open(&paths.other).unwrap();
-    let installed = State::open(Store::install(&paths.other, &paths.dump).unwrap()).unwrap();
+    let installed = Store::install_built(&paths.other, built).unwrap();
+    assert_eq!(installed.name(), paths.other.display().to_string());
+    let installed = State::open(installed).unwrap();
     assert_same(&installed, &state);
     assert_eq!(installed.storage().durable(), Applied { index: 2000, term: 4 });
     assert_eq!(installed.storage().size_in_use(), state.storage().size_in_use());
@@ -198,23 +204,36 @@ fn a_snapshot_makes_the_same_state_elsewhere() {
 }
 
 #[test]
-fn a_damaged_snapshot_leaves_the_old_store() {
+fn what_is_no_store_leaves_the_old_one() {
     let paths = paths();
     let mut state = filled(&paths.one);
     flush(&mut state, Durability::Immediate);
-    send_snapshot(&state, &paths.dump);
-    let mut bytes = fs::read(&paths.dump).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(&paths.dump, &bytes).unwrap();
+    assert!(Store::install(&paths.one, &paths.dump).is_err(), "it is not there");
+    fs::write(&paths.dump, b"a dump of an earlier version, say").unwrap();
     let refused = Store::install(&paths.one, &paths.dump).unwrap_err().to_string();
-    assert!(refused.contains("received") && refused.contains("checksum"), "{refused}");
-    fs::write(&paths.dump, &bytes[..middle]).unwrap();
-    assert!(Store::install(&paths.one, &paths.dump).is_err());
+    assert!(refused.contains("received"), "{refused}");
     drop(state);
     assert_eq!(Store::open(&paths.one).unwrap().applied(), Applied { index: 2000, term: 4 });
     let left: Vec<_> = fs::read_dir(paths.one.parent().unwrap()).unwrap().collect();
     assert_eq!(left.len(), 2, "the store and the dump, nothing half built");
+}
+
+#[test]
+fn a_store_that_is_not_finished_leaves_nothing() {
+    let paths = paths();
+    let record = |key| EventRef { key, value: &[1; 100], version: 1, ..EventRef::default() };
+    let mut builder = Builder::begin(&paths.one, Applied { index: 9, term: 1 }).unwrap();
+    builder.record(Revision { main: 2, sub: 0 }, record(b"a")).unwrap();
+    let left = || fs::read_dir(paths.one.parent().unwrap()).unwrap().count();
+    assert_eq!(left(), 1, "it is made aside");
+    drop(builder);
+    assert_eq!(left(), 0);
+    let mut builder = Builder::begin(&paths.one, Applied { index: 9, term: 1 }).unwrap();
+    builder.record(Revision { main: 3, sub: 0 }, record(b"a")).unwrap();
+    builder.record(Revision { main: 2, sub: 0 }, record(b"b")).unwrap();
+    let refused = builder.finish().unwrap_err().to_string();
+    assert!(refused.contains("records are out of order"), "{refused}");
+    assert_eq!(left(), 0);
 }
 
 #[test]

@@ -1,5 +1,3 @@
-use bytes::Bytes;
-use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::{info, warn};
@@ -32,17 +30,16 @@ pub(super) async fn send(
         if parts.blocking_send(part(Part::Announce(announce))).is_err() {
             return Ok(());
         }
-        let mut hash = Sha256::new();
+        let mut crc = 0;
         for chunk in chunks {
             let chunk = chunk?;
-            hash.update(&chunk);
+            crc = crc32c::crc32c_append(crc, &chunk);
             if parts.blocking_send(part(Part::Chunk(chunk))).is_err() {
                 return Ok(());
             }
         }
-        let digest = Bytes::copy_from_slice(&hash.finalize());
         // A receiver that is gone has given its reason to the call.
-        drop(parts.blocking_send(part(Part::Sha256(digest))));
+        drop(parts.blocking_send(part(Part::Crc32c(crc))));
         std::io::Result::Ok(())
     });
     let calling = async {

@@ -144,6 +144,10 @@ fn a_wiped_member_added_again_catches_up_under_load() {
     assert!(!puts.is_empty());
     assert_all_nodes_hold(&nodes, &puts);
     assert_all_agree(&nodes);
+    let left = |dir: &str| nodes[2].data_dir().join(dir).read_dir().unwrap().count();
+    wait("the end of what was half built", || {
+        (left("member/snap") == 0 && left("member") == 3).then_some(())
+    });
 }
 
 /// `etcdctl` sends the whole URL as authority in its maintenance calls.

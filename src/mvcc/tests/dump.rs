@@ -1,10 +1,13 @@
 use bytes::Bytes;
 
 use crate::fuzz::Fuzz;
-use crate::mvcc::{Applied, DumpError, Keyspace, Memory, Storage};
+use crate::mvcc::{
+    Applied, DumpBlock, DumpError, DumpReader, DumpWriter, EventRef, Keyspace, Memory, Revision,
+    Storage,
+};
 
 fn filled() -> Memory {
-    let mut keys = Keyspace::open(Memory::default(), &mut |_| ()).unwrap();
+    let mut keys = Keyspace::open(Memory::default()).unwrap();
     for number in 0..300 {
         let mut write = keys.write();
         write.put(format!("k{number}").into(), Bytes::from(vec![7; 1000]), number % 3);
@@ -19,7 +22,7 @@ fn filled() -> Memory {
 }
 
 fn hash(storage: Memory) -> u32 {
-    Keyspace::open(storage, &mut |_| ()).unwrap().hash(0).unwrap()
+    Keyspace::open(storage).unwrap().hash(0).unwrap()
 }
 
 #[test]
@@ -34,9 +37,38 @@ fn a_dump_gives_the_same_storage() {
 }
 
 #[test]
+fn a_dump_is_read_in_whatever_pieces_it_comes() {
+    let bytes = filled().to_bytes();
+    for size in [1, 31, 70_000, 200_000] {
+        let pieces = bytes.chunks(size).map(|piece| Ok(Bytes::copy_from_slice(piece)));
+        let mut reader = DumpReader::new(pieces).unwrap();
+        let mut records = 0;
+        while let Some(block) = reader.next_block().unwrap() {
+            let DumpBlock::Records(block) = block else { continue };
+            let kept: Vec<_> = block.slices().collect();
+            assert!(kept.iter().map(|(at, bytes)| (*at, &bytes[..])).eq(block.encoded()));
+            block.decoded(&mut |_, _| records += 1).unwrap();
+        }
+        assert_eq!(records, 599);
+        let (mut pieces, rest) = reader.into_rest();
+        assert!(pieces.next().is_none() && rest.is_empty());
+    }
+}
+
+#[test]
+fn a_small_value_behind_records_is_refused() {
+    let mut writer = DumpWriter::new(Applied::default());
+    let at = Revision { main: 2, sub: 0 };
+    writer.record(at, EventRef { key: b"a", version: 1, ..EventRef::default() });
+    writer.meta(b"lease/12345678", b"too late");
+    let refused = Memory::from_bytes(&writer.finish()).unwrap_err();
+    assert!(matches!(refused, DumpError::Corrupt(what) if what.contains("behind")), "{refused}");
+}
+
+#[test]
 fn a_fuzzed_dump_is_what_it_was_or_refused() {
     let mut fuzz = Fuzz::new("received snapshots", 300);
-    // One only: that two are not mixed is for the checksum over the whole, which `snap` compares.
+    // One only: that two are not mixed is for the checksum over the whole, which whoever receives it compares.
     let corpus = [filled().to_bytes().to_vec()];
     while fuzz.goes_on() {
         let damaged = fuzz.damaged(&corpus);
