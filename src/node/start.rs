@@ -162,8 +162,7 @@ pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartEr
         inside,
         read_news,
     })?;
-    let mut tasks = spawn_tasks(&handle, reads);
-    tasks.spawn(quota::watch(handle.clone(), no_room));
+    let tasks = spawn_tasks(&handle, reads, no_room);
     Ok(Running { handle, tasks, threads })
 }
 
@@ -207,7 +206,11 @@ fn spawn_threads(parts: Parts<'_>) -> Result<Vec<JoinHandle<()>>, StartError> {
     ])
 }
 
-fn spawn_tasks(handle: &Handle, reads: mpsc::UnboundedReceiver<ReadNews>) -> JoinSet<()> {
+fn spawn_tasks(
+    handle: &Handle,
+    reads: mpsc::UnboundedReceiver<ReadNews>,
+    no_room: mpsc::Receiver<u64>,
+) -> JoinSet<()> {
     let shared = &handle.0;
     let mut tasks = JoinSet::new();
     let ports = ReadPorts {
@@ -228,6 +231,7 @@ fn spawn_tasks(handle: &Handle, reads: mpsc::UnboundedReceiver<ReadNews>) -> Joi
     tasks.spawn(renewals::run(handle.clone()));
     tasks.spawn(publish::publish(handle.clone()));
     tasks.spawn(compactor::run(handle.clone()));
+    tasks.spawn(quota::watch(handle.clone(), no_room));
     tasks.spawn(corruption::watch(handle.clone()));
     tasks.spawn(corruption::watch_compactions(handle.clone()));
     tasks
