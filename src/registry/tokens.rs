@@ -195,8 +195,8 @@ mod tests {
         for token in [plain, full, odd] {
             let packed = Packed::of(&token);
             assert_eq!(said(&packed.unpack(4)), said(&token));
-            for now in [UnixMillis(0), token.expires_at] {
-                assert_eq!(packed.state(now), token.state(now));
+            for moment in [UnixMillis(0), token.expires_at] {
+                assert_eq!(packed.state(moment), token.state(moment));
             }
         }
     }
