@@ -22,8 +22,13 @@ pub(super) async fn publish(handle: Handle) {
     loop {
         match handle.propose(Caller::Cluster, Op::Publish(attributes.clone())).await {
             Ok(_) => break,
-            // Usual for a new member; to say it twice is harmless.
-            Err(Error::FateUnknown) => {}
+            // Usual for a new member, which is installing its first snapshot then. To say it twice is
+            // harmless.
+            Err(Error::FateUnknown) => {
+                let known = handle.0.commit_index();
+                // An end of the node ends this task too.
+                let _ = handle.0.applied.subscribe().wait_for(|applied| *applied >= known).await;
+            }
             Err(error) => {
                 warn!(
                     member.id = %handle.member_id(),
