@@ -8,6 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 /// A token of the short form: 40 or 32 hexadecimal digits, or a UUID.
@@ -60,7 +61,7 @@ impl Token {
     /// A fresh token of 160 random bits.
     pub fn draw() -> Self {
         let bits: [u8; 20] = rand::random();
-        Self(hex(&bits))
+        Self(HEXLOWER.encode(&bits))
     }
 
     /// The whole token; only for URLs handed to whoever asked for it.
@@ -185,7 +186,7 @@ impl ViewId {
 
     fn of(path: &TokenPath) -> Self {
         let hash = Sha256::new().chain_update(Self::DOMAIN).chain_update(path.as_str()).finalize();
-        Self(format!("{}{}", path.public_id(), hex(&hash[..10])))
+        Self(format!("{}{}", path.public_id(), HEXLOWER.encode(&hash[..10])))
     }
 
     /// The public id of the token whose page this may be.
@@ -215,7 +216,7 @@ impl FromStr for ViewId {
 
 impl PublicId {
     fn of(secret: &str) -> Self {
-        Self(hex(&Self::hash(secret)))
+        Self(HEXLOWER.encode(&Self::hash(secret)))
     }
 
     fn hash(secret: &str) -> [u8; 6] {
@@ -268,14 +269,6 @@ impl fmt::Debug for TokenPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "TokenPath#{}", self.public_id())
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
-    let mut text = String::with_capacity(2 * bytes.len());
-    text.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
-    text
 }
 
 #[cfg(test)]

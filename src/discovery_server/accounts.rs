@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
+use data_encoding::HEXLOWER;
 use ring::{digest, hmac};
 use subtle::ConstantTimeEq as _;
 
@@ -49,19 +50,15 @@ impl Accounts {
     pub(super) fn token(&self, now: SystemTime) -> String {
         let until = seconds(now + TOKEN_TTL).to_string();
         let signature = hmac::sign(&self.0.load().key, until.as_bytes());
-        let hex: String = signature.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{hex}.{until}")
+        format!("{}.{until}", HEXLOWER.encode(signature.as_ref()))
     }
 
     /// Whether a token is one of ours and still good.
     pub(super) fn admits(&self, token: &str, now: SystemTime) -> bool {
         let Some((hex, until)) = token.split_once('.') else { return false };
-        let nibbles =
-            |at: usize| hex.get(at..at + 2).and_then(|two| u8::from_str_radix(two, 16).ok());
-        let signature: Option<Vec<u8>> = (0..hex.len()).step_by(2).map(nibbles).collect();
-        let genuine = signature.is_some_and(|bytes| {
-            hmac::verify(&self.0.load().key, until.as_bytes(), &bytes).is_ok()
-        });
+        let genuine = HEXLOWER
+            .decode(hex.as_bytes())
+            .is_ok_and(|bytes| hmac::verify(&self.0.load().key, until.as_bytes(), &bytes).is_ok());
         genuine && until.parse::<u64>().is_ok_and(|until| until > seconds(now))
     }
 }

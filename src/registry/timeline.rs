@@ -1,5 +1,6 @@
 use std::net::IpAddr;
 
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -140,7 +141,7 @@ impl Head {
     pub(super) const START: Self = Self { seq: 0, hash: [0; 32] };
 
     pub(super) fn stored(seq: u64, hash: &str) -> Option<Self> {
-        Some(Self { seq, hash: from_hex(hash)? })
+        Some(Self { seq, hash: read_hash(hash)? })
     }
 
     /// Puts an entry at the end.
@@ -149,7 +150,7 @@ impl Head {
         let body = serde_json::to_string(&entry).expect("an entry has string keys only");
         self.seq = entry.seq;
         self.hash = link(&self.hash, &body);
-        Row { seq: self.seq, token: entry.token, body, hash: to_hex(&self.hash) }
+        Row { seq: self.seq, token: entry.token, body, hash: HEXLOWER.encode(&self.hash) }
     }
 
     /// Complains unless this is where the timeline ends.
@@ -162,7 +163,7 @@ impl Head {
     }
 
     pub(super) fn hash_text(&self) -> String {
-        to_hex(&self.hash)
+        HEXLOWER.encode(&self.hash)
     }
 
     /// Goes on to a stored entry, which has to be the next one.
@@ -173,7 +174,7 @@ impl Head {
             return broken(format!("it is missing, the next one there is {}", row.seq));
         }
         let hash = link(&self.hash, &row.body);
-        if from_hex(&row.hash) != Some(hash) {
+        if read_hash(&row.hash) != Some(hash) {
             return broken(
                 "its hash does not follow from its text and the entry before: one of them was \
                  changed"
@@ -199,24 +200,9 @@ fn link(before: &[u8; 32], body: &str) -> [u8; 32] {
     hash.finalize().into()
 }
 
-pub(super) fn to_hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
-    let mut text = String::with_capacity(2 * bytes.len());
-    text.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
-    text
-}
-
-fn from_hex(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    // Upper case would be a second spelling of the same hash.
-    if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
-        return None;
-    }
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).ok()?;
-    }
-    Some(bytes)
+/// Upper case would be a second spelling of the same hash, and is none.
+fn read_hash(text: &str) -> Option<[u8; 32]> {
+    HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok()
 }
 
 #[cfg(test)]
@@ -280,6 +266,9 @@ mod tests {
         let text = r#"{"seq":1,"at":7,"token":"ID","what":"created","index":4,"size":3}"#;
         assert_eq!(row.body, text.replace("ID", path.public_id().as_str()));
         assert!(!row.body.contains("6c007a14875d53d9bf0ef5a6fc0257c8"));
-        assert_eq!(row.hash, to_hex(&Sha256::digest([&[0; 32], row.body.as_bytes()].concat())));
+        assert_eq!(
+            row.hash,
+            HEXLOWER.encode(&Sha256::digest([&[0; 32], row.body.as_bytes()].concat()))
+        );
     }
 }

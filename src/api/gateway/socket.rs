@@ -12,6 +12,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::{Buf as _, Bytes, BytesMut};
+use data_encoding::BASE64;
 use futures_util::{SinkExt as _, StreamExt as _};
 use http_body_util::BodyExt as _;
 use hyper_util::rt::TokioIo;
@@ -25,7 +26,6 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tracing::debug;
 
-use super::base64;
 use crate::api::http::failure;
 use crate::node::Handle;
 
@@ -81,8 +81,8 @@ pub(super) fn open(mut request: Request) -> (Response, Option<(Request, Ways)>) 
     let (Some(key), true) = (key, version == Some(&VERSION.1)) else {
         return refused(StatusCode::BAD_REQUEST, "Bad Request\n");
     };
-    let mut accept = String::new();
-    base64::encode(&Sha1::new().chain_update(key).chain_update(MAGIC).finalize(), &mut accept);
+    let accept = Sha1::new().chain_update(key).chain_update(MAGIC).finalize();
+    let accept = BASE64.encode(&accept);
     let accept = HeaderValue::from_str(&accept).expect("base64 is a header's value");
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
     let headers = response.headers_mut();

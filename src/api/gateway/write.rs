@@ -3,9 +3,8 @@
 
 use std::fmt::Write as _;
 
+use data_encoding::BASE64;
 use prost_reflect::{DynamicMessage, Kind, ReflectMessage as _, Value};
-
-use super::base64;
 
 pub(super) fn message(message: &DynamicMessage, to: &mut String) {
     to.push('{');
@@ -48,7 +47,7 @@ fn single(value: &Value, kind: &Kind, to: &mut String) {
         }
         Value::Bytes(bytes) => {
             to.push('"');
-            base64::encode(bytes, to);
+            BASE64.encode_append(bytes, to);
             to.push('"');
             Ok(())
         }

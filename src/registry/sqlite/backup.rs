@@ -3,11 +3,11 @@ use std::io::{BufRead as _, BufReader, Read, Write};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{database, reader};
-use crate::registry::timeline::to_hex;
 use crate::registry::{OpenError, VerifyError, clock};
 
 /// The first line of a backup. The second is a [`Head`] in JSON, the third the SHA-256 of these two
@@ -113,7 +113,7 @@ async fn describe(database: &Path, path: &Path) -> Result<Backup, BackupError> {
 
 /// The third line.
 fn sum(lines: &str) -> String {
-    to_hex(&Sha256::digest(lines))
+    HEXLOWER.encode(&Sha256::digest(lines))
 }
 
 /// Copies all bytes; tells how many they are and their SHA-256.
@@ -124,7 +124,7 @@ fn digest(mut from: impl Read, mut to: impl Write) -> std::io::Result<(u64, Stri
     loop {
         let read = from.read(&mut chunk)?;
         if read == 0 {
-            return Ok((bytes, to_hex(&hash.finalize())));
+            return Ok((bytes, HEXLOWER.encode(&hash.finalize())));
         }
         hash.update(&chunk[..read]);
         to.write_all(&chunk[..read])?;

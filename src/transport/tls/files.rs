@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use data_encoding::HEXLOWER;
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
@@ -142,8 +143,8 @@ impl Revoked {
             let (_, certificate) = X509Certificate::from_der(der).ok()?;
             Some(certificate.serial.to_bytes_be())
         });
-        let hex = |serial: Vec<u8>| serial.iter().map(|byte| format!("{byte:02x}")).collect();
-        serials.filter(|_| !self.0.is_empty()).find(|serial| self.0.contains(serial)).map(hex)
+        let mut serials = serials.filter(|_| !self.0.is_empty());
+        serials.find(|serial| self.0.contains(serial)).map(|serial| HEXLOWER.encode(&serial))
     }
 }
 
