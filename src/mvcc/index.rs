@@ -17,13 +17,13 @@ pub(super) struct Index {
 
 /// The index of a storage, made anew from its records as they come by in order.
 #[derive(Debug, Default)]
-pub struct Rebuild {
+pub struct IndexRebuild {
     pub(super) index: Index,
     /// The revision of the last record, 0 before the first.
     pub(super) last: i64,
 }
 
-impl Rebuild {
+impl IndexRebuild {
     /// Notes the next record.
     pub fn record(&mut self, at: Revision, record: EventRef<'_>) {
         if record.deleted {

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 
 use super::history::Life;
-use super::index::{Index, Rebuild};
+use super::index::{Index, IndexRebuild};
 use super::{Event, KeyRange, KeyValue, Revision, Revisions, Storage, StorageError};
 
 /// Up to where the history was asked to be dropped, and up to where that is done.
@@ -55,18 +55,8 @@ pub enum Error {
 }
 
 impl<S: Storage> Keyspace<S> {
-    /// Rebuilds the index from the records.
-    pub fn open(storage: S) -> Result<Self, StorageError> {
-        let mut rebuild = Rebuild::default();
-        storage.scan(Revision::default(), &mut |at, record| {
-            rebuild.record(at, record);
-            ControlFlow::Continue(())
-        })?;
-        Self::rebuilt(storage, rebuild)
-    }
-
-    /// The same over a storage whose records, all of them, have come by already.
-    pub fn rebuilt(storage: S, rebuild: Rebuild) -> Result<Self, StorageError> {
+    /// Over a storage whose records, all of them, have come by already.
+    pub fn rebuilt(storage: S, rebuild: IndexRebuild) -> Result<Self, StorageError> {
         let number = |key: &[u8]| -> Result<Option<i64>, StorageError> {
             let bytes = storage.meta(key)?;
             Ok(bytes.and_then(|bytes| Some(i64::from_be_bytes(*bytes.first_chunk()?))))
@@ -76,7 +66,7 @@ impl<S: Storage> Keyspace<S> {
         let finished = number(COMPACT_FINISHED)?.unwrap_or(-1);
         // The newest records may all have been tombstones that compaction removed.
         let floor = number(REVISION_FLOOR)?.unwrap_or(0);
-        let Rebuild { index, last } = rebuild;
+        let IndexRebuild { index, last } = rebuild;
         let revision = last.max(1).max(compact_revision).max(floor);
         let sweep = Sweep { work: finished < compact_revision, ..Sweep::default() };
         Ok(Self { storage, index, revision, compact_revision, sweep })

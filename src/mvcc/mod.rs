@@ -34,7 +34,7 @@ pub use dump::{DumpBlock, DumpError, DumpReader, DumpWriter, DumpedRecords};
 pub use event::{Event, KeyValue, Revisions};
 pub use hash::HashScan;
 pub use history::Life;
-pub use index::Rebuild as IndexRebuild;
+pub use index::IndexRebuild;
 pub use key_range::KeyRange;
 pub use keyspace::{COMPACT_FINISHED, COMPACT_SCHEDULED, Error, Keyspace, REVISION_FLOOR, Write};
 pub use memory::Memory;

@@ -2,12 +2,11 @@ use bytes::Bytes;
 
 use crate::fuzz::Fuzz;
 use crate::mvcc::{
-    Applied, DumpBlock, DumpError, DumpReader, DumpWriter, EventRef, Keyspace, Memory, Revision,
-    Storage,
+    Applied, DumpBlock, DumpError, DumpReader, DumpWriter, EventRef, Memory, Revision, Storage,
 };
 
 fn filled() -> Memory {
-    let mut keys = Keyspace::open(Memory::default()).unwrap();
+    let mut keys = super::open(Memory::default()).unwrap();
     for number in 0..300 {
         let mut write = keys.write();
         write.put(format!("k{number}").into(), Bytes::from(vec![7; 1000]), number % 3);
@@ -22,7 +21,7 @@ fn filled() -> Memory {
 }
 
 fn hash(storage: Memory) -> u32 {
-    Keyspace::open(storage).unwrap().hash(0).unwrap()
+    super::open(storage).unwrap().hash(0).unwrap()
 }
 
 #[test]

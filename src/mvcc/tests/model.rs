@@ -156,7 +156,7 @@ fn keyspace_is_a_vector_of_copies() {
     for seed in 0..40 {
         let mut random = StdRng::seed_from_u64(seed);
         let mut model = Model::new();
-        let mut keys = Keyspace::open(Memory::default()).unwrap();
+        let mut keys = super::open(Memory::default()).unwrap();
         for _ in 0..150 {
             match random.random_range(0..20) {
                 0 => model.compact(&mut random, &mut keys),
@@ -167,7 +167,7 @@ fn keyspace_is_a_vector_of_copies() {
                 }
                 4 => {
                     let before = keys.hash(0).unwrap();
-                    keys = Keyspace::open(keys.into_storage()).unwrap();
+                    keys = super::open(keys.into_storage()).unwrap();
                     assert_eq!(keys.hash(0).unwrap(), before, "a restart does not show");
                     model.check(&keys);
                 }

@@ -11,7 +11,7 @@ use crate::mvcc::{KeyRange, Keyspace, Memory, Revision, Storage};
 #[test]
 fn golden_scripts() -> Result<(), Box<dyn Error>> {
     for entry in std::fs::read_dir("src/mvcc/testdata")? {
-        let keys = Keyspace::open(Memory::default())?;
+        let keys = super::open(Memory::default())?;
         goldenscript::run(&mut Runner { keys }, entry?.path())?;
     }
     Ok(())
@@ -50,7 +50,7 @@ impl goldenscript::Runner for Runner {
             }
             "restart" => {
                 let storage = std::mem::take(self.keys.storage_mut());
-                self.keys = Keyspace::open(storage)?;
+                self.keys = super::open(storage)?;
                 let (revision, sweeping) = (self.keys.revision(), self.keys.sweeping());
                 return Ok(format!("restart: revision {revision}, sweeping: {sweeping}\n"));
             }
