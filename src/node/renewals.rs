@@ -67,6 +67,9 @@ async fn pass(handle: &Handle, mut waiting: Vec<Renewal>) {
     loop {
         // Who gave up needs no answer.
         waiting.retain(|renewal| !renewal.reply.is_closed());
+        if waiting.is_empty() {
+            return;
+        }
         let ids: Vec<LeaseId> = waiting.iter().map(|renewal| renewal.id).collect();
         let asked = status.borrow_and_update().leader;
         let asking = async {
