@@ -39,7 +39,7 @@ impl Sample {
         self.latencies.push(took);
     }
 
-    /// Adds what came after it.
+    /// Adds what others saw at that time, or what came after it.
     pub(crate) fn add(&mut self, other: Self) {
         self.requests += other.requests;
         self.failures += other.failures;

@@ -6,7 +6,7 @@
 //!     put range many txn lease watch catch-up memory stall registry tokens
 //!     herd polls million dns
 //! cargo bench --bench quorate -- --seconds 1 put      shorter measurements
-//! cargo bench --bench quorate -- --keys 1000000 memory
+//! cargo bench --bench quorate -- --keys 1000000 memory    of `tokens`, a tenth as many
 //! ```
 //!
 //! Name servers are measured beside Knot and dnsmasq, where these are installed.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::harness::{Service, http, scratch};
+use crate::harness::{Service, http, scratch, tools, wait};
 use crate::operators::register;
 
 /// How often it is killed; `QUORATE_KILLS` for longer runs by hand.
@@ -17,6 +17,45 @@ const SIZE: u16 = 3;
 
 /// What was acknowledged: the index of each registration, by its key.
 type Acknowledged = Arc<Mutex<BTreeMap<String, (u64, u64)>>>;
+
+/// Each answer follows a sync of what was written, and of nothing more: `fsync` would wait for the
+/// file's times as well.
+#[test]
+fn answers_follow_a_sync_of_the_data() {
+    const TOKENS: usize = 5;
+    let Some(strace) = tools::strace() else { return };
+    let dir = scratch();
+    let service = Service::start(dir.path());
+    let trace = dir.path().join("trace");
+    let mut tracer = Command::new(strace)
+        .args(["-f", "-qq", "-e", "trace=fsync,fdatasync", "-o"])
+        .arg(&trace)
+        .args(["-p", &service.process.id().to_string()])
+        .spawn()
+        .unwrap();
+    wait("all threads are traced", || {
+        let mut threads =
+            std::fs::read_dir(format!("/proc/{}/task", service.process.id())).unwrap();
+        let traced = threads.all(|thread| {
+            let status = std::fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+            !status.lines().any(|line| line.split_whitespace().eq(["TracerPid:", "0"]))
+        });
+        traced.then_some(())
+    });
+    let syncs = |call: &str| {
+        let trace = std::fs::read_to_string(&trace).unwrap();
+        let ended = |line: &&str| line.contains(&format!(" {call}")) && line.ends_with("= 0");
+        trace.lines().filter(ended).count()
+    };
+    for made in 1..=TOKENS {
+        service.new_token(3);
+        // The tracer writes a call down before it lets it go on.
+        assert!(syncs("fdatasync") >= made, "{made} tokens");
+    }
+    assert_eq!(syncs("fsync"), 0);
+    drop(service);
+    tracer.wait().unwrap();
+}
 
 /// Makes tokens and fills them until the service is gone.
 fn load(base: &str, acknowledged: &Acknowledged, stop: &AtomicBool) {
@@ -64,9 +103,7 @@ fn nothing_acknowledged_is_lost_and_no_index_comes_twice() {
             })
             .collect();
         let before = acknowledged.lock().unwrap().len();
-        crate::harness::wait("a registration", || {
-            (acknowledged.lock().unwrap().len() > before).then_some(())
-        });
+        wait("a registration", || (acknowledged.lock().unwrap().len() > before).then_some(()));
         // The moment of the kill is what is drawn; nothing is waited for.
         std::thread::sleep(Duration::from_micros(rand::random_range(0..20_000)));
         service.process.kill();

@@ -448,10 +448,11 @@ fn first_lines(mut child: Child, limit: usize) -> Output {
         }
     }
     drop(receive);
-    // An interrupt, so that locks and elections are given up as a person gives them up.
+    // So that locks and elections are given up as a person gives them up; what runs in the background
+    // of a shell may not hear an interrupt.
     let id = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     // It may have ended by itself.
-    let _ = rustix::process::kill_process(id, rustix::process::Signal::INT);
+    let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
     let mut errors = String::new();
     child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
     let status = child.wait().unwrap();
