@@ -19,7 +19,7 @@ fn dig(service: &Service, arguments: &[&str]) -> Option<String> {
     let program = tools::dig()?;
     let port = service.dns_port.to_string();
     let output = Command::new(program)
-        .args(["@127.0.0.1", "-p", &port, "+time=5", "+tries=2"])
+        .args(["@127.0.0.1", "-p", &port, "+time=30", "+tries=1"])
         .args(arguments)
         .output()
         .unwrap();

@@ -261,7 +261,7 @@ fn imported_zones_answer_as_dnsmasq_does() {
     let ask = |port: u16, question: &str| {
         let port = port.to_string();
         let mut command = Command::new(&dig);
-        command.args(["@127.0.0.1", "-p", &port, "+noall", "+answer", "+time=5", "+tries=1"]);
+        command.args(["@127.0.0.1", "-p", &port, "+noall", "+answer", "+time=30", "+tries=1"]);
         let output = command.args(question.split(' ')).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).to_lowercase();
         let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -78,7 +78,7 @@ fn answers(dig: &Path, port: u16) -> String {
     let mut all = String::new();
     for question in QUESTIONS {
         let output = Command::new(dig)
-            .args(["@127.0.0.1", "-p", &port.to_string(), "+time=5", "+tries=2", "+noedns"])
+            .args(["@127.0.0.1", "-p", &port.to_string(), "+time=30", "+tries=1", "+noedns"])
             .args(question.split(' '))
             .output()
             .unwrap();

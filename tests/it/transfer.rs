@@ -28,7 +28,7 @@ fn service(dir: &Path, text: &str, flags: &[&str]) -> Service {
 
 fn ask(dig: &Path, port: u16, arguments: &[&str]) -> String {
     let mut command = Command::new(dig);
-    command.args(["@127.0.0.1", "-p", &port.to_string(), "+time=5", "+tries=1", "+nocookie"]);
+    command.args(["@127.0.0.1", "-p", &port.to_string(), "+time=30", "+tries=1", "+nocookie"]);
     String::from_utf8(command.args(arguments).output().unwrap().stdout).unwrap()
 }
 
