@@ -14,8 +14,9 @@
 //! The token service is measured beside the Go service of discovery.etcd.io, where `DISCOVERYSERVER`
 //! names one.
 //!
-//! Etcd is looked for in `PATH` (or `ETCD34`) and in `ETCD35` or `target/ci-venv`; without one the
-//! numbers stand alone. Subjects take turns in every round, so that a disturbance meets all of them.
+//! Etcd is looked for in `PATH` (or `ETCD34`), in `ETCD35` or `target/ci-venv`, and in `ETCD36` and
+//! `ETCD37`; an empty variable leaves one out, and without any the numbers stand alone. Subjects take
+//! turns in every round, so that a disturbance meets all of them.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program for people who measure")]
 
 mod catch_up;

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::load::{self, Sample};
 use super::machine::Usage;
-use super::subject::{Cluster, Process, Subject, free_port, wait_until_healthy};
+use super::subject::{Cluster, Process, Subject, free_port};
 use super::wire::{self, Wire};
 use super::{Plan, cluster, machine};
 
@@ -49,6 +49,7 @@ impl Service {
         let mut flags = vec![
             "serve".to_owned(),
             "--new-rate=off".to_owned(),
+            "--token-rate=off".to_owned(),
             format!("--data-dir={}", data.display()),
             format!("--zones-dir={}", dir.path().display()),
             format!("--http-addr={}", url.trim_start_matches("http://")),
@@ -57,8 +58,8 @@ impl Service {
         ];
         flags.extend(more.iter().map(|flag| (*flag).to_owned()));
         let program = Path::new(env!("CARGO_BIN_EXE_quorate"));
-        let process = Process::start(program, &flags, &dir.path().join("log"));
-        wait_until_healthy(&url).await;
+        let mut process = Process::start(program, &flags, &dir.path().join("log"));
+        process.healthy(&url).await;
         Self { name: "quorate", url, process, store: None, _dir: dir }
     }
 
@@ -74,8 +75,8 @@ impl Service {
             format!("--host={url}"),
             format!("--addr={}", url.trim_start_matches("http://")),
         ];
-        let process = Process::start(&program, &flags, &dir.path().join("log"));
-        wait_until_healthy(&url).await;
+        let mut process = Process::start(&program, &flags, &dir.path().join("log"));
+        process.healthy(&url).await;
         Some(Self { name: "Go + etcd 3.4", url, process, store: Some(store), _dir: dir })
     }
 

@@ -18,16 +18,24 @@ pub(crate) struct Subject {
 impl Subject {
     pub(crate) fn all() -> Vec<Self> {
         let ours = Self { name: "quorate", program: env!("CARGO_BIN_EXE_quorate-node").into() };
-        let etcd34 = named("ETCD34").or_else(in_path);
-        let etcd34 = etcd34.map(|program| Self { name: "etcd 3.4", program });
-        let etcd35 = named("ETCD35").or_else(installed_by_ci);
-        let etcd35 = etcd35.map(|program| Self { name: "etcd 3.5", program });
-        [Some(ours), etcd34, etcd35].into_iter().flatten().collect()
+        let etcds = [
+            ("etcd 3.4", named("ETCD34", in_path)),
+            ("etcd 3.5", named("ETCD35", installed_by_ci)),
+            ("etcd 3.6", named("ETCD36", || None)),
+            ("etcd 3.7", named("ETCD37", || None)),
+        ];
+        let etcds = etcds.into_iter().filter_map(|(name, program)| Some((name, program?)));
+        let etcds = etcds.map(|(name, program)| Self { name, program });
+        std::iter::once(ours).chain(etcds).collect()
     }
 }
 
-fn named(variable: &str) -> Option<PathBuf> {
-    std::env::var_os(variable).map(PathBuf::from)
+/// The program that a variable names, none if it is empty; without the variable the other one.
+fn named(variable: &str, otherwise: impl FnOnce() -> Option<PathBuf>) -> Option<PathBuf> {
+    match std::env::var_os(variable) {
+        Some(path) => Some(path.into()).filter(|path: &PathBuf| !path.as_os_str().is_empty()),
+        None => otherwise(),
+    }
 }
 
 fn in_path() -> Option<PathBuf> {
@@ -61,6 +69,22 @@ impl Process {
 
     pub(crate) fn usage(&self) -> Usage {
         usage(self.0.id())
+    }
+
+    /// Asks `/health` of it until it is answered well.
+    pub(crate) async fn healthy(&mut self, url: &str) {
+        let http = super::load::http_client();
+        let deadline = Instant::now() + Duration::from_secs(600);
+        loop {
+            let answer = http.get(format!("{url}/health")).send().await;
+            if answer.is_ok_and(|answer| answer.status().is_success()) {
+                return;
+            }
+            let ended = self.0.try_wait().unwrap();
+            assert!(ended.is_none(), "what should serve {url} ended with {ended:?}");
+            assert!(Instant::now() < deadline, "{url} does not become healthy");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 }
 
@@ -155,8 +179,8 @@ impl Cluster {
             let log = self.dir.path().join(format!("n{n}.log"));
             self.processes.push(Process::start(&self.subject.program, flags, &log));
         }
-        for endpoint in &self.endpoints {
-            wait_until_healthy(endpoint).await;
+        for (process, endpoint) in self.processes.iter_mut().zip(&self.endpoints) {
+            process.healthy(endpoint).await;
         }
         started.elapsed()
     }
@@ -170,19 +194,5 @@ impl Cluster {
     /// Over all members.
     pub(crate) fn usage(&self) -> Usage {
         self.processes.iter().map(Process::usage).fold(Usage::default(), Usage::plus)
-    }
-}
-
-/// Asks `/health` until it is answered well.
-pub(crate) async fn wait_until_healthy(url: &str) {
-    let http = super::load::http_client();
-    let deadline = Instant::now() + Duration::from_secs(600);
-    loop {
-        let answer = http.get(format!("{url}/health")).send().await;
-        if answer.is_ok_and(|answer| answer.status().is_success()) {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{url} does not become healthy");
-        tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
