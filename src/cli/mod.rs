@@ -29,6 +29,7 @@ mod token;
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::num::NonZero;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -143,7 +144,12 @@ fn lab_failure(error: lab::Error) -> Failure {
 
 /// Runs a command on a runtime of its own.
 pub(crate) fn run(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    // The thread of the database takes a core of its own. Another worker on that core costs more in
+    // waking each other than it gets done.
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let workers = cores.saturating_sub(1).max(1);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
     runtime.map_err(running)?.block_on(command)
 }
 
