@@ -10,6 +10,8 @@ use crate::token::{self, Token, TokenPath};
 
 /// Where etcd keeps its registries.
 pub(super) const PREFIX: &str = "/_etcd/registry/";
+/// What `etcdctl endpoint health` reads.
+pub(super) const HEALTH: &str = "health";
 
 /// A key or a range of keys that all belong to one token.
 #[derive(Debug, Clone, PartialEq, Eq)]

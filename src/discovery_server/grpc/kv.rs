@@ -25,6 +25,9 @@ impl Kv {
     }
 
     fn read(&self, request: &pb::RangeRequest) -> Result<pb::RangeResponse, Status> {
+        if request.key == keys::HEALTH && request.range_end.is_empty() {
+            return Err(refuse::health());
+        }
         let scope = Scope::of(&request.key, &request.range_end)?;
         let snapshot = self.0.snapshot(scope.token());
         let founding = snapshot.founding.as_deref();

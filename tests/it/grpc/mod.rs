@@ -88,6 +88,13 @@ fn discovery_of_etcd_3_7() {
     check_service("etcd_3_7_users");
 }
 
+/// `etcdctl endpoint health` of 3.4 to 3.7: it reads the key `health`, and from 3.5 on the alarms.
+#[test]
+fn health_as_etcdctl_asks_for_it() {
+    check_service("health");
+    check_service("health_users");
+}
+
 fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/differential")
 }
@@ -140,7 +147,7 @@ fn check_service(name: &str) {
     let service = Service::start_with(dir.path(), flags);
     let metadata = setting(&recorded, "metadata").unwrap_or_default();
     let answered = Session::of_service(&service.url(""), metadata).run(&recorded);
-    assert!(recorded.matches("\n> ").count() > 3, "{name} has no calls");
+    assert!(recorded.matches("\n> ").count() > 1, "{name} has no calls");
     let differences = differences(&recorded, &answered, Flavor::Ours);
     assert!(differences.is_empty(), "{name}:\n{differences}");
 }
