@@ -56,6 +56,16 @@ impl Scope {
         self.token.as_ref().ok()
     }
 
+    /// What a node that was given more than a token asks with, such as a whole URL (in which etcd has made
+    /// one slash of two), and the token at its end.
+    pub(super) fn not_bare(&self) -> Option<(String, String)> {
+        let asked = std::str::from_utf8(&self.key).ok()?.strip_prefix(PREFIX)?;
+        let used = asked.strip_suffix("/_config/size")?;
+        let (_, last) = used.rsplit_once('/')?;
+        last.parse::<Token>().ok()?;
+        Some((used.replacen(":/", "://", 1), last.to_owned()))
+    }
+
     /// What a write to this key means.
     pub(super) fn leaf(&self) -> Result<(&TokenPath, Leaf<'_>), Status> {
         let token = self.token.as_ref().map_err(refuse::no_token)?;

@@ -29,6 +29,10 @@ impl Kv {
             return Err(refuse::health());
         }
         let scope = Scope::of(&request.key, &request.range_end)?;
+        if let Some((used, token)) = scope.not_bare() {
+            let refusal = Refusal::NotBare { used, token };
+            return Err(self.0.status(&registry::Error::Refused(refusal)));
+        }
         let snapshot = self.0.snapshot(scope.token());
         let founding = snapshot.founding.as_deref();
         let mut response = keys::range(&scope, request, founding, snapshot.revision)?;

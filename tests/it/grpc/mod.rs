@@ -95,6 +95,12 @@ fn health_as_etcdctl_asks_for_it() {
     check_service("health_users");
 }
 
+/// Every rule by which a node of v3 discovery can be refused when it registers, but that of the other protocol.
+#[test]
+fn refusals_as_etcd_3_7_logs_them() {
+    check_service("refusals");
+}
+
 fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/differential")
 }
