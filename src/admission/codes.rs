@@ -109,7 +109,7 @@ pub const CODES: &[Code] = &[
         "Q1021",
         "another spelling of the discovery URL",
         "Member ids follow from the exact text of the discovery URL. This node was given another spelling (alias, scheme, port, slash) than the canonical one and would have founded a cluster of its own.",
-        "Start every member with the URL that /new printed, to the letter.",
+        "Start every member with the URL that /new printed, to the letter; after --discovery-token stands the bare token, without URL and slash.",
     ),
     code(
         "Q1022",

@@ -33,7 +33,10 @@ pub enum Refusal {
          characters; change --name"
     )]
     Name { name: String, max: usize },
-    #[error("{urls} peer URLs are more than the {max} that are taken")]
+    #[error(
+        "{urls} peer URLs are more than the {max} that are taken; advertise fewer in \
+         --initial-advertise-peer-urls"
+    )]
     TooManyUrls { urls: usize, max: usize },
     #[error(
         "the peer URL `{url}` stands twice in the value; remove one from --initial-advertise-peer-urls"
@@ -64,6 +67,11 @@ pub enum Refusal {
         expected: MemberId,
         used: String,
     },
+    #[error(
+        "this node was started with `--discovery-token {used}`, but by v3 the token is bare and ids follow \
+         from it: start every member with `--discovery-token {token}`"
+    )]
+    NotBare { used: String, token: String },
     #[error(
         "member id {key} does not follow from `{value}` and the {noun} {canonical}, which make \
          {expected}; this node was given another spelling of it and would found another cluster; \
@@ -129,7 +137,7 @@ impl Refusal {
             Self::UrlTwice { .. } => "Q1015",
             Self::Unreachable { .. } => "Q1016",
             Self::Key { .. } => "Q1020",
-            Self::OtherSpelling { .. } => "Q1021",
+            Self::OtherSpelling { .. } | Self::NotBare { .. } => "Q1021",
             Self::ForeignKey { .. } => "Q1022",
             Self::OtherProtocol { .. } => "Q1023",
             Self::NameHeld { .. } => "Q1030",

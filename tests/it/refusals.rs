@@ -3,6 +3,8 @@
 //! No etcd gets as far as Q1015, a URL given twice, or Q1020, a key of somebody's own making; Q1001,
 //! Q1003 and Q1004 are for those who make tokens. A node whose token is complete before it registers
 //! reads so itself and asks no further.
+//!
+//! What nodes of v3 discovery are told is in `tests/differential/discovery/refusals.txt`.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -62,7 +64,7 @@ fn starts(service: &Service, crowd: &Crowded) -> Vec<Start> {
         start("Q1011", "check --name", &open, "a,b", loopback(3009)),
         start("Q1012", "--name has no `,`", &open, "a=http://127.0.0.1:3008,b", loopback(3009)),
         start("Q1013", "change --name", &open, &long_name, loopback(3009)),
-        start("Q1014", "17 peer URLs are more than", &open, "new", urls(17, "127.0.0.1")),
+        start("Q1014", "advertise fewer in", &open, "new", urls(17, "127.0.0.1")),
         start(
             "Q1016",
             "set --initial-advertise-peer-urls",

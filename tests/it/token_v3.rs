@@ -169,6 +169,14 @@ fn three_of_ours_from_the_store_of_a_real_etcd() {
     surplus.start();
     assert_eq!(surplus.process().exit_code(), 1);
     assert!(surplus.log().contains("discovery: cluster is full"), "{}", surplus.log());
+    // A token that nobody made can be made there.
+    surplus.wipe();
+    surplus.bootstrap[0] = "--discovery-token=another".to_owned();
+    surplus.start();
+    assert_eq!(surplus.process().exit_code(), 1);
+    let log = surplus.log();
+    assert!(log.contains("size key not found"), "{log}");
+    assert!(log.contains("etcdctl put /_etcd/registry/<token>/_config/size 3"), "{log}");
     let members = format!("/_etcd/registry/{token}/members");
     let listed = etcdctl(&store.client_url(), &["get", "--prefix", &members]);
     let listed = succeeded(listed).unwrap();

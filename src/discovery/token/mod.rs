@@ -89,8 +89,14 @@ impl Error {
                  a URL with /v2/keys/",
                 )
             }
-            Self::Refused { code: 100, .. } | Self::SizeNotFound => Some(
+            Self::Refused { code: 100, .. } => Some(
                 "the token is unknown or its size was not set; ask the service for one at /new?size=3",
+            ),
+            // Only v3 discovery says so, and its endpoints may be of any etcd.
+            Self::SizeNotFound => Some(
+                "the token is unknown or has expired; of a discovery service, ask for one at /new?size=3; \
+                 in the store of an etcd, make it: \
+                 etcdctl put /_etcd/registry/<token>/_config/size 3",
             ),
             Self::BadSize => Some("the size of a token is a number from 1 on, set when it is made"),
             Self::DuplicateId { .. } => Some(

@@ -10,6 +10,8 @@ use crate::token::{self, Token, TokenPath};
 
 /// Where etcd keeps its registries.
 pub(super) const PREFIX: &str = "/_etcd/registry/";
+/// What `etcdctl endpoint health` reads.
+pub(super) const HEALTH: &str = "health";
 
 /// A key or a range of keys that all belong to one token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +54,16 @@ impl Scope {
     /// The token, if the text can be one.
     pub(super) fn token(&self) -> Option<&TokenPath> {
         self.token.as_ref().ok()
+    }
+
+    /// What a node that was given more than a token asks with, such as a whole URL (in which etcd has made
+    /// one slash of two), and the token at its end.
+    pub(super) fn not_bare(&self) -> Option<(String, String)> {
+        let asked = std::str::from_utf8(&self.key).ok()?.strip_prefix(PREFIX)?;
+        let used = asked.strip_suffix("/_config/size")?;
+        let (_, last) = used.rsplit_once('/')?;
+        last.parse::<Token>().ok()?;
+        Some((used.replacen(":/", "://", 1), last.to_owned()))
     }
 
     /// What a write to this key means.

@@ -25,7 +25,14 @@ impl Kv {
     }
 
     fn read(&self, request: &pb::RangeRequest) -> Result<pb::RangeResponse, Status> {
+        if request.key == keys::HEALTH && request.range_end.is_empty() {
+            return Err(refuse::health());
+        }
         let scope = Scope::of(&request.key, &request.range_end)?;
+        if let Some((used, token)) = scope.not_bare() {
+            let refusal = Refusal::NotBare { used, token };
+            return Err(self.0.status(&registry::Error::Refused(refusal)));
+        }
         let snapshot = self.0.snapshot(scope.token());
         let founding = snapshot.founding.as_deref();
         let mut response = keys::range(&scope, request, founding, snapshot.revision)?;

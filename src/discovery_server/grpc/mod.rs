@@ -1,4 +1,5 @@
-//! The door of v3 discovery: as much of etcd's `KV`, `Watch` and `Auth` as a node asks of a registry.
+//! The door of v3 discovery: as much of etcd's `KV`, `Watch` and `Auth` as a node asks of a registry,
+//! and of `KV` and `Maintenance` what `etcdctl endpoint health` asks.
 //! Callers need a token of `Auth.Authenticate` when there are users, and only then.
 //!
 //! A token's keys are those that etcd 3.6 reads and writes in a real store:
@@ -18,6 +19,7 @@
 mod auth;
 mod keys;
 mod kv;
+mod maintenance;
 mod refuse;
 mod watch;
 
@@ -35,6 +37,7 @@ use crate::admission::{Door, Founding, Protocol, State};
 use crate::proto::etcdserverpb::ResponseHeader;
 use crate::proto::etcdserverpb::auth_server::AuthServer;
 use crate::proto::etcdserverpb::kv_server::KvServer;
+use crate::proto::etcdserverpb::maintenance_server::MaintenanceServer;
 use crate::proto::etcdserverpb::watch_server::WatchServer;
 use crate::registry;
 use crate::token::TokenPath;
@@ -45,6 +48,8 @@ pub(super) fn router(service: &Service) -> Router {
     let kv = KvServer::new(kv::Kv(service.clone())).max_decoding_message_size(most);
     let watch = WatchServer::new(watch::Watch(service.clone())).max_decoding_message_size(most);
     let auth = AuthServer::new(auth::Auth(service.clone())).max_decoding_message_size(most);
+    let maintenance = MaintenanceServer::new(maintenance::Maintenance(service.clone()))
+        .max_decoding_message_size(most);
     // Beyond the body there is the time of a write.
     let limit = service.config().body_timeout + WRITE_LIMIT;
     let in_time = from_fn(move |request: Request, next: Next| async move {
@@ -54,6 +59,7 @@ pub(super) fn router(service: &Service) -> Router {
     Router::new()
         .route_service("/etcdserverpb.Auth/{method}", auth)
         .route_service("/etcdserverpb.KV/{method}", kv)
+        .route_service("/etcdserverpb.Maintenance/{method}", maintenance)
         .layer(in_time)
         .route_service("/etcdserverpb.Watch/{method}", watch)
 }

@@ -18,10 +18,16 @@ pub(super) fn outside() -> Status {
     ))
 }
 
+/// The key that `etcdctl endpoint health` reads. It takes these words of etcd, and no others, for the sign
+/// that an endpoint answers.
+pub(super) fn health() -> Status {
+    Status::permission_denied("etcdserver: permission denied")
+}
+
 /// A call that a registry does not answer.
 pub(super) fn absent() -> Status {
     Status::unimplemented(
-        "the discovery service answers Range, Put, Watch and Authenticate, and no other calls",
+        "the discovery service answers Range, Put, Watch, Authenticate and the list of alarms, and no other calls",
     )
 }
 

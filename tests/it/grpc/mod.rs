@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use self::session::Session;
 use crate::differential::setting;
-use crate::harness::{Flavor, Node, initial_cluster, scratch};
+use crate::harness::{Flavor, Node, Service, initial_cluster, scratch};
 
 #[test]
 fn keys() {
@@ -74,6 +74,33 @@ fn without_a_majority() {
     check("grpc_leaderless");
 }
 
+/// The requests of v3 discovery as nodes of etcd make them, answered by our service as by the etcd that they were
+/// recorded with.
+#[test]
+fn discovery_of_etcd_3_6() {
+    check_service("etcd_3_6");
+    check_service("etcd_3_6_users");
+}
+
+#[test]
+fn discovery_of_etcd_3_7() {
+    check_service("etcd_3_7");
+    check_service("etcd_3_7_users");
+}
+
+/// `etcdctl endpoint health` of 3.4 to 3.7: it reads the key `health`, and from 3.5 on the alarms.
+#[test]
+fn health_as_etcdctl_asks_for_it() {
+    check_service("health");
+    check_service("health_users");
+}
+
+/// Every rule by which a node of v3 discovery can be refused when it registers, but that of the other protocol.
+#[test]
+fn refusals_as_etcd_3_7_logs_them() {
+    check_service("refusals");
+}
+
 fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/differential")
 }
@@ -111,6 +138,23 @@ fn check(name: &str) {
         return;
     }
     let differences = differences(&recorded, &answered, flavor);
+    assert!(differences.is_empty(), "{name}:\n{differences}");
+}
+
+/// Runs one script on a fresh discovery service and compares.
+fn check_service(name: &str) {
+    let recorded = fs::read_to_string(corpus().join(format!("discovery/{name}.txt"))).unwrap();
+    let dir = scratch();
+    let users = dir.path().join("users");
+    let flag = format!("--discovery-users={}", users.display());
+    let named = setting(&recorded, "users");
+    fs::write(&users, format!("{}\n", named.unwrap_or_default())).unwrap();
+    let flags: &[&str] = if named.is_some() { &[&flag] } else { &[] };
+    let service = Service::start_with(dir.path(), flags);
+    let metadata = setting(&recorded, "metadata").unwrap_or_default();
+    let answered = Session::of_service(&service.url(""), metadata).run(&recorded);
+    assert!(recorded.matches("\n> ").count() > 1, "{name} has no calls");
+    let differences = differences(&recorded, &answered, Flavor::Ours);
     assert!(differences.is_empty(), "{name}:\n{differences}");
 }
 

@@ -43,6 +43,9 @@ pub(super) struct Session {
     leases: Vec<u64>,
     /// A field that is not compared.
     hidden: Option<String>,
+    /// What every call carries.
+    metadata: Vec<(String, String)>,
+    /// Tokens of users, by name; the one that a call drew last is `login`.
     tokens: BTreeMap<String, String>,
     /// Those that stay open, by name.
     streams: BTreeMap<String, Open>,
@@ -80,26 +83,33 @@ impl Session {
         hidden: Option<&str>,
     ) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let channels = nodes.iter().map(|node| channel(&runtime, node)).collect();
+        let channels = nodes.iter().map(|node| channel(&runtime, &node.client_url())).collect();
         let pool = DescriptorPool::decode(quorate::proto::DESCRIPTORS).unwrap();
         let id = |node: &Node| node.client().status().unwrap().header.unwrap().member_id;
         let members = nodes.iter().map(id).collect();
-        let (leases, streams, dir) = (Vec::new(), BTreeMap::new(), dir.to_owned());
-        let tokens = BTreeMap::new();
-        let hidden = hidden.map(str::to_owned);
         Self {
             flavor,
             nodes,
-            dir,
+            dir: dir.to_owned(),
             runtime,
             channels,
             pool,
             members,
-            leases,
-            hidden,
-            tokens,
-            streams,
+            leases: Vec::new(),
+            hidden: hidden.map(str::to_owned),
+            metadata: Vec::new(),
+            tokens: BTreeMap::new(),
+            streams: BTreeMap::new(),
         }
+    }
+
+    /// Of a discovery service, which has no members; every call carries the metadata, `name=value name=value`.
+    pub(super) fn of_service(url: &str, metadata: &str) -> Self {
+        let mut session = Self::new(Flavor::Ours, Vec::new(), std::path::Path::new(""), None);
+        session.channels.push(channel(&session.runtime, url));
+        let pairs = metadata.split(' ').filter_map(|pair| pair.split_once('='));
+        session.metadata.extend(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        session
     }
 
     /// The script again, with these answers; comments and `~` lines stay.
@@ -217,7 +227,7 @@ impl Session {
         node.start();
         let quick = || crate::harness::Client::connect_for(&node.client_url(), PATIENCE).status();
         wait("the learner to follow", || quick().ok().filter(|status| status.leader != 0));
-        self.channels.push(channel(&self.runtime, &node));
+        self.channels.push(channel(&self.runtime, &node.client_url()));
         self.nodes.push(node);
         self.members.push(id);
     }
@@ -250,7 +260,8 @@ impl Session {
             *request.get_mut() = ReceiverStream::new(receive);
         }
         let own = token.as_deref().map(|token| ("token", token));
-        for (name, value) in own.into_iter().chain(how.metadata.iter().copied()) {
+        let always = self.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in own.into_iter().chain(how.metadata.iter().copied()).chain(always) {
             let name = MetadataKey::from_bytes(name.as_bytes()).unwrap();
             request.metadata_mut().insert(name, MetadataValue::try_from(value).unwrap());
         }
@@ -315,6 +326,10 @@ impl Session {
             |ids: &[u64], id: &Json| id.as_u64().filter(|id| *id > DRAWN && !ids.contains(id));
         match message.descriptor().name() {
             "LeaseGrantResponse" => self.leases.extend(new(&self.leases, &json["ID"])),
+            "AuthenticateResponse" => {
+                let token = json["token"].as_str().unwrap_or_default();
+                drop(self.tokens.insert("login".to_owned(), token.to_owned()));
+            }
             "MemberAddResponse" => self.members.extend(new(&self.members, &json["member"]["ID"])),
             _ => {}
         }
@@ -340,8 +355,8 @@ impl Session {
             ("StatusResponse", "version") => Some("VERSION".to_owned()),
             ("AuthenticateResponse", "token") => Some("TOKEN".to_owned()),
             ("Member", "peerURLs" | "clientURLs") => Some("URL".to_owned()),
-            // Who leads and who follows differs.
-            ("ResponseHeader", "member_id") if self.nodes.len() > 1 => Some("MEMBER".to_owned()),
+            // Who leads and who follows differs, and a service has an id of its own.
+            ("ResponseHeader", "member_id") if self.nodes.len() != 1 => Some("MEMBER".to_owned()),
             (_, "member_id" | "memberID" | "leader" | "targetID") => named('m', &self.members),
             ("Member", "ID") => named('m', &self.members),
             (_, "ID" | "lease") => named('l', &self.leases),
@@ -370,9 +385,9 @@ impl Session {
     }
 }
 
-fn channel(runtime: &Runtime, node: &Node) -> Channel {
+fn channel(runtime: &Runtime, url: &str) -> Channel {
     let _inside = runtime.enter();
-    Endpoint::from_shared(node.client_url()).unwrap().connect_lazy()
+    Endpoint::from_shared(url.to_owned()).unwrap().connect_lazy()
 }
 
 /// JSON objects, one after the other.
@@ -382,7 +397,9 @@ fn requests(kind: &MessageDescriptor, bodies: &str) -> Vec<DynamicMessage> {
 }
 
 fn refusal(status: &Status) -> String {
-    format!("! {} {}\n", i32::from(status.code()), status.message())
+    // The number of the request is another one each time.
+    let text = status.message().split(" [request ").next().unwrap_or_default();
+    format!("! {} {text}\n", i32::from(status.code()))
 }
 
 /// `(2, as root:pw, to leader) KV/Range {...}`.
