@@ -55,6 +55,11 @@ fn maintenance() {
 }
 
 #[test]
+fn hashes() {
+    check("grpc_hash");
+}
+
+#[test]
 fn quota() {
     check("grpc_quota");
 }
