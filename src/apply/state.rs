@@ -431,6 +431,11 @@ impl<S: Storage> State<S> {
         i64::try_from(taken).unwrap_or(i64::MAX).saturating_add(cost) >= quota
     }
 
+    /// How many keys there are.
+    pub fn key_count(&self) -> usize {
+        self.keys.count(&KeyRange::everything(), self.revision(), None, usize::MAX).0
+    }
+
     /// etcd's `HashKV` at a revision, 0 for the newest.
     pub fn hash_kv(&self, revision: i64) -> Result<u32, Error> {
         Ok(self.keys.hash(revision)?)

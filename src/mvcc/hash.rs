@@ -1,18 +1,22 @@
 use std::ops::ControlFlow;
 
 use super::keyspace::Error;
-use super::{Keyspace, Revision, Storage};
+use super::{KeyRange, Keyspace, Revision, Storage};
 
 /// The checksum etcd's `HashKV` gives for a revision, computed slice by slice: between two slices
 /// the state may change, the answer does not (etcd `server/storage/mvcc/hash.go`).
 ///
 /// CRC-32C over `key`, then over every record up to the revision: its revision as 17 bytes (18
 /// for a tombstone) and the marshalled pair. Records up to the compact revision count only if a
-/// compaction at `revision` would keep them, so that it does not matter whether they are gone.
+/// compaction at `revision` would keep them, so that it does not matter whether they are gone; when
+/// no key exists at `revision`, all that the last compaction kept count. The tombstone at which the
+/// history was compacted never counts.
 #[derive(Debug)]
 pub struct HashScan {
     revision: i64,
     compact_revision: i64,
+    /// A compaction there tells which records up to the compact revision count.
+    kept_at: i64,
     crc: u32,
     next: Revision,
     pair: Vec<u8>,
@@ -28,12 +32,14 @@ impl HashScan {
         if revision > keys.revision() {
             return Err(Error::Future);
         }
-        Ok(Self::from_start(revision, keys.compact_revision()))
+        Ok(Self::from_start(keys, revision))
     }
 
-    fn from_start(revision: i64, compact_revision: i64) -> Self {
+    fn from_start<S: Storage>(keys: &Keyspace<S>, revision: i64) -> Self {
+        let compact_revision = keys.compact_revision();
+        let kept_at = if keys.has_keys(revision) { revision } else { compact_revision };
         let (crc, next) = (crc32c::crc32c(b"key"), Revision::default());
-        Self { revision, compact_revision, crc, next, pair: Vec::new() }
+        Self { revision, compact_revision, kept_at, crc, next, pair: Vec::new() }
     }
 
     /// Goes over up to `limit` records; true when it was all of them.
@@ -44,9 +50,9 @@ impl HashScan {
             if self.revision < keys.compact_revision() {
                 return Err(Error::Compacted);
             }
-            *self = Self::from_start(self.revision, keys.compact_revision());
+            *self = Self::from_start(keys, self.revision);
         }
-        let Self { revision, compact_revision, crc, next, pair } = self;
+        let Self { revision, compact_revision, kept_at, crc, next, pair } = self;
         let (mut seen, mut more) = (0, false);
         keys.storage().scan(*next, &mut |at, record| {
             if at.main > *revision {
@@ -58,7 +64,9 @@ impl HashScan {
                 return ControlFlow::Break(());
             }
             seen += 1;
-            if at.main <= *compact_revision && !keys.keeps(record.key, at, *revision) {
+            let is_old = at.main <= *compact_revision;
+            let is_its_tombstone = at.main == *compact_revision && record.deleted;
+            if is_its_tombstone || is_old && !keys.keeps(record.key, at, *kept_at) {
                 return ControlFlow::Continue(());
             }
             pair.clear();
@@ -87,6 +95,16 @@ impl HashScan {
 }
 
 impl<S: Storage> Keyspace<S> {
+    /// Whether any key exists at a revision.
+    fn has_keys(&self, revision: i64) -> bool {
+        let all = KeyRange::everything();
+        let (mut count, mut resume) = self.count(&all, revision, None, 1);
+        while count == 0 && resume.is_some() {
+            (count, resume) = self.count(&all, revision, resume, 1000);
+        }
+        count > 0
+    }
+
     /// The checksum of a revision at one go, 0 for the newest.
     pub fn hash(&self, revision: i64) -> Result<u32, Error> {
         let mut scan = HashScan::begin(self, revision)?;

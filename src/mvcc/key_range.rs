@@ -26,6 +26,11 @@ impl KeyRange {
         }
     }
 
+    /// All keys.
+    pub fn everything() -> Self {
+        Self::From(Bytes::from_static(b"\0"))
+    }
+
     /// Whether no key can be in it.
     pub fn is_empty(&self) -> bool {
         matches!(self, Self::Span { start, end } if end <= start)

@@ -62,6 +62,17 @@ pub struct Upkeep {
     pub compact_check_time: Duration,
     /// Entries that take longer to apply are logged.
     pub warning_apply_duration: Duration,
+    /// What the metrics tell of etcd's feature gates.
+    pub features: Vec<Feature>,
+}
+
+/// A feature gate of etcd and whether this node does what it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Feature {
+    pub name: &'static str,
+    /// `ALPHA` or `BETA`.
+    pub stage: &'static str,
+    pub enabled: bool,
 }
 
 /// History that is compacted without anybody asking for it.
@@ -84,6 +95,7 @@ impl Default for Upkeep {
             corrupt_check_time: Duration::ZERO,
             compact_check_time: Duration::ZERO,
             warning_apply_duration: Duration::from_millis(100),
+            features: Vec::new(),
         }
     }
 }

@@ -274,14 +274,23 @@ impl Handle {
 
     /// The metrics of this process in the Prometheus text format.
     pub fn metrics(&self) -> String {
-        let (revision, compact_revision) = {
+        let (revision, compact_revision, keys, auth_revision) = {
             let state = self.state();
-            (state.revision(), state.compact_revision())
+            let revisions = (state.revision(), state.compact_revision());
+            (revisions.0, revisions.1, state.key_count(), state.auth().revision())
         };
         let pending = self.0.pending.load(Ordering::Relaxed);
         let quota_bytes = self.limits().quota_bytes;
-        let gauges =
-            Gauges { status: self.status(), pending, revision, compact_revision, quota_bytes };
+        let status = self.status();
+        let gauges = Gauges {
+            status,
+            pending,
+            revision,
+            compact_revision,
+            keys,
+            auth_revision,
+            quota_bytes,
+        };
         let peers: Vec<String> =
             self.0.peers.connected_since().keys().map(ToString::to_string).collect();
         let local = self.member_id().to_string();

@@ -5,8 +5,8 @@ use prometheus::{
     TextEncoder, exponential_buckets,
 };
 
-use super::Status;
 use super::counts::Counts;
+use super::{Feature, Status};
 use crate::raft::Role;
 use crate::transport::Identity;
 
@@ -30,6 +30,9 @@ pub(super) struct Metrics {
     db_size_in_use: IntGauge,
     revision: IntGauge,
     compact_revision: IntGauge,
+    keys: IntGauge,
+    auth_revision: IntGauge,
+    features: IntGaugeVec,
 }
 
 /// Numbers that are read when somebody asks.
@@ -39,6 +42,8 @@ pub(super) struct Gauges {
     pub(super) pending: i64,
     pub(super) revision: i64,
     pub(super) compact_revision: i64,
+    pub(super) keys: usize,
+    pub(super) auth_revision: u64,
     pub(super) quota_bytes: i64,
 }
 
@@ -67,6 +72,11 @@ impl Metrics {
         )?;
         registry.register(Box::new(id.clone()))?;
         id.with_label_values(&[&identity.member.to_string()]).set(1);
+        let features = IntGaugeVec::new(
+            Opts::new("etcd_server_feature_enabled", "1 if this member does what the gate says."),
+            &["name", "stage"],
+        )?;
+        registry.register(Box::new(features.clone()))?;
         let process = prometheus::process_collector::ProcessCollector::for_self();
         registry.register(Box::new(process))?;
         Ok(Self {
@@ -113,8 +123,19 @@ impl Metrics {
                 "etcd_debugging_mvcc_compact_revision",
                 "Revision up to which history is compacted.",
             )?,
+            keys: gauge("etcd_debugging_mvcc_keys_total", "Keys that exist.")?,
+            auth_revision: gauge("etcd_debugging_auth_revision", "Revision of users and roles.")?,
+            features,
             registry,
         })
+    }
+
+    /// Shows what the gates of etcd come to here.
+    pub(super) fn show(&self, features: &[Feature]) {
+        for feature in features {
+            let labels = [feature.name, feature.stage];
+            self.features.with_label_values(&labels).set(i64::from(feature.enabled));
+        }
     }
 
     /// What is counted where it happens.
@@ -157,6 +178,8 @@ impl Metrics {
         self.is_learner.set(i64::from(now.status.learner));
         self.quota.set(now.quota_bytes.max(0));
         self.compact_revision.set(now.compact_revision);
+        self.keys.set(i64::try_from(now.keys).unwrap_or(i64::MAX));
+        self.auth_revision.set(number(now.auth_revision));
         let mut text = Vec::new();
         let encoded = TextEncoder::new().encode(&self.registry.gather(), &mut text);
         encoded.expect("the metric families are ours and well-formed");

@@ -54,7 +54,7 @@ mod waiters;
 pub mod watch;
 
 pub use bootstrap::Start;
-pub use config::{AutoCompaction, Config, Founding, Limits, Upkeep};
+pub use config::{AutoCompaction, Config, Feature, Founding, Limits, Upkeep};
 pub use data_dir::{DataDir, DataDirError};
 pub use error::Error;
 pub use handle::{Handle, Status};

@@ -55,6 +55,7 @@ fn metrics_are_measured() {
     let put =
         r#"{grpc_code="OK",grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary""#;
     let time = r#"{grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary""#;
+    let gate = r#"{name="LeaseCheckpoint",stage="ALPHA""#;
     wait("the metrics to have moved", || {
         let text = metrics(&nodes[0]);
         let at_least = [
@@ -78,6 +79,9 @@ fn metrics_are_measured() {
             ("etcd_network_peer_round_trip_time_seconds_count".to_owned(), 1.0),
             ("etcd_network_active_peers".to_owned(), 1.0),
             ("etcd_server_quota_backend_bytes".to_owned(), 2_147_483_648.0),
+            ("etcd_debugging_mvcc_keys_total".to_owned(), 20.0),
+            ("etcd_debugging_auth_revision".to_owned(), 1.0),
+            (format!("etcd_server_feature_enabled{gate}"), 1.0),
             ("process_resident_memory_bytes".to_owned(), 1_000_000.0),
             ("os_fd_used".to_owned(), 10.0),
         ];

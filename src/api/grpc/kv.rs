@@ -176,8 +176,8 @@ impl pb::kv_server::Kv for Kv {
         admit(&self.0, request.metadata(), if serializable { On::Everyone } else { On::Voters })?;
         let claim = Claim::of(&self.0, &request);
         let request = request.into_inner();
-        range_stream::check(&request)?;
         check::range(&request)?;
+        range_stream::check(&request)?;
         if !serializable {
             self.0.linearize().await?;
         }

@@ -18,9 +18,8 @@ const PIECE_BYTES: usize = 512 << 10;
 /// Refuses what would need the whole range first.
 pub(super) fn check(request: &pb::RangeRequest) -> Result<(), Status> {
     let by_key = request.sort_target == i32::from(SortTarget::Key);
-    let ascending = request.sort_order == i32::from(SortOrder::None)
-        || (by_key && request.sort_order == i32::from(SortOrder::Ascend));
-    if !by_key || !ascending {
+    let unordered = request.sort_order == i32::from(SortOrder::None);
+    if !unordered && !(by_key && request.sort_order == i32::from(SortOrder::Ascend)) {
         return Err(Status::unimplemented("RangeStream does not support custom sort orders"));
     }
     let filters = [
@@ -45,8 +44,8 @@ pub(super) struct Pieces {
     keys: i64,
     /// Keys of the whole range, which the last piece tells.
     count: i64,
-    /// The header says the revision that was read at.
-    revision: i64,
+    /// The newest revision when it began, which the header says.
+    current: i64,
 }
 
 impl Pieces {
@@ -65,8 +64,10 @@ impl Pieces {
         let count = handle.check(counted)?.count;
         let revision = if request.revision > 0 { request.revision } else { current };
         let limited = request.limit > 0;
-        let left = pb::RangeRequest { revision, ..request };
-        Ok(Self { handle, left, limited, keys: FIRST_KEYS, count, revision })
+        // In the order of the keys whatever is named, since no order is asked for.
+        let sort_target = SortTarget::Key.into();
+        let left = pb::RangeRequest { revision, sort_target, ..request };
+        Ok(Self { handle, left, limited, keys: FIRST_KEYS, count, current })
     }
 
     /// The next piece; the last one has a header.
@@ -84,7 +85,7 @@ impl Pieces {
         let exhausted = self.limited && self.left.limit <= 0;
         let last = !piece.more || exhausted || self.left.count_only;
         if last {
-            piece.header = Some(self.handle.header_at(self.revision));
+            piece.header = Some(self.handle.header_at(self.current));
             piece.count = self.count;
             piece.more &= exhausted;
             return Ok(piece);
@@ -118,13 +119,15 @@ mod tests {
         assert!(check(&plain).is_ok());
         let ascending = pb::RangeRequest { sort_order: SortOrder::Ascend.into(), ..plain.clone() };
         assert!(check(&ascending).is_ok());
+        let unordered = pb::RangeRequest { sort_target: SortTarget::Mod.into(), ..plain.clone() };
+        assert!(check(&unordered).is_ok());
         for (request, words) in [
             (
                 pb::RangeRequest { sort_order: SortOrder::Descend.into(), ..plain.clone() },
                 "RangeStream does not support custom sort orders",
             ),
             (
-                pb::RangeRequest { sort_target: SortTarget::Mod.into(), ..plain.clone() },
+                pb::RangeRequest { sort_target: SortTarget::Mod.into(), ..ascending },
                 "RangeStream does not support custom sort orders",
             ),
             (

@@ -3,6 +3,7 @@
 
 use super::Note;
 use super::value::parse_bool;
+use crate::node::Feature;
 
 /// What a gate means here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +60,22 @@ pub(super) fn is_on(text: &str, name: &str) -> bool {
     said.last().and_then(|(_, value)| parse_bool(value?)).unwrap_or_default()
 }
 
+/// Whether this node does what each gate of etcd says; `is_on` tells it of those that one can choose,
+/// gates of parts that this node does not have are off.
+pub(super) fn features(is_on: impl Fn(&str) -> bool) -> Vec<Feature> {
+    let feature = |&(name, meaning): &(&'static str, Meaning)| {
+        let enabled = match meaning {
+            Meaning::Honoured => is_on(name),
+            Meaning::Always(state) => state,
+            Meaning::Nothing(_) | Meaning::Elsewhere => false,
+        };
+        let is_beta =
+            matches!(name, "AllBeta" | "TxnModeWriteWithSharedBuffer" | "FastLeaseKeepAlive");
+        Feature { name, stage: if is_beta { "BETA" } else { "ALPHA" }, enabled }
+    };
+    GATES.iter().map(feature).collect()
+}
+
 /// Gates that do not do here what they say.
 pub(super) fn notes(text: &str) -> Vec<Note> {
     let note = |(name, value): (&str, Option<&str>)| {
@@ -105,6 +122,15 @@ mod tests {
             "InitialCorruptCheck"
         ));
         assert!(!is_on("CompactHashCheck=true", "InitialCorruptCheck"));
+    }
+
+    #[test]
+    fn a_gate_shows_what_the_node_does() {
+        let shown = features(|name| name == "CompactHashCheck");
+        assert_eq!(shown.len(), GATES.len());
+        let on: Vec<&str> =
+            shown.iter().filter(|feature| feature.enabled).map(|feature| feature.name).collect();
+        assert_eq!(on, ["CompactHashCheck", "LeaseCheckpoint", "LeaseCheckpointPersist"]);
     }
 
     #[test]

@@ -159,7 +159,14 @@ fn node_config(values: &Values, auth_token: node::TokenOptions) -> node::Config 
 fn upkeep(values: &Values) -> node::Upkeep {
     let fallback = node::Upkeep::default();
     let gates = values.text("feature-gates");
-    let gate = |name: &str| gates::is_on(&gates, name);
+    let gate = |name: &str| {
+        let older = match name {
+            "InitialCorruptCheck" => values.bool("experimental-initial-corrupt-check"),
+            "CompactHashCheck" => values.bool("experimental-compact-hash-check-enabled"),
+            _ => false,
+        };
+        older || gates::is_on(&gates, name)
+    };
     node::Upkeep {
         // A wrong one has been reported by the checks.
         auto_compaction: check::auto_compaction(values).unwrap_or(AutoCompaction::Off),
@@ -168,17 +175,15 @@ fn upkeep(values: &Values) -> node::Upkeep {
             _ => fallback.compaction_batch,
         },
         compaction_pause: values.duration("compaction-sleep-interval"),
-        initial_corrupt_check: values.bool("experimental-initial-corrupt-check")
-            || gate("InitialCorruptCheck"),
+        initial_corrupt_check: gate("InitialCorruptCheck"),
         corrupt_check_time: values.duration("corrupt-check-time"),
-        compact_check_time: if values.bool("experimental-compact-hash-check-enabled")
-            || gate("CompactHashCheck")
-        {
+        compact_check_time: if gate("CompactHashCheck") {
             values.duration("compact-hash-check-time")
         } else {
             Duration::ZERO
         },
         warning_apply_duration: values.duration("warning-apply-duration"),
+        features: gates::features(gate),
     }
 }
 

@@ -34,10 +34,13 @@ pub fn etcd34() -> Option<PathBuf> {
     found.or_else(|| missing("etcd 3.4 (Debian package etcd-server, or ETCD34=PATH)"))
 }
 
-/// An etcd 3.5: named by `ETCD35`, or installed by `.ci/run`.
+/// An etcd 3.5 or newer: named by `ETCD35`, or the 3.5 installed by `.ci/run`.
 pub fn etcd35() -> Option<PathBuf> {
     let named = std::env::var_os("ETCD35").map(PathBuf::from).or_else(installed_by_ci);
-    let found = named.filter(|program| is_version(program, "etcd Version: 3.5"));
+    let known = |program: &PathBuf| {
+        ["3.5", "3.6", "3.7"].iter().any(|it| is_version(program, &format!("etcd Version: {it}")))
+    };
+    let found = named.filter(known);
     found.or_else(|| missing("etcd 3.5 (ETCD35=PATH, or target/ci-venv made by .ci/run)"))
 }
 
