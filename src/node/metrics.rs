@@ -32,7 +32,6 @@ pub(super) struct Metrics {
     compact_revision: IntGauge,
     keys: IntGauge,
     auth_revision: IntGauge,
-    features: IntGaugeVec,
 }
 
 /// Numbers that are read when somebody asks.
@@ -48,7 +47,7 @@ pub(super) struct Gauges {
 }
 
 impl Metrics {
-    pub(super) fn new(identity: Identity) -> Result<Self, prometheus::Error> {
+    pub(super) fn new(identity: Identity, gates: &[Feature]) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let gauge = |name: &str, help: &str| {
             let gauge = IntGauge::new(name, help)?;
@@ -72,11 +71,7 @@ impl Metrics {
         )?;
         registry.register(Box::new(id.clone()))?;
         id.with_label_values(&[&identity.member.to_string()]).set(1);
-        let features = IntGaugeVec::new(
-            Opts::new("etcd_server_feature_enabled", "1 if this member does what the gate says."),
-            &["name", "stage"],
-        )?;
-        registry.register(Box::new(features.clone()))?;
+        registry.register(Box::new(shown(gates)?))?;
         let process = prometheus::process_collector::ProcessCollector::for_self();
         registry.register(Box::new(process))?;
         Ok(Self {
@@ -125,17 +120,8 @@ impl Metrics {
             )?,
             keys: gauge("etcd_debugging_mvcc_keys_total", "Keys that exist.")?,
             auth_revision: gauge("etcd_debugging_auth_revision", "Revision of users and roles.")?,
-            features,
             registry,
         })
-    }
-
-    /// Shows what the gates of etcd come to here.
-    pub(super) fn show(&self, features: &[Feature]) {
-        for feature in features {
-            let labels = [feature.name, feature.stage];
-            self.features.with_label_values(&labels).set(i64::from(feature.enabled));
-        }
     }
 
     /// What is counted where it happens.
@@ -185,4 +171,16 @@ impl Metrics {
         encoded.expect("the metric families are ours and well-formed");
         String::from_utf8(text).expect("the text encoder writes UTF-8")
     }
+}
+
+/// What the gates of etcd come to here.
+fn shown(gates: &[Feature]) -> Result<IntGaugeVec, prometheus::Error> {
+    let features = IntGaugeVec::new(
+        Opts::new("etcd_server_feature_enabled", "1 if this member does what the gate says."),
+        &["name", "stage"],
+    )?;
+    for gate in gates {
+        features.with_label_values(&[gate.name, gate.stage]).set(i64::from(gate.enabled));
+    }
+    Ok(features)
 }

@@ -120,8 +120,6 @@ pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartEr
     peers.update(if roster.members.is_empty() { &recovered.metadata.roster } else { &roster });
     let replica = Replica::new(replica_config(&config, identity, &recovered, &roster, applied))?;
     let tokens = Tokens::new(config.auth_token.clone(), state.auth().enabled());
-    let metrics = Metrics::new(identity)?;
-    metrics.show(&config.upkeep.features);
     let shared = Arc::new(Shared {
         identity,
         state: RwLock::new(state),
@@ -141,7 +139,7 @@ pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartEr
         leases: LeaseClock::new(),
         tokens,
         hashing: Semaphore::new(MAX_HASHING),
-        metrics,
+        metrics: Metrics::new(identity, &config.upkeep.features)?,
         orders: OnceLock::new(),
         found_no_room,
         pending: 0.into(),

@@ -18,8 +18,9 @@ const PIECE_BYTES: usize = 512 << 10;
 /// Refuses what would need the whole range first.
 pub(super) fn check(request: &pb::RangeRequest) -> Result<(), Status> {
     let by_key = request.sort_target == i32::from(SortTarget::Key);
-    let unordered = request.sort_order == i32::from(SortOrder::None);
-    if !unordered && !(by_key && request.sort_order == i32::from(SortOrder::Ascend)) {
+    let as_stored = request.sort_order == i32::from(SortOrder::None)
+        || (by_key && request.sort_order == i32::from(SortOrder::Ascend));
+    if !as_stored {
         return Err(Status::unimplemented("RangeStream does not support custom sort orders"));
     }
     let filters = [
