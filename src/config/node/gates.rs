@@ -18,29 +18,34 @@ enum Meaning {
     Elsewhere,
 }
 
-const GATES: [(&str, Meaning); 11] = [
+const ALPHA: &str = "ALPHA";
+const BETA: &str = "BETA";
+
+/// Names, etcd's stages and what they mean here.
+const GATES: [(&str, &str, Meaning); 11] = [
     // Of those that stand for several, none makes this node do more than it does anyway.
-    ("AllAlpha", Meaning::Elsewhere),
-    ("AllBeta", Meaning::Elsewhere),
-    ("CompactHashCheck", Meaning::Honoured),
-    ("InitialCorruptCheck", Meaning::Honoured),
-    ("LeaseCheckpoint", Meaning::Always(true)),
-    ("LeaseCheckpointPersist", Meaning::Always(true)),
+    ("AllAlpha", ALPHA, Meaning::Elsewhere),
+    ("AllBeta", BETA, Meaning::Elsewhere),
+    ("CompactHashCheck", ALPHA, Meaning::Honoured),
+    ("InitialCorruptCheck", ALPHA, Meaning::Honoured),
+    ("LeaseCheckpoint", ALPHA, Meaning::Always(true)),
+    ("LeaseCheckpointPersist", ALPHA, Meaning::Always(true)),
     (
         "SetMemberLocalAddr",
+        ALPHA,
         Meaning::Nothing("the system chooses the address that peers are dialed from"),
     ),
-    ("StopGRPCServiceOnDefrag", Meaning::Elsewhere),
-    ("TxnModeWriteWithSharedBuffer", Meaning::Elsewhere),
-    ("FastLeaseKeepAlive", Meaning::Elsewhere),
-    ("PriorityRequest", Meaning::Elsewhere),
+    ("StopGRPCServiceOnDefrag", ALPHA, Meaning::Elsewhere),
+    ("TxnModeWriteWithSharedBuffer", BETA, Meaning::Elsewhere),
+    ("FastLeaseKeepAlive", BETA, Meaning::Elsewhere),
+    ("PriorityRequest", ALPHA, Meaning::Elsewhere),
 ];
 
 /// Reads `Name=true,...` as etcd does; the error is the reason alone.
 pub(super) fn check(text: &str) -> Result<(), String> {
     for (name, value) in pairs(text) {
-        if !GATES.iter().any(|(known, _)| *known == name) {
-            let known: Vec<&str> = GATES.iter().map(|(known, _)| *known).collect();
+        if !GATES.iter().any(|(known, ..)| *known == name) {
+            let known: Vec<&str> = GATES.iter().map(|(known, ..)| *known).collect();
             return Err(format!("unrecognized feature gate: {name}; know {}", known.join(", ")));
         }
         let value = value.ok_or_else(|| format!("missing bool value for {name}"))?;
@@ -63,24 +68,22 @@ pub(super) fn is_on(text: &str, name: &str) -> bool {
 /// Whether this node does what each gate of etcd says; `is_on` tells it of those that one can choose,
 /// gates of parts that this node does not have are off.
 pub(super) fn features(is_on: impl Fn(&str) -> bool) -> Vec<Feature> {
-    let feature = |&(name, meaning): &(&'static str, Meaning)| {
+    let feature = |(name, stage, meaning)| {
         let enabled = match meaning {
             Meaning::Honoured => is_on(name),
             Meaning::Always(state) => state,
             Meaning::Nothing(_) | Meaning::Elsewhere => false,
         };
-        let is_beta =
-            matches!(name, "AllBeta" | "TxnModeWriteWithSharedBuffer" | "FastLeaseKeepAlive");
-        Feature { name, stage: if is_beta { "BETA" } else { "ALPHA" }, enabled }
+        Feature { name, stage, enabled }
     };
-    GATES.iter().map(feature).collect()
+    GATES.into_iter().map(feature).collect()
 }
 
 /// Gates that do not do here what they say.
 pub(super) fn notes(text: &str) -> Vec<Note> {
     let note = |(name, value): (&str, Option<&str>)| {
         let on = parse_bool(value?)?;
-        let (_, meaning) = GATES.iter().find(|(known, _)| *known == name)?;
+        let (.., meaning) = GATES.iter().find(|(known, ..)| *known == name)?;
         let meaning = match meaning {
             Meaning::Always(state) if *state != on => {
                 format!("it is always {}", if *state { "on" } else { "off" })

@@ -28,44 +28,33 @@ impl Service {
     }
 }
 
-macro_rules! absent {
-    ($($method:ident: $asked:ident -> $answer:ident),* $(,)?) => {
-        #[tonic::async_trait]
-        impl pb::auth_server::Auth for Auth {
-            async fn authenticate(
-                &self,
-                request: Request<pb::AuthenticateRequest>,
-            ) -> Result<Response<pb::AuthenticateResponse>, Status> {
-                self.log_in(request.into_inner()).await.map(Response::new)
-            }
-
-            $(async fn $method(
-                &self,
-                _: Request<pb::$asked>,
-            ) -> Result<Response<pb::$answer>, Status> {
-                Err(refuse::absent())
-            })*
+refuse::service! {
+    impl pb::auth_server::Auth for Auth {
+        async fn authenticate(
+            &self,
+            request: Request<pb::AuthenticateRequest>,
+        ) -> Result<Response<pb::AuthenticateResponse>, Status> {
+            self.log_in(request.into_inner()).await.map(Response::new)
         }
-    };
-}
-
-absent! {
-    auth_enable: AuthEnableRequest -> AuthEnableResponse,
-    auth_disable: AuthDisableRequest -> AuthDisableResponse,
-    auth_status: AuthStatusRequest -> AuthStatusResponse,
-    user_add: AuthUserAddRequest -> AuthUserAddResponse,
-    user_get: AuthUserGetRequest -> AuthUserGetResponse,
-    user_list: AuthUserListRequest -> AuthUserListResponse,
-    user_delete: AuthUserDeleteRequest -> AuthUserDeleteResponse,
-    user_change_password: AuthUserChangePasswordRequest -> AuthUserChangePasswordResponse,
-    user_grant_role: AuthUserGrantRoleRequest -> AuthUserGrantRoleResponse,
-    user_revoke_role: AuthUserRevokeRoleRequest -> AuthUserRevokeRoleResponse,
-    role_add: AuthRoleAddRequest -> AuthRoleAddResponse,
-    role_get: AuthRoleGetRequest -> AuthRoleGetResponse,
-    role_list: AuthRoleListRequest -> AuthRoleListResponse,
-    role_delete: AuthRoleDeleteRequest -> AuthRoleDeleteResponse,
-    role_grant_permission: AuthRoleGrantPermissionRequest -> AuthRoleGrantPermissionResponse,
-    role_revoke_permission: AuthRoleRevokePermissionRequest -> AuthRoleRevokePermissionResponse,
+    }
+    absent {
+        auth_enable: AuthEnableRequest -> AuthEnableResponse,
+        auth_disable: AuthDisableRequest -> AuthDisableResponse,
+        auth_status: AuthStatusRequest -> AuthStatusResponse,
+        user_add: AuthUserAddRequest -> AuthUserAddResponse,
+        user_get: AuthUserGetRequest -> AuthUserGetResponse,
+        user_list: AuthUserListRequest -> AuthUserListResponse,
+        user_delete: AuthUserDeleteRequest -> AuthUserDeleteResponse,
+        user_change_password: AuthUserChangePasswordRequest -> AuthUserChangePasswordResponse,
+        user_grant_role: AuthUserGrantRoleRequest -> AuthUserGrantRoleResponse,
+        user_revoke_role: AuthUserRevokeRoleRequest -> AuthUserRevokeRoleResponse,
+        role_add: AuthRoleAddRequest -> AuthRoleAddResponse,
+        role_get: AuthRoleGetRequest -> AuthRoleGetResponse,
+        role_list: AuthRoleListRequest -> AuthRoleListResponse,
+        role_delete: AuthRoleDeleteRequest -> AuthRoleDeleteResponse,
+        role_grant_permission: AuthRoleGrantPermissionRequest -> AuthRoleGrantPermissionResponse,
+        role_revoke_permission: AuthRoleRevokePermissionRequest -> AuthRoleRevokePermissionResponse,
+    }
 }
 
 impl Auth {

@@ -116,65 +116,53 @@ impl Kv {
     }
 }
 
-#[tonic::async_trait]
-impl pb::kv_server::Kv for Kv {
-    async fn range(
-        &self,
-        request: Request<pb::RangeRequest>,
-    ) -> Result<Response<pb::RangeResponse>, Status> {
-        let began = Instant::now();
-        let answer = match self.0.admit(request.metadata()) {
-            Ok(()) => {
-                self.look(&request.get_ref().key).await;
-                self.read(request.get_ref())
-            }
-            Err(refused) => Err(refused),
-        };
-        self.0.metrics().answered("v3_range", began.elapsed());
-        answer.map(Response::new)
+refuse::service! {
+    impl pb::kv_server::Kv for Kv {
+        async fn range(
+            &self,
+            request: Request<pb::RangeRequest>,
+        ) -> Result<Response<pb::RangeResponse>, Status> {
+            let began = Instant::now();
+            let answer = match self.0.admit(request.metadata()) {
+                Ok(()) => {
+                    self.look(&request.get_ref().key).await;
+                    self.read(request.get_ref())
+                }
+                Err(refused) => Err(refused),
+            };
+            self.0.metrics().answered("v3_range", began.elapsed());
+            answer.map(Response::new)
+        }
+
+        async fn put(
+            &self,
+            request: Request<pb::PutRequest>,
+        ) -> Result<Response<pb::PutResponse>, Status> {
+            let began = Instant::now();
+            let answer = match self.0.admit(request.metadata()) {
+                Ok(()) => {
+                    self.look(&request.get_ref().key).await;
+                    let from = router::client(request.extensions());
+                    self.write(request.get_ref(), request.metadata().as_ref(), from).await
+                }
+                Err(refused) => Err(refused),
+            };
+            self.0.metrics().answered("v3_put", began.elapsed());
+            answer.map(Response::new)
+        }
+
+        type RangeStreamStream = tokio_stream::Empty<Result<pb::RangeStreamResponse, Status>>;
+
+        async fn range_stream(
+            &self,
+            _: Request<pb::RangeRequest>,
+        ) -> Result<Response<Self::RangeStreamStream>, Status> {
+            Err(refuse::absent())
+        }
     }
-
-    async fn put(
-        &self,
-        request: Request<pb::PutRequest>,
-    ) -> Result<Response<pb::PutResponse>, Status> {
-        let began = Instant::now();
-        let answer = match self.0.admit(request.metadata()) {
-            Ok(()) => {
-                self.look(&request.get_ref().key).await;
-                let from = router::client(request.extensions());
-                self.write(request.get_ref(), request.metadata().as_ref(), from).await
-            }
-            Err(refused) => Err(refused),
-        };
-        self.0.metrics().answered("v3_put", began.elapsed());
-        answer.map(Response::new)
-    }
-
-    async fn delete_range(
-        &self,
-        _: Request<pb::DeleteRangeRequest>,
-    ) -> Result<Response<pb::DeleteRangeResponse>, Status> {
-        Err(refuse::absent())
-    }
-
-    async fn txn(&self, _: Request<pb::TxnRequest>) -> Result<Response<pb::TxnResponse>, Status> {
-        Err(refuse::absent())
-    }
-
-    async fn compact(
-        &self,
-        _: Request<pb::CompactionRequest>,
-    ) -> Result<Response<pb::CompactionResponse>, Status> {
-        Err(refuse::absent())
-    }
-
-    type RangeStreamStream = tokio_stream::Empty<Result<pb::RangeStreamResponse, Status>>;
-
-    async fn range_stream(
-        &self,
-        _: Request<pb::RangeRequest>,
-    ) -> Result<Response<Self::RangeStreamStream>, Status> {
-        Err(refuse::absent())
+    absent {
+        delete_range: DeleteRangeRequest -> DeleteRangeResponse,
+        txn: TxnRequest -> TxnResponse,
+        compact: CompactionRequest -> CompactionResponse,
     }
 }

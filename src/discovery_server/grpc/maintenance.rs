@@ -9,46 +9,35 @@ use crate::proto::etcdserverpb::alarm_request::AlarmAction;
 #[derive(Debug)]
 pub(super) struct Maintenance(pub(super) Service);
 
-macro_rules! absent {
-    ($($method:ident: $asked:ident -> $answer:ident),* $(,)?) => {
-        #[tonic::async_trait]
-        impl pb::maintenance_server::Maintenance for Maintenance {
-            async fn alarm(
-                &self,
-                request: Request<pb::AlarmRequest>,
-            ) -> Result<Response<pb::AlarmResponse>, Status> {
-                self.0.admit(request.metadata())?;
-                if request.get_ref().action() != AlarmAction::Get {
-                    return Err(refuse::absent());
-                }
-                let header = self.0.header(self.0.registry().index());
-                Ok(Response::new(pb::AlarmResponse { header, alarms: Vec::new() }))
+refuse::service! {
+    impl pb::maintenance_server::Maintenance for Maintenance {
+        async fn alarm(
+            &self,
+            request: Request<pb::AlarmRequest>,
+        ) -> Result<Response<pb::AlarmResponse>, Status> {
+            self.0.admit(request.metadata())?;
+            if request.get_ref().action() != AlarmAction::Get {
+                return Err(refuse::absent());
             }
-
-            type SnapshotStream = tokio_stream::Empty<Result<pb::SnapshotResponse, Status>>;
-
-            async fn snapshot(
-                &self,
-                _: Request<pb::SnapshotRequest>,
-            ) -> Result<Response<Self::SnapshotStream>, Status> {
-                Err(refuse::absent())
-            }
-
-            $(async fn $method(
-                &self,
-                _: Request<pb::$asked>,
-            ) -> Result<Response<pb::$answer>, Status> {
-                Err(refuse::absent())
-            })*
+            let header = self.0.header(self.0.registry().index());
+            Ok(Response::new(pb::AlarmResponse { header, alarms: Vec::new() }))
         }
-    };
-}
 
-absent! {
-    status: StatusRequest -> StatusResponse,
-    defragment: DefragmentRequest -> DefragmentResponse,
-    hash: HashRequest -> HashResponse,
-    hash_kv: HashKvRequest -> HashKvResponse,
-    move_leader: MoveLeaderRequest -> MoveLeaderResponse,
-    downgrade: DowngradeRequest -> DowngradeResponse,
+        type SnapshotStream = tokio_stream::Empty<Result<pb::SnapshotResponse, Status>>;
+
+        async fn snapshot(
+            &self,
+            _: Request<pb::SnapshotRequest>,
+        ) -> Result<Response<Self::SnapshotStream>, Status> {
+            Err(refuse::absent())
+        }
+    }
+    absent {
+        status: StatusRequest -> StatusResponse,
+        defragment: DefragmentRequest -> DefragmentResponse,
+        hash: HashRequest -> HashResponse,
+        hash_kv: HashKvRequest -> HashKvResponse,
+        move_leader: MoveLeaderRequest -> MoveLeaderResponse,
+        downgrade: DowngradeRequest -> DowngradeResponse,
+    }
 }

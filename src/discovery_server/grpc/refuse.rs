@@ -31,6 +31,27 @@ pub(super) fn absent() -> Status {
     )
 }
 
+/// A service of etcd with the methods that a registry has, and refusals for those that it has not.
+macro_rules! service {
+    (
+        impl $($service:ident)::+ for $own:ty { $($has:tt)* }
+        absent { $($method:ident: $asked:ident -> $answer:ident),* $(,)? }
+    ) => {
+        #[tonic::async_trait]
+        impl $($service)::+ for $own {
+            $($has)*
+
+            $(async fn $method(
+                &self,
+                _: tonic::Request<$crate::proto::etcdserverpb::$asked>,
+            ) -> Result<tonic::Response<$crate::proto::etcdserverpb::$answer>, tonic::Status> {
+                Err($crate::discovery_server::grpc::refuse::absent())
+            })*
+        }
+    };
+}
+pub(super) use service;
+
 /// An option of a call that a registry does not know.
 pub(super) fn option(name: &str) -> Status {
     Status::invalid_argument(format!("`{name}` is not supported by a discovery service"))
