@@ -10,7 +10,7 @@ fn must_have_everything() -> bool {
 }
 
 /// `None` after printing why the test is skipped.
-fn missing(what: &str) -> Option<PathBuf> {
+pub fn missing(what: &str) -> Option<PathBuf> {
     assert!(!must_have_everything(), "{what} is missing, and CI=true skips nothing");
     eprintln!("skipped: {what} is missing");
     None
