@@ -42,4 +42,5 @@ mod token_v3;
 mod transfer;
 mod tutorials;
 mod upgrade;
+mod vanish;
 mod watch;

@@ -141,14 +141,26 @@ async fn read(mut body: Body, largest: usize) -> Result<Bytes, Status> {
         }
         whole = gathered.freeze();
     }
-    while !body.is_end_stream() && body.frame().await.is_some() {}
+    while !body.is_end_stream() {
+        // A connection that broke says so again however often it is asked.
+        match body.frame().await {
+            Some(frame) => drop(frame.map_err(cancelled)?),
+            None => break,
+        }
+    }
     Ok(whole.slice(PREFIX..PREFIX + length.unwrap_or(0)))
 }
 
 async fn data(body: &mut Body, missing: &str) -> Result<Bytes, Status> {
     let Some(frame) = body.frame().await else { return Err(Status::internal(missing)) };
-    let frame = frame.map_err(|error| Status::cancelled(error.to_string()))?;
+    let frame = frame.map_err(cancelled)?;
     frame.into_data().map_err(|_trailers| Status::internal(missing))
+}
+
+/// The client went away.
+#[expect(clippy::needless_pass_by_value, reason = "what `map_err` passes")]
+fn cancelled(error: axum::Error) -> Status {
+    Status::cancelled(error.to_string())
 }
 
 /// How long the message is that begins here; `None` when that has not come yet.
@@ -195,6 +207,8 @@ impl hyper::body::Body for Reply {
 
 #[cfg(test)]
 mod tests {
+    use tokio_stream::StreamExt as _;
+
     use super::*;
 
     /// A body that comes in pieces.
@@ -212,6 +226,16 @@ mod tests {
             assert_eq!(read, vec![7; 300], "in pieces of {length}");
         }
         assert_eq!(read(pieces(&[0; 5], 5), 300).await.unwrap(), Bytes::new());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_breaks_behind_the_message_ends_the_call() {
+        let message = Bytes::from_static(&[0, 0, 0, 0, 1, 7]);
+        let broken = || Some(Err(std::io::Error::other("connection reset")));
+        let first = tokio_stream::once(Ok(message));
+        let body = Body::from_stream(first.chain(tokio_stream::iter(std::iter::from_fn(broken))));
+        let refused = read(body, 300).await.unwrap_err();
+        assert_eq!((refused.code(), refused.message()), (Code::Cancelled, "connection reset"));
     }
 
     #[tokio::test]
