@@ -3,6 +3,7 @@ use std::sync::{Arc, RwLockReadGuard};
 use std::time::Duration;
 
 use prost::Message as _;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
 use super::counts::Counts;
@@ -330,7 +331,7 @@ impl Handle {
         if commit.0 > applied.0 + MAX_APPLY_LAG {
             return Err(Error::TooManyRequests);
         }
-        Ok(self.0.waiters.register())
+        self.0.waiters.register(Begun::now(&self.0)).ok_or(Error::Stopped)
     }
 
     async fn send(&self, event: Event) -> Result<(), Error> {
@@ -341,23 +342,23 @@ impl Handle {
         &self,
         id: u64,
         event: Event,
-        answer: oneshot::Receiver<Answer>,
+        mut answer: oneshot::Receiver<Answer>,
     ) -> Result<Done, Error> {
         let pending = Pending::new(&self.0, id);
-        let begun = Begun::now(&self.0);
-        let answered = async {
-            self.send(event).await?;
-            answer.await.unwrap_or(Err(Error::Stopped))
+        let sent = match self.0.events.try_send(event) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(event)) => tokio::select! {
+                sent = self.send(event) => sent,
+                done = &mut answer => return done.unwrap_or(Err(Error::Stopped)),
+            },
+            Err(TrySendError::Closed(_)) => Err(Error::Stopped),
         };
-        let done = tokio::select! {
-            done = tokio::time::timeout(self.timeout(), answered) => done,
-            () = self.0.stop.cancelled() => Ok(Err(Error::Stopped)),
+        let done = match sent {
+            Ok(()) => answer.await.unwrap_or(Err(Error::Stopped)),
+            Err(stopped) => Err(stopped),
         };
         drop(pending);
-        done.unwrap_or_else(|_| {
-            self.0.metrics.proposal_failed();
-            Err(begun.too_late(&self.0))
-        })
+        done
     }
 }
 

@@ -114,7 +114,7 @@ impl Shared {
     pub(super) fn complete(&self, id: u64, answer: Answer) {
         if let Some(waiter) = self.waiters.take(id) {
             // A client that gave up needs no answer.
-            drop(waiter.send(answer));
+            drop(waiter.reply.send(answer));
         }
     }
 

@@ -26,7 +26,7 @@ use super::shared::Shared;
 use super::tokens::Tokens;
 use super::waiters::Waiters;
 use super::{
-    Config, Handle, State, compactor, corruption, force, publish, quota, watch as watches,
+    Config, Handle, State, compactor, corruption, force, publish, quota, timeouts, watch as watches,
 };
 use crate::membership::Roster;
 use crate::mvcc::StorageError;
@@ -229,6 +229,7 @@ fn spawn_tasks(
     });
     tasks.spawn(lease_clock::run(handle.clone()));
     tasks.spawn(renewals::run(handle.clone()));
+    tasks.spawn(timeouts::run(handle.clone()));
     tasks.spawn(publish::publish(handle.clone()));
     tasks.spawn(compactor::run(handle.clone()));
     tasks.spawn(quota::watch(handle.clone(), no_room));
@@ -266,6 +267,7 @@ impl Running {
             self.hand_over().await;
         }
         self.handle.0.stop.cancel();
+        self.handle.0.waiters.close();
         self.tasks.shutdown().await;
         self.handle.0.peers.closed().await;
         let threads = self.threads;

@@ -3,8 +3,32 @@
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use super::Error;
+use tokio::time::{MissedTickBehavior, interval};
+
 use super::shared::Shared;
+use super::{Error, Handle};
+
+/// Looks at those who wait, in the time of a request. A timer for each request would cost each of them more.
+const LOOKS: u32 = 32;
+
+/// Tells those whose time is over that it is, and all of them when the node stops.
+pub(super) async fn run(handle: Handle) {
+    let (shared, timeout) = (&handle.0, handle.timeout());
+    let mut look = interval(timeout / LOOKS);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = look.tick() => {}
+            () = shared.stop.cancelled() => return shared.waiters.close(),
+        }
+        let Some(then) = Instant::now().checked_sub(timeout) else { continue };
+        for waiter in shared.waiters.take_since(then) {
+            shared.metrics.proposal_failed();
+            // A client that gave up needs no answer.
+            drop(waiter.reply.send(Err(waiter.begun.too_late(shared))));
+        }
+    }
+}
 
 /// What is known of a request from its beginning.
 #[derive(Debug, Clone, Copy)]
@@ -18,8 +42,12 @@ impl Begun {
         Self { at: Instant::now(), led: shared.status.borrow().leader.is_some() }
     }
 
+    pub(super) fn at(self) -> Instant {
+        self.at
+    }
+
     /// What the client is told; its time is over.
-    pub(super) fn too_late(self, shared: &Shared) -> Error {
+    fn too_late(self, shared: &Shared) -> Error {
         let elected = *shared.elected.lock().unwrap_or_else(PoisonError::into_inner);
         let leader = shared.status.borrow().leader;
         self.judge(elected, shared.config.election, leader.is_some(), || {

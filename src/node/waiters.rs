@@ -1,10 +1,11 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::oneshot;
 
+use super::timeouts::Begun;
 use crate::membership::MemberId;
 
 /// Locks the waiters are spread over, so that clients and the apply thread rarely meet.
@@ -13,8 +14,21 @@ const SHARDS: usize = 16;
 /// Who waits for which request to be applied here.
 #[derive(Debug)]
 pub(super) struct Waiters<T> {
-    shards: [Mutex<HashMap<u64, oneshot::Sender<T>>>; SHARDS],
+    shards: [Mutex<Shard<T>>; SHARDS],
     next: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Shard<T> {
+    waiting: HashMap<u64, Waiter<T>>,
+    closed: bool,
+}
+
+/// Somebody who waits, and since when.
+#[derive(Debug)]
+pub(super) struct Waiter<T> {
+    pub(super) begun: Begun,
+    pub(super) reply: oneshot::Sender<T>,
 }
 
 impl<T> Waiters<T> {
@@ -24,24 +38,52 @@ impl<T> Waiters<T> {
         let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_millis());
         let millis = u64::try_from(millis & 0xff_ffff_ffff).expect("masked to 40 bits");
         let first = member.0 << 48 | millis << 8;
-        Self { shards: Default::default(), next: AtomicU64::new(first | 1) }
+        let shard = || Mutex::new(Shard { waiting: HashMap::new(), closed: false });
+        Self { shards: std::array::from_fn(|_| shard()), next: AtomicU64::new(first | 1) }
     }
 
-    /// A new id and the place where its answer will arrive.
-    pub(super) fn register(&self) -> (u64, oneshot::Receiver<T>) {
+    /// A new id and the place where its answer will arrive; `None` once they are closed.
+    pub(super) fn register(&self, begun: Begun) -> Option<(u64, oneshot::Receiver<T>)> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let (sender, receiver) = oneshot::channel();
-        self.shard(id).lock().unwrap_or_else(PoisonError::into_inner).insert(id, sender);
-        (id, receiver)
+        let (reply, answer) = oneshot::channel();
+        let mut shard = self.shard(id);
+        if shard.closed {
+            return None;
+        }
+        shard.waiting.insert(id, Waiter { begun, reply });
+        Some((id, answer))
     }
 
     /// Takes the waiter of an id; `None` when nobody here waits for it.
-    pub(super) fn take(&self, id: u64) -> Option<oneshot::Sender<T>> {
-        self.shard(id).lock().unwrap_or_else(PoisonError::into_inner).remove(&id)
+    pub(super) fn take(&self, id: u64) -> Option<Waiter<T>> {
+        self.shard(id).waiting.remove(&id)
     }
 
-    fn shard(&self, id: u64) -> &Mutex<HashMap<u64, oneshot::Sender<T>>> {
-        let shard = usize::try_from(id % SHARDS as u64).expect("less than the number of shards");
-        &self.shards[shard]
+    /// Takes all who have waited since then or longer.
+    pub(super) fn take_since(&self, then: Instant) -> Vec<Waiter<T>> {
+        let late = |shard: &Mutex<Shard<T>>| {
+            let mut shard = locked(shard);
+            let late = shard.waiting.extract_if(|_, waiter| waiter.begun.at() <= then);
+            late.map(|(_, waiter)| waiter).collect::<Vec<_>>()
+        };
+        self.shards.iter().flat_map(late).collect()
     }
+
+    /// Lets nobody wait any longer, now and from now on: all hear that nobody answers them.
+    pub(super) fn close(&self) {
+        for shard in &self.shards {
+            let mut shard = locked(shard);
+            shard.closed = true;
+            shard.waiting.clear();
+        }
+    }
+
+    fn shard(&self, id: u64) -> MutexGuard<'_, Shard<T>> {
+        let shard = usize::try_from(id % SHARDS as u64).expect("less than the number of shards");
+        locked(&self.shards[shard])
+    }
+}
+
+fn locked<T>(shard: &Mutex<Shard<T>>) -> MutexGuard<'_, Shard<T>> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
