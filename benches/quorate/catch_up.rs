@@ -1,13 +1,7 @@
-use std::time::{Duration, Instant};
-
-use quorate::proto::etcdserverpb::{RangeRequest, RangeResponse};
+use std::time::Instant;
 
 use super::Plan;
-use super::grpc::Connection;
 use super::subject::{Cluster, Subject};
-
-/// How often the new member is asked how much it has.
-const LOOK: Duration = Duration::from_millis(5);
 
 /// How long an empty member takes to get everything from a single node with many keys, which no
 /// longer has the log of them.
@@ -19,23 +13,10 @@ pub(crate) async fn measure(plan: &Plan) {
         super::memory::fill(&cluster, plan.keys).await;
         let before = cluster.usage();
         let started = Instant::now();
-        cluster.add_member().await;
-        let connection = Connection::open(&cluster.endpoints[1]).await;
-        let count = RangeRequest {
-            key: vec![0].into(),
-            range_end: vec![0].into(),
-            count_only: true,
-            serializable: true,
-            ..RangeRequest::default()
-        };
-        loop {
-            let answer: Option<RangeResponse> = connection.call("KV/Range", &count).await;
-            if answer.is_some_and(|answer| answer.count.unsigned_abs() >= plan.keys) {
-                break;
-            }
-            tokio::time::sleep(LOOK).await;
-        }
+        let joiner = cluster.joiner();
+        let process = joiner.join(false, plan.keys).await;
         let took = started.elapsed();
+        cluster.joined(joiner, process);
         let after = cluster.usage();
         print!(
             "{:<10}  {:>7.2} s, {:.2} s of processor time, both members {:.0} MiB",

@@ -107,13 +107,18 @@ impl Call {
 
     /// The next message; `None` at the end.
     pub(crate) async fn next<A: Message + Default>(&mut self) -> Option<A> {
+        A::decode(self.next_bytes().await?).ok()
+    }
+
+    /// The next message as it came.
+    pub(crate) async fn next_bytes(&mut self) -> Option<Bytes> {
         loop {
             if self.buffer.len() >= PREFIX {
                 let mut prefix = &self.buffer[1..PREFIX];
                 let length = prefix.get_u32() as usize;
                 if self.buffer.len() >= PREFIX + length {
                     self.buffer.advance(PREFIX);
-                    return A::decode(self.buffer.split_to(length).freeze()).ok();
+                    return Some(self.buffer.split_to(length).freeze());
                 }
             }
             let body = self.body().await?;

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quorate::proto::etcdserverpb::kv_client::KvClient;
 use quorate::proto::etcdserverpb::maintenance_client::MaintenanceClient;
@@ -24,23 +24,26 @@ enum Disturbance {
     Snapshot,
     Compaction,
     Defragmentation,
+    /// An empty learner that is sent everything.
+    Learner,
 }
 
-const ALL: [Disturbance; 5] = [
+const ALL: [Disturbance; 6] = [
     Disturbance::Nothing,
     Disturbance::Range,
     Disturbance::Snapshot,
     Disturbance::Compaction,
     Disturbance::Defragmentation,
+    Disturbance::Learner,
 ];
 
-/// The longest put while the store is read, saved, compacted and rewritten: one node that holds
-/// `--keys` revisions, 64 puts in flight.
+/// The longest put while the store is read, saved, compacted, rewritten and sent to a new member: one node
+/// that holds `--keys` revisions, 64 puts in flight.
 pub(crate) async fn measure(plan: &Plan) {
     println!("\nlongest put of {IN_FLIGHT} in flight, one node, {} revisions", plan.keys);
     let mut clusters = Vec::new();
     for subject in Subject::all() {
-        let cluster = Cluster::start(subject, 1, &["--quota-backend-bytes=8589934592"]).await;
+        let cluster = Cluster::start(subject, 1, &["--snapshot-count=10000"]).await;
         super::memory::fill(&cluster, plan.keys).await;
         clusters.push(cluster);
     }
@@ -50,7 +53,7 @@ pub(crate) async fn measure(plan: &Plan) {
     );
     for disturbance in ALL {
         for cluster in &clusters {
-            let (sample, took) = one(cluster, disturbance, plan.span).await;
+            let (sample, took) = one(cluster, disturbance, plan).await;
             println!(
                 "{:<18}{:<10}{:>12.1}{:>12.1}{:>12.0}{:>12.0}",
                 format!("{disturbance:?}"),
@@ -64,7 +67,9 @@ pub(crate) async fn measure(plan: &Plan) {
     }
 }
 
-async fn one(cluster: &Cluster, disturbance: Disturbance, span: Duration) -> (Sample, Duration) {
+async fn one(cluster: &Cluster, disturbance: Disturbance, plan: &Plan) -> (Sample, Duration) {
+    let (span, keys) = (plan.span, plan.keys);
+    let joiner = cluster.joiner();
     let endpoint = Endpoint::from_shared(cluster.endpoints[0].clone()).unwrap();
     let clients: Vec<KvClient<Channel>> =
         (0..CONNECTIONS).map(|_| KvClient::new(endpoint.connect_lazy())).collect();
@@ -73,7 +78,17 @@ async fn one(cluster: &Cluster, disturbance: Disturbance, span: Duration) -> (Sa
     // On a thread of its own: a large answer that is decoded beside them keeps puts waiting as well.
     let disturbing = tokio::task::spawn_blocking(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async { disturb(endpoint.connect_lazy(), disturbance, span).await })
+        runtime.block_on(async {
+            let channel = endpoint.connect_lazy();
+            tokio::time::sleep(span / 4).await;
+            let began = Instant::now();
+            if disturbance == Disturbance::Learner {
+                drop(joiner.join(true, keys).await);
+            } else {
+                disturb(channel, disturbance).await;
+            }
+            began.elapsed()
+        })
     });
     let request = move |worker: usize, number: usize| {
         let mut client = clients[worker % CONNECTIONS].clone();
@@ -92,8 +107,7 @@ async fn put(client: &mut KvClient<Channel>, key: usize) -> bool {
     client.put(put).await.is_ok()
 }
 
-/// How long it took.
-async fn disturb(channel: Channel, disturbance: Disturbance, span: Duration) -> Duration {
+async fn disturb(channel: Channel, disturbance: Disturbance) {
     let mut kv = KvClient::new(channel.clone()).max_decoding_message_size(usize::MAX);
     let mut maintenance = MaintenanceClient::new(channel).max_decoding_message_size(usize::MAX);
     let all = RangeRequest {
@@ -102,10 +116,8 @@ async fn disturb(channel: Channel, disturbance: Disturbance, span: Duration) -> 
         limit: RANGE_KEYS,
         ..RangeRequest::default()
     };
-    tokio::time::sleep(span / 4).await;
-    let began = std::time::Instant::now();
     match disturbance {
-        Disturbance::Nothing => {}
+        Disturbance::Nothing | Disturbance::Learner => {}
         Disturbance::Range => drop(kv.range(all).await.unwrap()),
         Disturbance::Snapshot => {
             let mut stream = maintenance.snapshot(SnapshotRequest {}).await.unwrap().into_inner();
@@ -121,5 +133,4 @@ async fn disturb(channel: Channel, disturbance: Disturbance, span: Duration) -> 
             drop(maintenance.defragment(DefragmentRequest {}).await.unwrap());
         }
     }
-    began.elapsed()
 }

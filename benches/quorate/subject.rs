@@ -3,10 +3,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use quorate::proto::etcdserverpb::{MemberAddRequest, MemberAddResponse};
+use quorate::proto::etcdserverpb::{
+    MemberAddRequest, MemberAddResponse, RangeRequest, RangeResponse,
+};
 
 use super::grpc::Connection;
 use super::machine::{Usage, usage};
+
+/// How often a new member is asked how much it has.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// A program that is measured.
 #[derive(Debug, Clone)]
@@ -119,6 +124,55 @@ fn member_flags(
     flags
 }
 
+/// A member that a cluster is to have.
+#[derive(Debug)]
+pub(crate) struct Joiner {
+    program: PathBuf,
+    flags: Vec<String>,
+    log: PathBuf,
+    /// Who is asked to take it.
+    first: String,
+    peer_url: String,
+    client: u16,
+}
+
+impl Joiner {
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.client)
+    }
+
+    /// Adds it, starts it, and waits until it has so many keys.
+    pub(crate) async fn join(&self, is_learner: bool, keys: u64) -> Process {
+        let first = Connection::open(&self.first).await;
+        let add = MemberAddRequest { peer_ur_ls: vec![self.peer_url.clone()], is_learner };
+        first.call::<MemberAddResponse>("Cluster/MemberAdd", &add).await.expect("one more member");
+        let process = Process::start(&self.program, &self.flags, &self.log);
+        let deadline = Instant::now() + Duration::from_secs(600);
+        let pause = || async {
+            assert!(Instant::now() < deadline, "the new member does not catch up");
+            tokio::time::sleep(LOOK).await;
+        };
+        while tokio::net::TcpStream::connect(("127.0.0.1", self.client)).await.is_err() {
+            pause().await;
+        }
+        let connection = Connection::open(&self.endpoint()).await;
+        let count = RangeRequest {
+            key: vec![0].into(),
+            range_end: vec![0].into(),
+            count_only: true,
+            serializable: true,
+            ..RangeRequest::default()
+        };
+        loop {
+            let answer: Option<RangeResponse> = connection.call("KV/Range", &count).await;
+            if answer.is_some_and(|answer| answer.count.unsigned_abs() >= keys) {
+                return process;
+            }
+            pause().await;
+        }
+    }
+}
+
 /// Running members of one subject.
 #[derive(Debug)]
 pub(crate) struct Cluster {
@@ -150,26 +204,29 @@ impl Cluster {
         cluster
     }
 
-    /// Adds one member and starts it, without waiting until it has caught up.
-    pub(crate) async fn add_member(&mut self) {
+    /// One more member, still to be added.
+    pub(crate) fn joiner(&self) -> Joiner {
         let (peer, client) = (free_port(), free_port());
-        let url = format!("http://127.0.0.1:{peer}");
-        let first = Connection::open(&self.endpoints[0]).await;
-        let add = MemberAddRequest { peer_ur_ls: vec![url.clone()], is_learner: false };
-        first.call::<MemberAddResponse>("Cluster/MemberAdd", &add).await.expect("one more member");
         let n = self.endpoints.len() + 1;
-        let list = format!("{},n{n}={url}", self.list);
+        let peer_url = format!("http://127.0.0.1:{peer}");
+        let list = format!("{},n{n}={peer_url}", self.list);
         let mut flags = member_flags(&self.dir, n, (peer, client), &list, &self.more);
         flags.push("--initial-cluster-state=existing".to_owned());
-        let log = self.dir.path().join(format!("n{n}.log"));
-        self.processes.push(Process::start(&self.subject.program, &flags, &log));
-        self.endpoints.push(format!("http://127.0.0.1:{client}"));
-        self.flags.push(flags);
-        let deadline = Instant::now() + Duration::from_secs(600);
-        while tokio::net::TcpStream::connect(("127.0.0.1", client)).await.is_err() {
-            assert!(Instant::now() < deadline, "the new member does not listen");
-            tokio::time::sleep(Duration::from_millis(2)).await;
+        Joiner {
+            program: self.subject.program.clone(),
+            flags,
+            log: self.dir.path().join(format!("n{n}.log")),
+            first: self.endpoints[0].clone(),
+            peer_url,
+            client,
         }
+    }
+
+    /// Takes one that was started for a member of its own.
+    pub(crate) fn joined(&mut self, joiner: Joiner, process: Process) {
+        self.endpoints.push(joiner.endpoint());
+        self.flags.push(joiner.flags);
+        self.processes.push(process);
     }
 
     /// Starts all members and waits until they are healthy; how long that took.

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use prost::encoding::{WireType, decode_key, decode_varint};
 use quorate::proto::etcdserverpb::{
     PutRequest, PutResponse, WatchCreateRequest, WatchRequest, WatchResponse, watch_request,
 };
@@ -118,17 +119,43 @@ async fn watching(endpoint: &str, watchers: usize, keys: usize) -> Call {
     call
 }
 
+/// Tells of every event. What a client spends is missing from the rates of all, so messages are not decoded whole.
 async fn read(mut call: Call, heard: mpsc::UnboundedSender<(usize, Instant)>) {
-    while let Some(answer) = call.next::<WatchResponse>().await {
+    while let Some(message) = call.next_bytes().await {
         let at = Instant::now();
-        for event in answer.events {
-            let key = event.kv.unwrap().key;
+        for event in fields(&message, EVENTS) {
+            let kv = fields(event, KV).next().unwrap();
+            let key = fields(kv, KEY).next().unwrap();
             let key = std::str::from_utf8(&key[6..]).unwrap().parse().unwrap();
             if heard.send((key, at)).is_err() {
                 return;
             }
         }
     }
+}
+
+/// Fields of `WatchResponse`, `Event` and `KeyValue`.
+const EVENTS: u32 = 11;
+const KV: u32 = 2;
+const KEY: u32 = 1;
+
+/// The values of one field of a message of numbers, bytes and messages.
+fn fields(mut message: &[u8], wanted: u32) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        while !message.is_empty() {
+            let (tag, kind) = decode_key(&mut message).unwrap();
+            assert!(matches!(kind, WireType::Varint | WireType::LengthDelimited), "{kind:?}");
+            let number = usize::try_from(decode_varint(&mut message).unwrap()).unwrap();
+            if kind == WireType::LengthDelimited {
+                let (value, rest) = message.split_at(number);
+                message = rest;
+                if tag == wanted {
+                    return Some(value);
+                }
+            }
+        }
+        None
+    })
 }
 
 fn key(number: usize) -> bytes::Bytes {
