@@ -84,7 +84,9 @@ impl Begun {
 
 #[cfg(test)]
 mod tests {
+    use super::super::waiters::Waiters;
     use super::*;
+    use crate::membership::MemberId;
 
     const ELECTION: Duration = Duration::from_secs(1);
 
@@ -103,5 +105,29 @@ mod tests {
         assert_eq!(told(false, None, true, true), "Timeout");
         assert_eq!(told(true, Some(1500), true, true), "TimeoutLeaderLost");
         assert_eq!(told(true, Some(2500), true, true), "Timeout", "not shortly before");
+    }
+
+    #[test]
+    fn who_waited_too_long_is_taken_and_in_the_end_everybody() {
+        let waiters = Waiters::new(MemberId(1));
+        let now = Instant::now();
+        let begun = |before| Begun { at: now - Duration::from_secs(before), led: true };
+        let mut answers: Vec<_> =
+            (0..100).map(|age| waiters.register(begun(age)).unwrap()).collect();
+        let taken = waiters.take_since(now - Duration::from_secs(90));
+        assert_eq!(taken.len(), 10);
+        for waiter in taken {
+            waiter.reply.send(()).unwrap();
+        }
+        for (_, answer) in answers.split_off(90) {
+            answer.blocking_recv().unwrap();
+        }
+        assert!(waiters.take(answers[89].0).is_some());
+        waiters.close();
+        for (id, answer) in answers {
+            assert!(waiters.take(id).is_none());
+            assert!(answer.blocking_recv().is_err(), "nobody answers");
+        }
+        assert!(waiters.register(begun(0)).is_none());
     }
 }
