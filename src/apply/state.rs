@@ -311,6 +311,11 @@ impl<S: Storage> State<S> {
         self.keys.sweep(limit)
     }
 
+    /// How many records [`Self::compaction_step`] has removed since the state was opened.
+    pub fn compacted_records(&self) -> u64 {
+        self.keys.removed()
+    }
+
     /// Whether [`Self::compaction_step`] has work.
     pub fn compacting(&self) -> bool {
         self.keys.sweeping()

@@ -21,8 +21,7 @@ pub(super) fn run<S: Storage>(
 ) -> Result<pb::TxnResponse, Error> {
     let mut path = Path::new();
     choose(changes.keys(), changes.leases(), &request, &mut path)?;
-    check_puts(changes, &request, &mut path.iter())?;
-    check_ranges(changes.keys(), &request, &mut path.iter())?;
+    check(changes, &request, &mut path.iter())?;
     let mut response = execute(changes, request, &mut path.iter())?;
     response.header = header(changes.revision());
     Ok(response)
@@ -71,26 +70,28 @@ fn choose<S: Storage>(
     Ok(())
 }
 
-/// Per put: its key must exist if it keeps something of it, then its lease (etcd 3.4 to 3.6).
-fn check_puts<S: Storage>(
+/// What would be refused, in the order of the operations as etcd 3.6 and 3.7 look at them; older ones
+/// look at all puts first. Of a put the key, if it keeps something of it, before the lease (3.4 to 3.6).
+fn check<S: Storage>(
     changes: &Changes<'_, S>,
     request: &pb::TxnRequest,
     path: &mut Iter<'_, bool>,
 ) -> Result<(), Error> {
     for op in branch(request, next(path)) {
         match &op.request {
-            Some(Op::RequestTxn(nested)) => check_puts(changes, nested, path)?,
+            Some(Op::RequestTxn(nested)) => check(changes, nested, path)?,
             Some(Op::RequestPut(put)) => {
                 changes.check_exists(put)?;
                 changes.check_lease(put)?;
             }
+            Some(Op::RequestRange(range)) => check_range(changes.keys(), range)?,
             _ => {}
         }
     }
     Ok(())
 }
 
-/// Only after all puts. A revision that this very transaction makes is in the future.
+/// The same of a transaction that only reads.
 fn check_ranges<S: Storage>(
     keys: &Keyspace<S>,
     request: &pb::TxnRequest,
@@ -99,18 +100,21 @@ fn check_ranges<S: Storage>(
     for op in branch(request, next(path)) {
         match &op.request {
             Some(Op::RequestTxn(nested)) => check_ranges(keys, nested, path)?,
-            Some(Op::RequestRange(range)) if range.revision != 0 => {
-                if range.revision > keys.revision() {
-                    return Err(Error::FutureRevision);
-                }
-                if range.revision < keys.compact_revision() {
-                    return Err(Error::Compacted);
-                }
-            }
+            Some(Op::RequestRange(range)) => check_range(keys, range)?,
             _ => {}
         }
     }
     Ok(())
+}
+
+/// A revision that this very transaction makes is in the future.
+fn check_range<S: Storage>(keys: &Keyspace<S>, range: &pb::RangeRequest) -> Result<(), Error> {
+    match range.revision {
+        0 => Ok(()),
+        revision if revision > keys.revision() => Err(Error::FutureRevision),
+        revision if revision < keys.compact_revision() => Err(Error::Compacted),
+        _ => Ok(()),
+    }
 }
 
 fn execute<S: Storage>(

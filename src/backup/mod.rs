@@ -1,7 +1,7 @@
 //! Snapshots in etcd's own format: the way in from an etcd and the way out to one.
 //!
 //! A snapshot is a file of bbolt with the buckets of etcd's backend, followed by its SHA-256. What
-//! `etcdctl snapshot save` gets from us any etcd 3.4 to 3.6 restores, and what it gets from an etcd
+//! `etcdctl snapshot save` gets from us any etcd 3.4 to 3.7 restores, and what it gets from an etcd
 //! becomes a data directory of ours. [`bolt`] knows the file, [`export`] and [`import`] what is in
 //! it, [`fn@status`] what `snapshot status` says of it.
 //!

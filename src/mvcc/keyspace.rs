@@ -38,6 +38,8 @@ struct Sweep {
     /// Gone from the index, not yet from the storage. A set, since sorting at the end of the
     /// walk would take long at once.
     dropped: BTreeSet<Revision>,
+    /// Records deleted so far.
+    removed: u64,
 }
 
 /// How many dropped revisions are held in memory before they are deleted: some 20 MB.
@@ -194,7 +196,7 @@ impl<S: Storage> Keyspace<S> {
     /// Removes up to `limit` old records, or looks for some in as many keys; whether more is to be
     /// done. Invisible to every read that is allowed.
     pub fn sweep(&mut self, limit: usize) -> bool {
-        let Sweep { work, next, walked, deleting, dropped } = &mut self.sweep;
+        let Sweep { work, next, walked, deleting, dropped, removed } = &mut self.sweep;
         if *work && !*deleting {
             let from = next.take();
             let drop = |at| {
@@ -207,6 +209,7 @@ impl<S: Storage> Keyspace<S> {
             for _ in 0..limit {
                 let Some(at) = dropped.pop_first() else { break };
                 self.storage.delete(at);
+                *removed += 1;
             }
             *deleting = !dropped.is_empty();
             if *walked && !*deleting {
@@ -215,6 +218,11 @@ impl<S: Storage> Keyspace<S> {
             }
         }
         self.sweep.work
+    }
+
+    /// How many records [`Self::sweep`] has removed since this was opened.
+    pub fn removed(&self) -> u64 {
+        self.sweep.removed
     }
 
     /// Whether [`Self::sweep`] has work.

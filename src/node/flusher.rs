@@ -92,6 +92,7 @@ impl Flusher {
             synced: Instant::now(),
             cut: Index(0),
             defragmentation: None,
+            compacting: None,
         };
         let thread =
             std::thread::Builder::new().name("flush".to_owned()).spawn(move || work.run())?;
@@ -141,6 +142,8 @@ struct FlushLoop {
     /// Where the log was last cut.
     cut: Index,
     defragmentation: Option<Defragmentation>,
+    /// Since when compacted records are being removed, if they are.
+    compacting: Option<Instant>,
 }
 
 /// The store is being written anew on another thread.
@@ -225,6 +228,7 @@ impl FlushLoop {
                 let (replies, started) = (vec![reply], Instant::now());
                 let running = Defragmentation { copying, replies, started, bytes_before };
                 self.defragmentation = Some(running);
+                self.shared.metrics.durations().defragmenting.set(1);
             }
             Err(error) => {
                 self.shared.write().storage_mut().abandon_copy();
@@ -242,6 +246,7 @@ impl FlushLoop {
         else {
             return Ok(());
         };
+        self.shared.metrics.durations().defragmenting.set(0);
         self.flush(true)?;
         let copied = copying.join().unwrap_or_else(|_panicked| {
             let (file, what) = ("store".to_owned(), "the copy cannot be made".to_owned());
@@ -270,6 +275,8 @@ impl FlushLoop {
             took = ?started.elapsed(),
             "finished defragmenting"
         );
+        let took = started.elapsed().as_secs_f64();
+        self.shared.metrics.durations().defragmentation.observe(took);
         for reply in replies {
             drop(reply.send(Ok(())));
         }
@@ -279,6 +286,7 @@ impl FlushLoop {
     /// The store is to be replaced as a whole: waits for the copy, which would come too late.
     fn abandon_defragmentation(&mut self) {
         if let Some(running) = self.defragmentation.take() {
+            self.shared.metrics.durations().defragmenting.set(0);
             self.shared.write().storage_mut().abandon_copy();
             // Its outcome does not matter any more; who waits for it hears that it is gone.
             drop(running.copying.join());
@@ -315,10 +323,22 @@ impl FlushLoop {
     /// nobody who waited for it, and writes are among those.
     fn compact(&mut self) {
         let upkeep = &self.shared.config.upkeep;
+        let durations = self.shared.metrics.durations();
         let begun = Instant::now();
         while self.shared.read().compacting() && begun.elapsed() < FLUSH_EVERY {
+            let since = *self.compacting.get_or_insert(begun);
             let step = Instant::now();
-            self.shared.write().compaction_step(upkeep.compaction_batch);
+            let (held, removed, more) = {
+                let mut state = self.shared.write();
+                let (held, before) = (Instant::now(), state.compacted_records());
+                let more = state.compaction_step(upkeep.compaction_batch);
+                (held.elapsed(), state.compacted_records() - before, more)
+            };
+            durations.compacted_some(held, removed);
+            if !more {
+                durations.compacted(since);
+                self.compacting = None;
+            }
             let rest = step.elapsed().max(upkeep.compaction_pause);
             std::thread::sleep(rest.min(FLUSH_EVERY));
         }
@@ -338,7 +358,8 @@ impl FlushLoop {
         Ok(SnapshotMeta { index, term, conf })
     }
 
-    fn install(&self, mark: Mark) -> Result<(), StorageError> {
+    fn install(&mut self, mark: Mark) -> Result<(), StorageError> {
+        self.compacting = None;
         let config = &self.shared.config;
         let file = store_file(&config.member_dir());
         let mut state = self.shared.arrivals.install(&config.snap_dir(), mark, &file)?;

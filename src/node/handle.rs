@@ -7,6 +7,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
 use super::counts::Counts;
+use super::durations::Durations;
 use super::metrics::Gauges;
 use super::shared::{Answer, Done, Shared};
 use super::timeouts::Begun;
@@ -302,6 +303,11 @@ impl Handle {
     /// What the node counts while it works.
     pub fn counts(&self) -> &Counts {
         self.0.metrics.counts()
+    }
+
+    /// How long took what happens seldom.
+    pub fn durations(&self) -> &Durations {
+        self.0.metrics.durations()
     }
 
     /// Where the services register what they count themselves.

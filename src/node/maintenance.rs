@@ -1,5 +1,7 @@
 //! What an operator asks of one member, off the write path.
 
+use std::time::Instant;
+
 use super::{Error, Handle};
 use crate::apply;
 use crate::backup;
@@ -23,6 +25,7 @@ impl Handle {
     pub async fn hash_kv(&self, revision: i64) -> Result<HashKv, Error> {
         let handle = self.clone();
         blocking(move || {
+            let began = Instant::now();
             let mut scan = handle.check(handle.state().hash_scan(revision))?;
             loop {
                 let done = handle.state().hash_step(&mut scan, HASH_SLICE);
@@ -31,6 +34,8 @@ impl Handle {
                 }
                 std::thread::yield_now();
             }
+            let took = began.elapsed().as_secs_f64();
+            handle.durations().hash_of_revision.observe(took);
             let (hash, revision) = (scan.finish(), scan.revision());
             Ok(HashKv { hash, revision, compact_revision: scan.compact_revision() })
         })
@@ -51,7 +56,13 @@ impl Handle {
     pub async fn hash(&self) -> Result<u32, Error> {
         let frozen = self.freeze().await?;
         let handle = self.clone();
-        blocking(move || handle.own(backup::hash(&frozen))).await
+        blocking(move || {
+            let began = Instant::now();
+            let hash = handle.own(backup::hash(&frozen))?;
+            handle.durations().hash.observe(began.elapsed().as_secs_f64());
+            Ok(hash)
+        })
+        .await
     }
 
     /// Gives the room of what is no more back to the disk. A failure leaves the store as it was.

@@ -6,6 +6,7 @@ use prometheus::{
 };
 
 use super::counts::Counts;
+use super::durations::Durations;
 use super::{Feature, Status};
 use crate::raft::Role;
 use crate::transport::Identity;
@@ -15,6 +16,7 @@ use crate::transport::Identity;
 pub(super) struct Metrics {
     registry: Registry,
     counts: Counts,
+    durations: Durations,
     is_learner: IntGauge,
     quota: IntGauge,
     has_leader: IntGauge,
@@ -76,6 +78,7 @@ impl Metrics {
         registry.register(Box::new(process))?;
         Ok(Self {
             counts: Counts::new(&registry)?,
+            durations: Durations::new(&registry)?,
             is_learner: gauge("etcd_server_is_learner", "1 if this member has no vote.")?,
             quota: gauge("etcd_server_quota_backend_bytes", "Bytes the store may take.")?,
             has_leader: gauge("etcd_server_has_leader", "1 if this member knows a leader.")?,
@@ -127,6 +130,11 @@ impl Metrics {
     /// What is counted where it happens.
     pub(super) fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// How long took what happens seldom.
+    pub(super) fn durations(&self) -> &Durations {
+        &self.durations
     }
 
     pub(super) fn registry(&self) -> &Registry {

@@ -28,6 +28,7 @@ mod config;
 mod corruption;
 mod counts;
 mod data_dir;
+mod durations;
 mod error;
 mod flusher;
 mod force;

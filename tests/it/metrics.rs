@@ -52,9 +52,11 @@ fn metrics_are_measured() {
         client.put(&format!("key{number}"), "value").unwrap();
     }
     client.get("key1").unwrap();
+    upkeep(&nodes[0]);
     let put =
         r#"{grpc_code="OK",grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary""#;
     let time = r#"{grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary""#;
+    let compaction = "etcd_debugging_mvcc_db_compaction";
     let gate = r#"{name="LeaseCheckpoint",stage="ALPHA""#;
     wait("the metrics to have moved", || {
         let text = metrics(&nodes[0]);
@@ -81,6 +83,14 @@ fn metrics_are_measured() {
             ("etcd_server_quota_backend_bytes".to_owned(), 2_147_483_648.0),
             ("etcd_debugging_mvcc_keys_total".to_owned(), 20.0),
             ("etcd_debugging_auth_revision".to_owned(), 1.0),
+            ("etcd_mvcc_hash_rev_duration_seconds_count".to_owned(), 1.0),
+            ("etcd_disk_backend_snapshot_duration_seconds_count".to_owned(), 1.0),
+            ("etcd_disk_backend_defrag_duration_seconds_count".to_owned(), 1.0),
+            ("etcd_disk_defrag_inflight".to_owned(), 0.0),
+            (format!("{compaction}_total_duration_milliseconds_count"), 1.0),
+            (format!("{compaction}_pause_duration_milliseconds_count"), 1.0),
+            (format!("{compaction}_keys_total"), 1.0),
+            (format!("{compaction}_last"), 1_000_000_000.0),
             (format!("etcd_server_feature_enabled{gate}"), 1.0),
             ("process_resident_memory_bytes".to_owned(), 1_000_000.0),
             ("os_fd_used".to_owned(), 10.0),
@@ -93,6 +103,22 @@ fn metrics_are_measured() {
         eprintln!("not moved: {behind:?}");
         behind.is_empty().then_some(())
     });
+}
+
+/// What operators and their timers do now and then.
+fn upkeep(node: &Node) {
+    let client = node.client();
+    let last = client.put("key1", "again").unwrap();
+    let compaction = format!(r#"{{"revision":{},"physical":true}}"#, last.revision);
+    for (path, body) in [
+        ("kv/compaction", &*compaction),
+        ("maintenance/defragment", "{}"),
+        ("maintenance/snapshot", "{}"),
+    ] {
+        let url = format!("{}/v3/{path}", node.client_url());
+        assert_eq!(http("POST", &url, Some(body)).unwrap().status, 200, "{path}");
+    }
+    client.hash().unwrap();
 }
 
 /// The names of metrics in a query of Prometheus.

@@ -1,3 +1,5 @@
+use std::time::Instant;
+
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc::{Sender, channel};
@@ -22,6 +24,7 @@ type Chunks = Sender<Result<SnapshotResponse, Status>>;
 pub(super) async fn stream(
     handle: &Handle,
 ) -> Result<ReceiverStream<Result<SnapshotResponse, Status>>, Status> {
+    let began = Instant::now();
     let frozen = handle.freeze().await?;
     let (chunks, stream) = channel(QUEUE);
     let handle = handle.clone();
@@ -32,6 +35,7 @@ pub(super) async fn stream(
         });
         match sent {
             Ok(bytes) => {
+                handle.durations().snapshot.observe(began.elapsed().as_secs_f64());
                 info!(total_bytes = bytes, "successfully sent database snapshot to client");
             }
             Err(Stop::Gone) => warn!("the client went away before it had the whole snapshot"),

@@ -179,8 +179,10 @@ fn only_the_chosen_branch_is_checked_against_the_state() {
         (vec![reading(5)], Error::FutureRevision),
         (vec![reading(2)], Error::Compacted),
         (vec![reading(-1)], Error::Compacted),
-        // All puts come before all ranges.
-        (vec![reading(5), unleased()], Error::LeaseNotFound),
+        // The first that is wrong.
+        (vec![reading(5), unleased()], Error::FutureRevision),
+        (vec![unleased(), reading(5)], Error::LeaseNotFound),
+        (vec![reading(2), keeping()], Error::Compacted),
         // A revision that the transaction itself makes is in the future.
         (vec![TxnOp::RequestPut(put("y", "")), reading(5)], Error::FutureRevision),
     ];
