@@ -10,7 +10,6 @@ use super::counts::Counts;
 use super::durations::Durations;
 use super::metrics::Gauges;
 use super::shared::{Answer, Done, Shared};
-use super::timeouts::Begun;
 use super::{Config, Error, Limits, State, watch};
 use crate::apply;
 use crate::auth::Caller;
@@ -337,7 +336,7 @@ impl Handle {
         if commit.0 > applied.0 + MAX_APPLY_LAG {
             return Err(Error::TooManyRequests);
         }
-        self.0.waiters.register(Begun::now(&self.0)).ok_or(Error::Stopped)
+        self.0.waiters.register(self.leader().is_some()).ok_or(Error::Stopped)
     }
 
     async fn send(&self, event: Event) -> Result<(), Error> {

@@ -24,28 +24,21 @@ pub(super) async fn run(handle: Handle) {
         let Some(then) = Instant::now().checked_sub(timeout) else { continue };
         for waiter in shared.waiters.take_since(then) {
             shared.metrics.proposal_failed();
+            let begun = Begun { at: waiter.since, led: waiter.led };
             // A client that gave up needs no answer.
-            drop(waiter.reply.send(Err(waiter.begun.too_late(shared))));
+            drop(waiter.reply.send(Err(begun.too_late(shared))));
         }
     }
 }
 
 /// What is known of a request from its beginning.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Begun {
+struct Begun {
     at: Instant,
     led: bool,
 }
 
 impl Begun {
-    pub(super) fn now(shared: &Shared) -> Self {
-        Self { at: Instant::now(), led: shared.status.borrow().leader.is_some() }
-    }
-
-    pub(super) fn at(self) -> Instant {
-        self.at
-    }
-
     /// What the client is told; its time is over.
     fn too_late(self, shared: &Shared) -> Error {
         let elected = *shared.elected.lock().unwrap_or_else(PoisonError::into_inner);
@@ -84,9 +77,7 @@ impl Begun {
 
 #[cfg(test)]
 mod tests {
-    use super::super::waiters::Waiters;
     use super::*;
-    use crate::membership::MemberId;
 
     const ELECTION: Duration = Duration::from_secs(1);
 
@@ -105,29 +96,5 @@ mod tests {
         assert_eq!(told(false, None, true, true), "Timeout");
         assert_eq!(told(true, Some(1500), true, true), "TimeoutLeaderLost");
         assert_eq!(told(true, Some(2500), true, true), "Timeout", "not shortly before");
-    }
-
-    #[test]
-    fn who_waited_too_long_is_taken_and_in_the_end_everybody() {
-        let waiters = Waiters::new(MemberId(1));
-        let now = Instant::now();
-        let begun = |before| Begun { at: now - Duration::from_secs(before), led: true };
-        let mut answers: Vec<_> =
-            (0..100).map(|age| waiters.register(begun(age)).unwrap()).collect();
-        let taken = waiters.take_since(now - Duration::from_secs(90));
-        assert_eq!(taken.len(), 10);
-        for waiter in taken {
-            waiter.reply.send(()).unwrap();
-        }
-        for (_, answer) in answers.split_off(90) {
-            answer.blocking_recv().unwrap();
-        }
-        assert!(waiters.take(answers[89].0).is_some());
-        waiters.close();
-        for (id, answer) in answers {
-            assert!(waiters.take(id).is_none());
-            assert!(answer.blocking_recv().is_err(), "nobody answers");
-        }
-        assert!(waiters.register(begun(0)).is_none());
     }
 }

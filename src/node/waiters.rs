@@ -5,7 +5,6 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::oneshot;
 
-use super::timeouts::Begun;
 use crate::membership::MemberId;
 
 /// Locks the waiters are spread over, so that clients and the apply thread rarely meet.
@@ -24,10 +23,12 @@ struct Shard<T> {
     closed: bool,
 }
 
-/// Somebody who waits, and since when.
+/// Somebody who waits.
 #[derive(Debug)]
 pub(super) struct Waiter<T> {
-    pub(super) begun: Begun,
+    pub(super) since: Instant,
+    /// Whether a leader was known then.
+    pub(super) led: bool,
     pub(super) reply: oneshot::Sender<T>,
 }
 
@@ -43,14 +44,14 @@ impl<T> Waiters<T> {
     }
 
     /// A new id and the place where its answer will arrive; `None` once they are closed.
-    pub(super) fn register(&self, begun: Begun) -> Option<(u64, oneshot::Receiver<T>)> {
+    pub(super) fn register(&self, led: bool) -> Option<(u64, oneshot::Receiver<T>)> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (reply, answer) = oneshot::channel();
         let mut shard = self.shard(id);
         if shard.closed {
             return None;
         }
-        shard.waiting.insert(id, Waiter { begun, reply });
+        shard.waiting.insert(id, Waiter { since: Instant::now(), led, reply });
         Some((id, answer))
     }
 
@@ -63,7 +64,7 @@ impl<T> Waiters<T> {
     pub(super) fn take_since(&self, then: Instant) -> Vec<Waiter<T>> {
         let late = |shard: &Mutex<Shard<T>>| {
             let mut shard = locked(shard);
-            let late = shard.waiting.extract_if(|_, waiter| waiter.begun.at() <= then);
+            let late = shard.waiting.extract_if(|_, waiter| waiter.since <= then);
             late.map(|(_, waiter)| waiter).collect::<Vec<_>>()
         };
         self.shards.iter().flat_map(late).collect()
@@ -86,4 +87,36 @@ impl<T> Waiters<T> {
 
 fn locked<T>(shard: &Mutex<Shard<T>>) -> MutexGuard<'_, Shard<T>> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waited_too_long_is_taken_and_in_the_end_everybody() {
+        let waiters = Waiters::new(MemberId(1));
+        let early: Vec<_> = (0..40).map(|_| waiters.register(true).unwrap()).collect();
+        let then = Instant::now();
+        while Instant::now() == then {}
+        let mut late: Vec<_> = (0..40).map(|_| waiters.register(false).unwrap()).collect();
+        let taken = waiters.take_since(then);
+        assert_eq!(taken.len(), early.len());
+        for waiter in taken {
+            assert!(waiter.led);
+            waiter.reply.send(()).unwrap();
+        }
+        for (id, answer) in early {
+            assert!(waiters.take(id).is_none());
+            answer.blocking_recv().unwrap();
+        }
+        let (id, _) = late.pop().unwrap();
+        assert!(waiters.take(id).is_some());
+        waiters.close();
+        for (id, answer) in late {
+            assert!(waiters.take(id).is_none());
+            assert!(answer.blocking_recv().is_err(), "nobody answers");
+        }
+        assert!(waiters.register(true).is_none());
+    }
 }
