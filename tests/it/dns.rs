@@ -146,9 +146,11 @@ fn memory_goes_back_after_each_exchange_of_a_large_zone() {
         }
         sizes.push(resident_kib());
     }
-    let (second, last) = (sizes[1], sizes[sizes.len() - 1]);
+    // What was given back goes to the system a little later, so single sizes say little.
+    let least = |sizes: &[u64]| *sizes.iter().min().unwrap();
+    let (first, last) = (least(&sizes[..3]), least(&sizes[sizes.len() - 3..]));
     // One generation of this zone has more.
-    assert!(last < second + 1_500, "{sizes:?} KiB");
+    assert!(last < first + 1_500, "{sizes:?} KiB");
 }
 
 /// Where the members of a token's cluster are found.

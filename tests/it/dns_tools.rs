@@ -265,7 +265,8 @@ fn imported_zones_answer_as_dnsmasq_does() {
         let output = command.args(question.split(' ')).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).to_lowercase();
         let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-        text.lines().map(words).collect::<BTreeSet<String>>()
+        // Without an answer it says why not.
+        text.lines().filter(|line| !line.starts_with(';')).map(words).collect::<BTreeSet<String>>()
     };
     wait("dnsmasq", || (!ask(real_port, "a.lan.test A").is_empty()).then_some(()));
     for question in [
