@@ -1,10 +1,10 @@
 //! Clients that go away in the middle of what they were saying cost nothing afterwards.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::harness::{DEADLINE, Flavor, Process, Service, http, scratch, static_cluster, wait};
 
@@ -43,7 +43,7 @@ fn a_node_forgets_those_who_vanish() {
         b"GET /health HTTP/1.1\r\nHo",
     ] {
         for gently in [true, false] {
-            vanish(TcpStream::connect(("127.0.0.1", port)).unwrap(), request, gently);
+            vanish(connect(port), request, gently);
         }
     }
     assert_idle(nodes[0].process());
@@ -64,7 +64,7 @@ fn the_service_forgets_those_who_vanish() {
     );
     for request in [polls.as_str(), &registers, "POST /new?size=3 HTTP/1.1\r\nContent-Le"] {
         for gently in [true, false] {
-            let stream = TcpStream::connect(("127.0.0.1", service.http_port)).unwrap();
+            let stream = connect(service.http_port);
             vanish(stream, request.as_bytes(), gently);
         }
     }
@@ -78,7 +78,7 @@ fn half_said(port: u16) {
     for call in CALLS {
         for beginning in BEGINNINGS {
             for gently in [true, false] {
-                let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+                let mut stream = connect(port);
                 stream.write_all(&opened(call, beginning)).unwrap();
                 // Answers to pings come in order: everything before it has arrived.
                 wait_for_frame(&mut stream, PING, ACK);
@@ -86,6 +86,14 @@ fn half_said(port: u16) {
             }
         }
     }
+}
+
+/// From an address of its own, so that the many ports are none of those that other tests were given.
+fn connect(port: u16) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
+    socket.connect(&SocketAddr::from(([127, 0, 0, 1], port)).into()).unwrap();
+    socket.into()
 }
 
 /// Says this and is gone, with a farewell of TCP or as a machine that was turned off and came back.
