@@ -9,7 +9,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::Plan;
 use super::load::{self, Sample};
-use super::subject::{Cluster, Subject};
+use super::subject::{Cluster, Joiner, Subject};
 
 const IN_FLIGHT: usize = 64;
 const CONNECTIONS: usize = 4;
@@ -82,11 +82,7 @@ async fn one(cluster: &Cluster, disturbance: Disturbance, plan: &Plan) -> (Sampl
             let channel = endpoint.connect_lazy();
             tokio::time::sleep(span / 4).await;
             let began = Instant::now();
-            if disturbance == Disturbance::Learner {
-                drop(joiner.join(true, keys).await);
-            } else {
-                disturb(channel, disturbance).await;
-            }
+            disturb(channel, disturbance, &joiner, keys).await;
             began.elapsed()
         })
     });
@@ -107,7 +103,7 @@ async fn put(client: &mut KvClient<Channel>, key: usize) -> bool {
     client.put(put).await.is_ok()
 }
 
-async fn disturb(channel: Channel, disturbance: Disturbance) {
+async fn disturb(channel: Channel, disturbance: Disturbance, joiner: &Joiner, keys: u64) {
     let mut kv = KvClient::new(channel.clone()).max_decoding_message_size(usize::MAX);
     let mut maintenance = MaintenanceClient::new(channel).max_decoding_message_size(usize::MAX);
     let all = RangeRequest {
@@ -117,7 +113,7 @@ async fn disturb(channel: Channel, disturbance: Disturbance) {
         ..RangeRequest::default()
     };
     match disturbance {
-        Disturbance::Nothing | Disturbance::Learner => {}
+        Disturbance::Nothing => {}
         Disturbance::Range => drop(kv.range(all).await.unwrap()),
         Disturbance::Snapshot => {
             let mut stream = maintenance.snapshot(SnapshotRequest {}).await.unwrap().into_inner();
@@ -132,5 +128,6 @@ async fn disturb(channel: Channel, disturbance: Disturbance) {
         Disturbance::Defragmentation => {
             drop(maintenance.defragment(DefragmentRequest {}).await.unwrap());
         }
+        Disturbance::Learner => drop(joiner.join(true, keys).await),
     }
 }
