@@ -20,7 +20,7 @@ mod tests;
 mod write;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
@@ -43,10 +43,15 @@ const SPELLING: usize = 4;
 /// The path below which everything of the gateway is.
 pub(super) const TREE: &str = "/v3";
 
+/// The method behind each path. Descriptors take a megabyte, so they are read when the first path is asked for.
+static METHODS: LazyLock<BTreeMap<&str, MethodDescriptor>> = LazyLock::new(|| {
+    let known = |&(path, name)| Some((path, descriptors::method(name)?));
+    routes::ROUTES.iter().filter_map(known).collect()
+});
+
 #[derive(Debug)]
 struct Gateway {
     services: Router,
-    methods: BTreeMap<&'static str, MethodDescriptor>,
     /// Bytes a JSON body may have.
     largest: usize,
 }
@@ -56,11 +61,8 @@ const NAMED: &str = "CommonName of client sending a request against gateway will
 
 /// The paths of the gateway, over gRPC services that take messages of up to `largest` bytes.
 pub(super) fn router(handle: Handle, services: Router, largest: usize) -> Router {
-    let known =
-        |(path, name): &(&'static str, &'static str)| Some((*path, descriptors::method(name)?));
-    let methods = routes::ROUTES.iter().filter_map(known).collect();
     let largest = largest.saturating_mul(SPELLING);
-    let gateway = Arc::new(Gateway { services, methods, largest });
+    let gateway = Arc::new(Gateway { services, largest });
     let sockets = Sockets { handle: handle.clone(), largest, open: TaskTracker::new() };
     Router::new()
         .route("/v3/{*path}", any(answer))
@@ -92,7 +94,7 @@ async fn answer(
     Path(path): Path<String>,
     request: Request,
 ) -> Response {
-    let Some(method) = gateway.methods.get(path.as_str()) else { return unknown().await };
+    let Some(method) = METHODS.get(path.as_str()) else { return unknown().await };
     if request.method() != Method::POST {
         return failure(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
     }

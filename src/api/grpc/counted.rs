@@ -21,7 +21,6 @@ use tonic::{Code, Status};
 use tracing::warn;
 
 use super::GrpcResponse;
-use crate::api::descriptors;
 
 const CODES: [(Code, &str); 17] = [
     (Code::Ok, "OK"),
@@ -143,12 +142,16 @@ impl Meters {
     }
 }
 
+/// The label `grpc_type`.
 fn kind(service: &str, method: &str) -> &'static str {
-    let described = descriptors::method(&format!("{service}/{method}"));
-    let streams = described.map(|it| (it.is_client_streaming(), it.is_server_streaming()));
-    match (streams, method) {
-        (Some((true, _)), _) | (None, "ServerReflectionInfo") => "bidi_stream",
-        (Some((false, true)), _) | (None, "Watch") => "server_stream",
+    match (service, method) {
+        ("etcdserverpb.Watch", "Watch")
+        | ("etcdserverpb.Lease", "LeaseKeepAlive")
+        | (_, "ServerReflectionInfo") => "bidi_stream",
+        ("etcdserverpb.KV", "RangeStream")
+        | ("etcdserverpb.Maintenance", "Snapshot")
+        | ("v3electionpb.Election", "Observe")
+        | ("grpc.health.v1.Health", "Watch") => "server_stream",
         _ => "unary",
     }
 }
@@ -424,7 +427,9 @@ impl hyper::body::Body for Sent {
 
 #[cfg(test)]
 mod tests {
+    use super::super::SERVICES;
     use super::*;
+    use crate::api::descriptors;
 
     #[test]
     fn messages_are_found_however_the_bytes_are_cut() {
@@ -440,6 +445,24 @@ mod tests {
             let sum = counted.fold((0, 0), |sum, found| (sum.0 + found.0, sum.1 + found.1));
             assert_eq!(sum, (4, 308), "in pieces of {piece}");
         }
+    }
+
+    #[test]
+    fn types_are_those_of_the_descriptors() {
+        let services =
+            descriptors::services().filter(|service| SERVICES.contains(&service.full_name()));
+        let mut methods = 0;
+        for method in services.flat_map(|service| service.methods().collect::<Vec<_>>()) {
+            let expected = match (method.is_client_streaming(), method.is_server_streaming()) {
+                (true, _) => "bidi_stream",
+                (false, true) => "server_stream",
+                (false, false) => "unary",
+            };
+            let service = method.parent_service();
+            assert_eq!(kind(service.full_name(), method.name()), expected, "{method:?}");
+            methods += 1;
+        }
+        assert_eq!(methods, 49);
     }
 
     #[test]

@@ -144,10 +144,8 @@ pub(super) fn routes(
     let health = health::Health { handle: handle.clone() };
     let health = HealthServer::new(health).accept_compressed(Gzip).send_compressed(Gzip);
     router = add(router, &HEALTH, &health, meters);
-    let reflection = reflection::v1().accept_compressed(Gzip).send_compressed(Gzip);
-    router = add(router, &REFLECTION, &reflection, meters);
-    let reflection = reflection::v1alpha().accept_compressed(Gzip).send_compressed(Gzip);
-    add(router, &REFLECTION, &reflection, meters)
+    router = add(router, &REFLECTION, &reflection::v1(), meters);
+    add(router, &REFLECTION, &reflection::v1alpha(), meters)
 }
 
 /// The services of etcd's own API.
