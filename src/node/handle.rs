@@ -5,6 +5,7 @@ use std::time::Duration;
 use prost::Message as _;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::counts::Counts;
 use super::durations::Durations;
@@ -187,9 +188,10 @@ impl Handle {
         read.map_err(Error::from)
     }
 
-    /// Waits until the node begins to stop.
-    pub async fn stopping(&self) {
-        self.0.stop.cancelled().await;
+    /// Ends when the node begins to stop. Who waits for other things too, again and again, does so with one of
+    /// these: none touches what others wait with, but each is made under a lock of all.
+    pub fn stopping(&self) -> WaitForCancellationFutureOwned {
+        self.0.stop.child_token().cancelled_owned()
     }
 
     /// Whether the node has begun to stop.
@@ -209,7 +211,7 @@ impl Handle {
         }
         let answer = tokio::time::timeout(self.timeout(), self.0.renewals.wait(id));
         tokio::select! {
-            () = self.stopping() => Err(Error::Stopped),
+            () = self.0.stop.cancelled() => Err(Error::Stopped),
             answer = answer => match answer {
                 Ok(answer) => answer.unwrap_or(Err(Error::Stopped)),
                 Err(_) => Err(Error::Timeout),

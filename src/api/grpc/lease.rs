@@ -3,6 +3,7 @@ use std::pin::Pin;
 use bytes::Bytes;
 use futures_util::stream::unfold;
 use tokio_stream::Stream;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::caller::Claim;
@@ -34,14 +35,34 @@ fn attached(handle: &Handle, id: LeaseId) -> Vec<Bytes> {
     keys.map(Bytes::copy_from_slice).collect()
 }
 
-impl Lease {
-    async fn renew(
-        handle: &Handle,
-        claim: &Claim,
-        id: i64,
-    ) -> Result<pb::LeaseKeepAliveResponse, Error> {
+/// One client's stream of renewals.
+#[derive(Debug)]
+struct KeepAlive {
+    handle: Handle,
+    /// Looked up for every renewal: a token may run out while the stream stays.
+    claim: Claim,
+    requests: Streaming<pb::LeaseKeepAliveRequest>,
+    stopping: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl KeepAlive {
+    /// The next answer; `None` when the client has closed its side.
+    async fn next(&mut self) -> Result<Option<pb::LeaseKeepAliveResponse>, Status> {
+        let request = tokio::select! {
+            request = self.requests.message() => request,
+            () = &mut self.stopping => Err(Error::Stopped.into()),
+        };
+        match request {
+            Ok(Some(request)) => Ok(Some(self.renew(request.id).await?)),
+            Ok(None) => Ok(None),
+            Err(status) => Err(super::in_library_words(&status).unwrap_or(status)),
+        }
+    }
+
+    async fn renew(&self, id: i64) -> Result<pb::LeaseKeepAliveResponse, Error> {
+        let handle = &self.handle;
         if handle.auth_enabled() {
-            let caller = claim.caller(handle).await?;
+            let caller = self.claim.caller(handle).await?;
             let state = handle.state();
             state.auth().is_user(&caller)?;
             state.may_write_leased(&caller, LeaseId(id))?;
@@ -109,27 +130,18 @@ impl pb::lease_server::Lease for Lease {
         request: Request<Streaming<pb::LeaseKeepAliveRequest>>,
     ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
-        // Looked up for every renewal: a token may run out while the stream stays.
-        let claim = Claim::of(&self.0, &request);
-        let open = Some((self.0.clone(), claim, request.into_inner()));
-        let answers = unfold(open, async |open| {
-            let (handle, claim, mut requests) = open?;
-            let request = tokio::select! {
-                request = requests.message() => request,
-                () = handle.stopping() => Err(Error::Stopped.into()),
-            };
-            let request = match request {
-                Ok(Some(request)) => request,
-                Ok(None) => return None,
-                Err(status) => {
-                    let status = super::in_library_words(&status).unwrap_or(status);
-                    return Some((Err(status), None));
-                }
-            };
-            match Self::renew(&handle, &claim, request.id).await {
-                Ok(answer) => Some((Ok(answer), Some((handle, claim, requests)))),
-                Err(error) => Some((Err(error.into()), None)),
-            }
+        let open = KeepAlive {
+            handle: self.0.clone(),
+            claim: Claim::of(&self.0, &request),
+            requests: request.into_inner(),
+            stopping: Box::pin(self.0.stopping()),
+        };
+        // In a box, as it is handed on with every answer.
+        let answers = unfold(Some(Box::new(open)), async |open| {
+            let mut open = open?;
+            let answer = open.next().await.transpose()?;
+            let goes_on = answer.is_ok();
+            Some((answer, goes_on.then_some(open)))
         });
         Ok(Response::new(Box::pin(answers)))
     }

@@ -31,7 +31,8 @@ impl pb::watch_server::Watch for Watch {
         let needs_leader = needs_leader(request.metadata());
         let claim = Claim::of(&self.0, &request);
         let session = Session::new(self.0.clone(), claim, request.into_inner(), needs_leader);
-        let answers = unfold(session, async |mut session| {
+        // In a box, as it is handed on with every answer.
+        let answers = unfold(Box::new(session), async |mut session| {
             let answer = session.next().await?;
             Some((answer, session))
         });

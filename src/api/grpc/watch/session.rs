@@ -1,9 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::{pending, ready};
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Status, Streaming};
 
 use super::encode;
@@ -38,6 +40,7 @@ const COMPACTED: &str = "etcdserver: mvcc: required revision has been compacted"
 #[derive(Debug)]
 pub(super) struct Session {
     handle: Handle,
+    stopping: Pin<Box<WaitForCancellationFutureOwned>>,
     claim: Claim,
     /// `None` after the client has closed its side; its watchers live on.
     requests: Option<Streaming<pb::WatchRequest>>,
@@ -93,6 +96,7 @@ impl Session {
         handle.counts().watch_streams.inc();
         Self {
             subscription: handle.watches().subscribe(),
+            stopping: Box::pin(handle.stopping()),
             handle,
             claim,
             requests: Some(requests),
@@ -149,7 +153,7 @@ impl Session {
             delivery = self.subscription.next() => self.deliver(delivery)?,
             _ = self.progress.tick() => self.report_progress()?,
             _ = leader => self.check_leader()?,
-            () = self.handle.stopping() => return Err(Error::Stopped.into()),
+            () = &mut self.stopping => return Err(Error::Stopped.into()),
             () = ready(()), if !self.behind.is_empty() => {
                 self.catch_up()?;
                 tokio::task::yield_now().await;
