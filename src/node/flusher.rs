@@ -20,8 +20,6 @@ use crate::transport::SnapshotChunks;
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
 /// How long commits may go without a sync of their own: the log has the entries until then.
 const SYNC_EVERY: Duration = Duration::from_secs(2);
-/// Bytes that wait in memory before the apply thread has to wait too.
-const PENDING_BYTES: usize = 64 << 20;
 /// Snapshots kept open for peers that are being sent one.
 const OFFERED: usize = 2;
 
@@ -105,7 +103,7 @@ impl Flusher {
     /// Waits while too much is pending.
     pub(super) fn wait_for_room(&self) {
         let pending = self.shared.read().storage().pending_bytes();
-        if pending > PENDING_BYTES {
+        if pending > self.shared.buffer_bytes {
             self.orders.ask(Order::Flush);
         }
     }

@@ -36,6 +36,7 @@ mod handle;
 mod lease_clock;
 mod log_loop;
 mod maintenance;
+mod memory;
 mod metrics;
 mod peer_service;
 pub mod proxy;

@@ -37,6 +37,8 @@ pub(super) enum Done {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) config: Config,
+    /// What entries may take of the memory: those that followers could still need, and as much what waits for the store.
+    pub(super) buffer_bytes: usize,
     pub(super) identity: Identity,
     pub(super) state: RwLock<State>,
     pub(super) roster: Arc<ArcSwap<Roster>>,

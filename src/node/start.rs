@@ -26,9 +26,9 @@ use super::shared::Shared;
 use super::tokens::Tokens;
 use super::waiters::Waiters;
 use super::{
-    Config, Handle, State, compactor, corruption, force, publish, quota, timeouts, watch as watches,
+    Config, Handle, State, compactor, corruption, force, memory, publish, quota, timeouts,
+    watch as watches,
 };
-use crate::membership::Roster;
 use crate::mvcc::StorageError;
 use crate::proto::quorate::peer::peer_server;
 use crate::raft::{Index, Mark};
@@ -118,7 +118,9 @@ pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartEr
     )?;
     // A member that joined knows the cluster by its founding only, until the log tells it more.
     peers.update(if roster.members.is_empty() { &recovered.metadata.roster } else { &roster });
-    let replica = Replica::new(replica_config(&config, identity, &recovered, &roster, applied))?;
+    let buffer_bytes = memory::buffers();
+    let replica = replica_config(&config, identity, &recovered, &state, buffer_bytes);
+    let replica = Replica::new(replica)?;
     let tokens = Tokens::new(config.auth_token.clone(), state.auth().enabled());
     let shared = Arc::new(Shared {
         identity,
@@ -147,6 +149,7 @@ pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartEr
         stop,
         failed: watch::Sender::new(None),
         config,
+        buffer_bytes,
     });
     shared.peers.metrics().register(shared.metrics.registry())?;
     shared.watches.restored(shared.read().revision());
@@ -354,13 +357,13 @@ fn replica_config(
     config: &Config,
     identity: Identity,
     recovered: &Recovered,
-    roster: &Roster,
-    applied: Index,
+    state: &State,
+    catchup_bytes: usize,
 ) -> replica::Config {
     replica::Config {
         id: identity.member,
-        roster: roster.clone(),
-        applied,
+        roster: state.roster().clone(),
+        applied: state.applied().0,
         hard_state: recovered.hard_state,
         base: recovered.base,
         entries: recovered.entries.clone(),
@@ -372,6 +375,7 @@ fn replica_config(
         max_queued: MAX_QUEUED,
         request_ticks: config.request_ticks(),
         catchup_entries: config.catchup_entries,
+        catchup_bytes,
     }
 }
 

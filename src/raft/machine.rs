@@ -321,10 +321,10 @@ impl Machine {
     }
 
     /// Drops entries nobody is expected to need (see [`LogView::trim`]).
-    pub fn trim(&mut self, keep_after: Index, applied: Index) {
+    pub fn trim(&mut self, keep_after: Index, applied: Index, bytes: usize) {
         // The crate may still have to look at what it has not seen applied.
         let applied = applied.min(Index(self.node.raft.raft_log.applied));
-        self.node.mut_store().trim(keep_after, applied);
+        self.node.mut_store().trim(keep_after, applied, bytes);
     }
 
     pub fn supply_snapshot(&mut self, meta: &SnapshotMeta, data: Bytes) {

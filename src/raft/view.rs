@@ -7,10 +7,6 @@ use protobuf::Message as _;
 
 use super::{Index, Mark, Term};
 
-/// Bytes of applied entries that are kept in memory for slow followers; beyond it the oldest go, and
-/// followers that need them get a snapshot. Entries not yet applied are never dropped.
-const APPLIED_BYTES: usize = 64 << 20;
-
 /// What an entry costs besides its data.
 const ENTRY_OVERHEAD: usize = size_of::<eraftpb::Entry>();
 
@@ -84,10 +80,11 @@ impl LogView {
         self.snapshot = None;
     }
 
-    /// Drops entries up to `keep_after`, and more if the applied ones take too many bytes.
-    pub(super) fn trim(&mut self, keep_after: Index, applied: Index) {
+    /// Drops entries up to `keep_after`, and beyond that applied ones while all take more than `bytes`: followers
+    /// that need them get a snapshot. Entries not yet applied are never dropped.
+    pub(super) fn trim(&mut self, keep_after: Index, applied: Index, bytes: usize) {
         while let Some(oldest) = self.entries.front() {
-            let over = self.bytes > APPLIED_BYTES && oldest.index <= applied.0;
+            let over = self.bytes > bytes && oldest.index <= applied.0;
             if oldest.index > keep_after.0.min(applied.0) && !over {
                 break;
             }

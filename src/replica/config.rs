@@ -29,6 +29,8 @@ pub struct Config {
     pub request_ticks: u32,
     /// Applied entries kept in memory for slow followers.
     pub catchup_entries: u64,
+    /// Bytes that entries take at most before applied ones go, needed or not.
+    pub catchup_bytes: usize,
 }
 
 /// Why a replica cannot start from what was recovered. Log and store do not belong together, or one of

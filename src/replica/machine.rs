@@ -29,6 +29,7 @@ pub struct Replica {
     roster: Roster,
     max_learners: usize,
     catchup_entries: u64,
+    catchup_bytes: usize,
     catch_up: CatchUp,
     proposals: Proposals,
     reads: Reads,
@@ -69,6 +70,7 @@ impl Replica {
             machine,
             max_learners: config.max_learners,
             catchup_entries: config.catchup_entries,
+            catchup_bytes: config.catchup_bytes,
             catch_up: CatchUp::new(SNAPSHOT_PATIENCE * config.election_ticks),
             proposals: Proposals::new(config.max_queued, config.request_ticks),
             reads: Reads::new(config.id, run, 2 * config.heartbeat_ticks),
@@ -258,7 +260,7 @@ impl Replica {
             .map(|PeerProgress { id, matched, snapshot, .. }| Seen { id, matched, snapshot })
             .collect();
         let keep_after = self.catch_up.keep_after(&seen, usual);
-        self.machine.trim(keep_after, self.applied);
+        self.machine.trim(keep_after, self.applied, self.catchup_bytes);
     }
 
     fn installed(&mut self, index: Index, roster: Roster) {

@@ -45,6 +45,7 @@ pub(super) fn config(id: u64, roster: &Roster, founder: bool) -> Config {
         max_queued: 16,
         request_ticks: 70,
         catchup_entries: 100,
+        catchup_bytes: 64 << 20,
     }
 }
 

@@ -96,6 +96,7 @@ impl Member {
             max_queued: 8,
             request_ticks: 70,
             catchup_entries: draw.below(20),
+            catchup_bytes: 64 << 20,
         })
         .map_err(|error| format!("durability: {} cannot restart: {error}", self.id))?;
         self.starts += 1;

@@ -88,7 +88,8 @@ impl Disk for Files {
     fn read(&self, name: &str) -> io::Result<Image> {
         let file = File::open(self.dir.join(name))?;
         let size = file.metadata()?.len();
-        let mut bytes = Vec::new();
+        // What grows is copied, and for that moment there twice.
+        let mut bytes = Vec::with_capacity(to_usize(size)?);
         while let Some((from, to)) = written(&file, bytes.len() as u64, size)? {
             let (from, to) = (to_usize(from)?, to_usize(to)?);
             bytes.resize(to, 0);
