@@ -32,3 +32,43 @@ impl Head {
         Self { length, kind, flags, stream: u32::from_be_bytes(stream) & 0x7fff_ffff }
     }
 }
+
+/// The heads of frames in one direction.
+#[derive(Debug, Default)]
+pub(super) struct Frames {
+    head: [u8; HEAD_BYTES],
+    have: usize,
+    /// Bytes of the present frame that are still to come.
+    left: usize,
+}
+
+impl Frames {
+    /// Frames that begin behind so many bytes.
+    pub(super) fn behind(left: usize) -> Self {
+        Self { left, ..Self::default() }
+    }
+
+    /// Calls `each` with the heads that end within these bytes.
+    pub(super) fn feed(&mut self, mut bytes: &[u8], mut each: impl FnMut(Head)) {
+        while !bytes.is_empty() {
+            let skipped = self.left.min(bytes.len());
+            self.left -= skipped;
+            bytes = &bytes[skipped..];
+            let taken = (self.head.len() - self.have).min(bytes.len());
+            self.head[self.have..self.have + taken].copy_from_slice(&bytes[..taken]);
+            self.have += taken;
+            bytes = &bytes[taken..];
+            if self.have == self.head.len() {
+                let head = Head::read(self.head);
+                self.left = head.length;
+                self.have = 0;
+                each(head);
+            }
+        }
+    }
+
+    /// Whether the next byte begins a frame.
+    pub(super) fn between_frames(&self) -> bool {
+        self.have == 0 && self.left == 0
+    }
+}

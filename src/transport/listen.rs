@@ -22,6 +22,7 @@ use tracing::{debug, warn};
 use super::activity::Activity;
 use super::authority::Tolerant;
 use super::bound::{Bound, Stream};
+use super::gathered::{Gathered, Paced};
 use super::pings::Policed;
 use super::tls::{PeerIdentity, Rejected, TlsServer};
 use super::{Network, forwarded};
@@ -250,14 +251,17 @@ impl Shared {
             activity: activity.clone(),
         });
         let service = service_fn(move |request| Arc::clone(&caller).answer(request));
-        let is_http2 = stream.is_http2();
-        let stream = TokioIo::new(stream);
-        let ended = if is_http2 {
-            let connection = self.http2.serve_connection(stream, service);
-            let farewell = http2::Connection::graceful_shutdown;
+        let ended = if stream.is_http2() {
+            let stream = Gathered::new(stream);
+            let connection = self.http2.serve_connection(TokioIo::new(stream.clone()), service);
+            let connection = Paced::new(connection, stream);
+            let farewell = |it: Pin<&mut Paced<_, _>>| {
+                http2::Connection::graceful_shutdown(it.get_mut().connection());
+            };
             Box::pin(self.converse(connection, farewell, activity, stop)).await
         } else {
-            let connection = self.http1.serve_connection(stream, service).with_upgrades();
+            let connection = self.http1.serve_connection(TokioIo::new(stream), service);
+            let connection = connection.with_upgrades();
             let farewell = http1::UpgradeableConnection::graceful_shutdown;
             self.converse(connection, farewell, activity, stop).await
         };

@@ -11,6 +11,7 @@ mod bound;
 mod dial;
 mod forwarded;
 mod frame;
+mod gathered;
 mod heard;
 mod link;
 mod listen;

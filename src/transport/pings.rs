@@ -15,9 +15,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::frame::{
-    ACK, DATA, END_STREAM, GOAWAY, HEAD_BYTES, HEADERS, Head, PING, PREFACE, RST_STREAM,
-};
+use super::frame::{ACK, DATA, END_STREAM, Frames, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM};
 
 /// Offences that are forgiven (grpc-go `maxPingStrikes`).
 const FORGIVEN: u32 = 2;
@@ -53,42 +51,9 @@ struct Police {
     farewell: Option<(Vec<u8>, usize)>,
 }
 
-/// The heads of frames in one direction.
-#[derive(Debug, Default)]
-struct Frames {
-    head: [u8; HEAD_BYTES],
-    have: usize,
-    /// Bytes of the present frame that are still to come.
-    left: usize,
-}
-
 impl<S> Policed<S> {
     pub(super) fn new(stream: S, floor: Option<Duration>) -> Self {
         Self { stream, police: floor.map(|floor| Box::new(Police::new(floor))) }
-    }
-}
-
-impl Frames {
-    fn feed(&mut self, mut bytes: &[u8], mut each: impl FnMut(Head)) {
-        while !bytes.is_empty() {
-            let skipped = self.left.min(bytes.len());
-            self.left -= skipped;
-            bytes = &bytes[skipped..];
-            let taken = (self.head.len() - self.have).min(bytes.len());
-            self.head[self.have..self.have + taken].copy_from_slice(&bytes[..taken]);
-            self.have += taken;
-            bytes = &bytes[taken..];
-            if self.have == self.head.len() {
-                let head = Head::read(self.head);
-                self.left = head.length;
-                self.have = 0;
-                each(head);
-            }
-        }
-    }
-
-    fn between_frames(&self) -> bool {
-        self.have == 0 && self.left == 0
     }
 }
 

@@ -1,0 +1,436 @@
+//! What a connection of HTTP/2 has to say, said at once.
+//!
+//! The library flushes behind every frame of more than a few hundred bytes, and it runs as soon as the first of many
+//! requests is answered. Each time that is a system call, a packet and a client that wakes up, which together
+//! cost more than most answers. So whatever is written is kept until the library has nothing more to write; and a
+//! connection on which several messages wait for their answers lets everything go first that can run, since
+//! some of that are the answers.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::frame::{DATA, Frames, PREFACE};
+
+/// With so many bytes kept, no more are taken before some are out.
+const FULL: usize = 64 << 10;
+
+/// The stream below a connection, for the library and for the [`Paced`] around it.
+#[derive(Debug)]
+pub(super) struct Gathered<S>(Arc<Mutex<Line<S>>>);
+
+#[derive(Debug)]
+struct Line<S> {
+    stream: S,
+    received: Frames,
+    sent: Frames,
+    /// Messages that came and are not answered. An estimate: one may come in several frames, and some are answered by
+    /// a status alone.
+    open: usize,
+    /// Whether one was answered since the last look.
+    answered: bool,
+    /// To be sent, from `done` on.
+    kept: Vec<u8>,
+    done: usize,
+    /// Whether the stream may hold something back itself.
+    unflushed: bool,
+    failed: Option<io::ErrorKind>,
+}
+
+impl<S> Gathered<S> {
+    /// For a stream that begins with the preface.
+    pub(super) fn new(stream: S) -> Self {
+        Self(Arc::new(Mutex::new(Line {
+            stream,
+            received: Frames::behind(PREFACE.len()),
+            sent: Frames::default(),
+            open: 0,
+            answered: false,
+            kept: Vec::new(),
+            done: 0,
+            unflushed: false,
+            failed: None,
+        })))
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line<S>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S> Clone for Gathered<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Line<S> {
+    /// Keeps as much as there is room for.
+    fn keep(&mut self, slices: &[io::IoSlice<'_>]) -> usize {
+        let mut taken = 0;
+        for slice in slices {
+            let here = slice.len().min(FULL.saturating_sub(self.kept.len()));
+            self.kept.extend_from_slice(&slice[..here]);
+            let Self { sent, open, answered, .. } = self;
+            sent.feed(&slice[..here], |head| {
+                if head.kind == DATA {
+                    *open = open.saturating_sub(1);
+                    *answered = true;
+                }
+            });
+            taken += here;
+        }
+        taken
+    }
+
+    fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(failed) = self.failed {
+            return Poll::Ready(Err(failed.into()));
+        }
+        let sent = self.poll_send_kept(context);
+        if let Poll::Ready(Err(error)) = &sent {
+            self.failed = Some(error.kind());
+        }
+        sent
+    }
+
+    fn poll_send_kept(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.done < self.kept.len() {
+            let kept = &self.kept[self.done..];
+            let written = ready!(Pin::new(&mut self.stream).poll_write(context, kept))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.done += written;
+            self.unflushed = true;
+        }
+        // Connections that are silent need no room.
+        (self.kept, self.done) = (Vec::new(), 0);
+        if self.unflushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Gathered<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut line = self.line();
+        let Line { stream, received, open, failed, .. } = &mut *line;
+        if let Some(failed) = *failed {
+            return Poll::Ready(Err(failed.into()));
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(stream).poll_read(context, buffer))?;
+        received.feed(&buffer.filled()[before..], |head| {
+            *open += usize::from(head.kind == DATA && head.length > 0);
+        });
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(context, &[io::IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut line = self.line();
+        if line.kept.len() >= FULL || line.failed.is_some() {
+            ready!(line.poll_send(context))?;
+        }
+        Poll::Ready(Ok(line.keep(slices)))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// That is for [`Paced`] to do.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.line().failed.map_or(Ok(()), |failed| Err(failed.into())))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut line = self.line();
+        ready!(line.poll_send(context))?;
+        Pin::new(&mut line.stream).poll_shutdown(context)
+    }
+}
+
+/// A connection over a [`Gathered`] stream.
+pub(super) struct Paced<C, S> {
+    connection: Pin<Box<C>>,
+    stream: Gathered<S>,
+    /// It is this connection's turn: it has let others go first.
+    waited: bool,
+}
+
+impl<C, S> Paced<C, S> {
+    pub(super) fn new(connection: C, stream: Gathered<S>) -> Self {
+        Self { connection: Box::pin(connection), stream, waited: false }
+    }
+
+    /// The library's connection.
+    pub(super) fn connection(&mut self) -> Pin<&mut C> {
+        self.connection.as_mut()
+    }
+}
+
+impl<C: Future, S: AsyncWrite + Unpin> Future for Paced<C, S> {
+    type Output = C::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<C::Output> {
+        let Self { connection, stream, waited } = self.get_mut();
+        if !*waited && stream.line().open > 1 {
+            *waited = true;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let ended = connection.as_mut().poll(context);
+        let mut line = stream.line();
+        if std::mem::take(waited) && !line.answered {
+            // Who waits in vain again and again expects what will not come.
+            line.open = line.open.saturating_sub(1);
+        }
+        line.answered = false;
+        let known = line.failed.is_some();
+        if let Poll::Ready(Err(_)) = line.poll_send(context)
+            && !known
+        {
+            // The library hears of it when it reads next.
+            context.waker().wake_by_ref();
+        }
+        ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Wake, Waker};
+
+    use super::*;
+
+    #[derive(Debug, Default)]
+    struct Pipe {
+        incoming: Vec<u8>,
+        writes: Vec<Vec<u8>>,
+        /// Bytes it still takes.
+        room: usize,
+        broken: bool,
+    }
+
+    impl AsyncRead for Pipe {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            if self.incoming.is_empty() {
+                return Poll::Pending;
+            }
+            buffer.put_slice(&std::mem::take(&mut self.incoming));
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Pipe {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            if self.broken {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+            let taken = bytes.len().min(self.room);
+            self.room -= taken;
+            if taken == 0 {
+                return Poll::Pending;
+            }
+            self.writes.push(bytes[..taken].to_vec());
+            Poll::Ready(Ok(taken))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Reads all there is, then writes and flushes a frame at a time, as the library does.
+    struct Library {
+        stream: Gathered<Pipe>,
+        to_write: Vec<u8>,
+        polls: usize,
+    }
+
+    impl Future for Library {
+        type Output = io::Result<()>;
+
+        fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.polls += 1;
+            let mut buffer = [0; 4096];
+            let mut stream = self.stream.clone();
+            while let Poll::Ready(read) =
+                Pin::new(&mut stream).poll_read(context, &mut ReadBuf::new(&mut buffer))
+            {
+                read?;
+            }
+            while !self.to_write.is_empty() {
+                let frame = &self.to_write[..self.to_write.len().min(answer().len())];
+                let written = ready!(Pin::new(&mut stream).poll_write(context, frame))?;
+                ready!(Pin::new(&mut stream).poll_flush(context))?;
+                self.to_write.drain(..written);
+            }
+            Poll::Pending
+        }
+    }
+
+    fn data(stream: u8, payload: &[u8]) -> Vec<u8> {
+        let [high, low] = u16::try_from(payload.len()).unwrap().to_be_bytes();
+        [&[0, high, low, DATA, 0, 0, 0, 0, stream][..], payload].concat()
+    }
+
+    fn answer() -> Vec<u8> {
+        data(1, &[7; 300])
+    }
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    struct Test {
+        paced: Paced<Library, Pipe>,
+        wakes: Arc<Wakes>,
+    }
+
+    impl Test {
+        /// A connection that has met its client.
+        fn new() -> Self {
+            let pipe = Pipe { incoming: PREFACE.to_vec(), room: usize::MAX, ..Pipe::default() };
+            let stream = Gathered::new(pipe);
+            let library = Library { stream: stream.clone(), to_write: Vec::new(), polls: 0 };
+            let mut test = Self { paced: Paced::new(library, stream), wakes: Arc::default() };
+            assert!(test.poll(0).is_pending());
+            test
+        }
+
+        /// Lets it answer so many.
+        fn poll(&mut self, answers: usize) -> Poll<io::Result<()>> {
+            self.paced.connection().get_mut().to_write.extend(answer().repeat(answers));
+            let waker = Waker::from(Arc::clone(&self.wakes));
+            Pin::new(&mut self.paced).poll(&mut Context::from_waker(&waker))
+        }
+
+        fn pipe<T>(&self, look: impl FnOnce(&mut Pipe) -> T) -> T {
+            look(&mut self.paced.stream.line().stream)
+        }
+
+        fn counts(&mut self) -> (usize, usize) {
+            (self.paced.connection().polls, self.wakes.0.load(Ordering::Relaxed))
+        }
+    }
+
+    #[test]
+    fn many_frames_are_one_write() {
+        let mut test = Test::new();
+        assert!(test.poll(40).is_pending());
+        assert_eq!(test.pipe(|pipe| std::mem::take(&mut pipe.writes)), [answer().repeat(40)]);
+        assert!(test.poll(0).is_pending());
+        assert_eq!(test.pipe(|pipe| pipe.writes.len()), 0);
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_stops_the_library() {
+        let mut test = Test::new();
+        test.pipe(|pipe| pipe.room = 100_000);
+        assert!(test.poll(1000).is_pending());
+        assert!(test.paced.stream.line().kept.len() <= FULL);
+        let left = test.paced.connection().to_write.len();
+        assert_eq!(left, 1000 * answer().len() - 2 * FULL);
+        test.pipe(|pipe| pipe.room = usize::MAX);
+        assert!(test.poll(0).is_pending());
+        assert!(test.pipe(|pipe| pipe.writes.concat()) == answer().repeat(1000));
+    }
+
+    #[test]
+    fn others_go_first_while_several_wait_for_their_answers() {
+        let mut test = Test::new();
+        let polls = 2;
+        test.pipe(|pipe| pipe.incoming = [data(1, b"put"), data(3, b"put")].concat());
+        assert!(test.poll(0).is_pending());
+        assert_eq!(test.counts(), (polls, 0), "nobody knew of them");
+        assert!(test.poll(2).is_pending());
+        assert_eq!(test.counts(), (polls, 1));
+        assert!(test.poll(0).is_pending());
+        assert_eq!(test.counts(), (polls + 1, 1));
+        assert_eq!(test.pipe(|pipe| pipe.writes.len()), 1);
+        // One alone is answered at once.
+        test.pipe(|pipe| pipe.incoming = data(5, b"put"));
+        assert!(test.poll(0).is_pending());
+        assert!(test.poll(1).is_pending());
+        assert_eq!(test.counts(), (polls + 3, 1));
+    }
+
+    #[test]
+    fn what_is_never_answered_is_forgotten() {
+        let mut test = Test::new();
+        test.pipe(|pipe| pipe.incoming = data(1, b"piece").repeat(10));
+        for _ in 0..100 {
+            assert!(test.poll(0).is_pending());
+        }
+        let (polls, wakes) = test.counts();
+        assert_eq!(wakes, 9, "one less is expected after each time");
+        assert_eq!(polls, 1 + 100 - 9);
+    }
+
+    #[test]
+    fn a_write_that_failed_is_heard_of_once() {
+        let mut test = Test::new();
+        test.pipe(|pipe| pipe.broken = true);
+        assert!(test.poll(1).is_pending());
+        assert_eq!(test.counts().1, 1);
+        let Poll::Ready(Err(error)) = test.poll(0) else { panic!("the library goes on") };
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        assert_eq!(test.counts().1, 1);
+    }
+
+    #[test]
+    fn the_end_waits_for_what_was_written() {
+        let mut test = Test::new();
+        let mut stream = test.paced.stream.clone();
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut stream).poll_write(&mut context, b"goodbye").is_ready());
+        test.pipe(|pipe| pipe.room = 4);
+        assert!(Pin::new(&mut stream).poll_shutdown(&mut context).is_pending());
+        test.pipe(|pipe| pipe.room = 4);
+        assert!(Pin::new(&mut stream).poll_shutdown(&mut context).is_ready());
+        assert_eq!(test.pipe(|pipe| pipe.writes.concat()), b"goodbye");
+    }
+}
