@@ -352,10 +352,10 @@ impl Handle {
         mut answer: oneshot::Receiver<Answer>,
     ) -> Result<Done, Error> {
         let pending = Pending::new(&self.0, id);
-        let sent = match self.0.events.try_send(event) {
+        let sent = match self.0.requests.try_send(event) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(event)) => tokio::select! {
-                sent = self.send(event) => sent,
+                sent = self.0.requests.send(event) => sent.map_err(|_closed| Error::Stopped),
                 done = &mut answer => return done.unwrap_or(Err(Error::Stopped)),
             },
             Err(TrySendError::Closed(_)) => Err(Error::Stopped),

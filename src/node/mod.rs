@@ -46,6 +46,7 @@ mod reads;
 mod reconfigure;
 mod renewals;
 mod replica_loop;
+mod requests;
 mod shared;
 mod start;
 #[cfg(test)]

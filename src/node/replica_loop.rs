@@ -25,8 +25,10 @@ const LATE: u32 = 2;
 pub(super) struct ReplicaLoop {
     pub(super) replica: Replica,
     pub(super) shared: Arc<Shared>,
-    /// Clients and peers; bounded, they wait.
+    /// Peers, and what clients seldom want; bounded, they wait.
     pub(super) outside: mpsc::Receiver<Event>,
+    /// Requests of clients, as many as came together.
+    pub(super) requests: mpsc::Receiver<Vec<Event>>,
     /// Acknowledgments of the log and apply threads. Without a bound of its own: there are never more
     /// than what this thread handed out, and that is bounded by their queues.
     pub(super) inside: mpsc::UnboundedReceiver<Event>,
@@ -68,23 +70,25 @@ impl ReplicaLoop {
         });
     }
 
-    /// Waits for something to happen and collects all of it; false when the node stops.
+    /// Waits for something to happen and collects all of it in the empty `events`; false when the node stops.
     async fn wait(&mut self, tick: &mut Interval, events: &mut Vec<Event>) -> bool {
         let shared = Arc::clone(&self.shared);
-        let first = tokio::select! {
+        tokio::select! {
             biased;
-            () = shared.stop.cancelled() => None,
+            () = shared.stop.cancelled() => return false,
             due = tick.tick() => {
                 if due.elapsed() > self.tick * LATE && self.replica.status().role == Role::Leader {
                     shared.metrics.counts().late_heartbeats.inc();
                 }
-                Some(Event::Tick)
+                events.push(Event::Tick);
             }
-            acknowledged = self.inside.recv() => acknowledged,
-            arrived = self.outside.recv() => arrived,
-        };
-        let Some(first) = first else { return false };
-        events.push(first);
+            acknowledged = self.inside.recv() => events.extend(acknowledged),
+            arrived = self.outside.recv() => events.extend(arrived),
+            requests = self.requests.recv() => events.extend(requests.into_iter().flatten()),
+        }
+        if events.is_empty() {
+            return false;
+        }
         while events.len() < ROUND
             && let Ok(event) = self.inside.try_recv()
         {
@@ -94,6 +98,10 @@ impl ReplicaLoop {
             && let Ok(event) = self.outside.try_recv()
         {
             events.push(event);
+        }
+        // Of these there are never many, however many members talk.
+        while let Ok(requests) = self.requests.try_recv() {
+            events.extend(requests);
         }
         true
     }

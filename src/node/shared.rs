@@ -42,8 +42,10 @@ pub(super) struct Shared {
     pub(super) identity: Identity,
     pub(super) state: RwLock<State>,
     pub(super) roster: Arc<ArcSwap<Roster>>,
-    /// The queue of the replica for clients and peers.
+    /// The queue of the replica.
     pub(super) events: mpsc::Sender<Event>,
+    /// The way there for requests of clients, of which there are many.
+    pub(super) requests: mpsc::Sender<Event>,
     pub(super) waiters: Waiters<Answer>,
     pub(super) reads: Reads,
     pub(super) renewals: Renewals,

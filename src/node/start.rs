@@ -22,6 +22,7 @@ use super::peer_service::PeerService;
 use super::reads::{ReadNews, ReadPorts, Reads};
 use super::renewals::{self, Renewals};
 use super::replica_loop::ReplicaLoop;
+use super::requests::{self, REQUEST_QUEUE, TOGETHER_QUEUE};
 use super::shared::Shared;
 use super::tokens::Tokens;
 use super::waiters::Waiters;
@@ -103,6 +104,8 @@ pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartEr
     );
 
     let (events, outside) = mpsc::channel(EVENT_QUEUE);
+    let (requests, asked) = mpsc::channel(REQUEST_QUEUE);
+    let (together, taken) = mpsc::channel(TOGETHER_QUEUE);
     let (acks, inside) = mpsc::unbounded_channel();
     let (read_news, reads) = mpsc::unbounded_channel();
     let (found_no_room, no_room) = mpsc::channel(quota::NO_ROOM_QUEUE);
@@ -127,6 +130,7 @@ pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartEr
         state: RwLock::new(state),
         roster: Arc::new(ArcSwap::from_pointee(roster)),
         events,
+        requests,
         waiters: Waiters::new(identity.member),
         reads: Reads::default(),
         renewals: Renewals::default(),
@@ -161,11 +165,13 @@ pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartEr
         wal,
         offered,
         outside,
+        requests: taken,
         acks,
         inside,
         read_news,
     })?;
-    let tasks = spawn_tasks(&handle, reads, no_room);
+    let mut tasks = spawn_tasks(&handle, reads, no_room);
+    tasks.spawn(requests::run(handle.clone(), asked, together));
     Ok(Running { handle, tasks, threads })
 }
 
@@ -176,13 +182,14 @@ struct Parts<'a> {
     wal: Wal,
     offered: Arc<Offered>,
     outside: mpsc::Receiver<Event>,
+    requests: mpsc::Receiver<Vec<Event>>,
     acks: mpsc::UnboundedSender<Event>,
     inside: mpsc::UnboundedReceiver<Event>,
     read_news: mpsc::UnboundedSender<ReadNews>,
 }
 
 fn spawn_threads(parts: Parts<'_>) -> Result<Vec<JoinHandle<()>>, StartError> {
-    let Parts { shared, replica, wal, offered, outside, acks, inside, read_news } = parts;
+    let Parts { shared, replica, wal, offered, outside, requests, acks, inside, read_news } = parts;
     let (log, log_work) = sync_channel(LOG_QUEUE);
     let (apply, apply_work) = sync_channel(APPLY_QUEUE);
     let flusher = Flusher::start(Arc::clone(shared), offered, acks.clone(), log.clone())
@@ -195,6 +202,7 @@ fn spawn_threads(parts: Parts<'_>) -> Result<Vec<JoinHandle<()>>, StartError> {
         replica,
         shared: Arc::clone(shared),
         outside,
+        requests,
         inside,
         log,
         apply,
