@@ -122,11 +122,11 @@ where
 
 /// A message as it is sent.
 fn framed(message: &impl Message, length: u32) -> Bytes {
-    let mut framed = BytesMut::with_capacity(PREFIX + length as usize);
+    let mut framed = Vec::with_capacity(PREFIX + length as usize);
     framed.put_u8(0);
     framed.put_u32(length);
-    message.encode(&mut framed).expect("the buffer has room for the message");
-    framed.freeze()
+    message.encode_raw(&mut framed);
+    framed.into()
 }
 
 /// The one message of a request, which is read to its end.
