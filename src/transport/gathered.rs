@@ -423,7 +423,7 @@ mod tests {
 
     #[test]
     fn the_end_waits_for_what_was_written() {
-        let mut test = Test::new();
+        let test = Test::new();
         let mut stream = test.paced.stream.clone();
         let mut context = Context::from_waker(Waker::noop());
         assert!(Pin::new(&mut stream).poll_write(&mut context, b"goodbye").is_ready());

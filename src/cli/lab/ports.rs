@@ -1,12 +1,18 @@
 //! Free ports on loopback.
 
 use std::io;
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
-/// Ports that are held until the lab is about to use them, so that no two are the same.
+use socket2::{Domain, Socket, Type};
+
+/// Ports that are held for the lab's children, so that nobody else is given one of them.
+///
+/// A socket that is bound and does not listen keeps the kernel from choosing its port for anybody, and lets in a server
+/// that names the port, as long as both allow the address to be reused (socket(7)); all servers here do. Of
+/// UDP sockets there is no such kind.
 #[derive(Debug, Default)]
 pub(super) struct Ports {
-    tcp: Vec<TcpListener>,
+    tcp: Vec<Socket>,
     udp: Vec<UdpSocket>,
 }
 
@@ -15,10 +21,13 @@ const ATTEMPTS: usize = 32;
 impl Ports {
     /// A TCP port the kernel chose.
     pub(super) fn tcp(&mut self) -> io::Result<u16> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let port = listener.local_addr()?.port();
-        self.tcp.push(listener);
-        Ok(port)
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        // After the choice: who may share addresses may be given one that another holds like this.
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+        socket.set_reuse_address(true)?;
+        let chosen = socket.local_addr()?.as_socket();
+        self.tcp.push(socket);
+        Ok(chosen.map_or(0, |address| address.port()))
     }
 
     /// A port that is free for both TCP and UDP, as DNS needs it.
@@ -35,5 +44,30 @@ impl Ports {
             }
         }
         Err(refused.expect("at least one attempt was made"))
+    }
+
+    /// Leaves the UDP ports to the children, who could not bind them otherwise.
+    pub(super) fn release_udp(&mut self) {
+        self.udp.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_held_port_is_for_who_names_it() {
+        let mut ports = Ports::default();
+        let held = ports.tcp_and_udp().unwrap();
+        let others: Vec<TcpListener> =
+            (0..500).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
+        assert!(others.iter().all(|it| it.local_addr().unwrap().port() != held));
+        ports.release_udp();
+        let server = TcpListener::bind((Ipv4Addr::LOCALHOST, held)).unwrap();
+        assert_eq!(server.local_addr().unwrap().port(), held);
+        UdpSocket::bind((Ipv4Addr::LOCALHOST, held)).unwrap();
     }
 }

@@ -31,7 +31,7 @@ pub(super) struct Node {
 }
 
 impl Sketch {
-    /// Takes free ports; `Ports` holds them until the caller drops it.
+    /// Takes free ports; `Ports` holds them.
     pub(super) fn draw(mode: Mode, size: u8, ports: &mut Ports) -> io::Result<Self> {
         let nodes = (1..=size).map(|number| Node::draw(mode, number, ports));
         let nodes = nodes.collect::<io::Result<_>>()?;

@@ -27,7 +27,7 @@ pub(super) struct Lab {
     up: Up,
     dir: PathBuf,
     sketch: Sketch,
-    ports: Option<Ports>,
+    ports: Ports,
     http: reqwest::Client,
     service: Option<Process>,
     nodes: Vec<Process>,
@@ -54,7 +54,7 @@ impl Lab {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir.join("zones"));
         made.map_err(|error| failed(&format!("create `{}`", dir.display()), error))?;
         let dir = dir.canonicalize().map_err(|error| failed("find the lab's directory", error))?;
-        Ok(Self { up, dir, sketch, ports: Some(ports), http, service: None, nodes: Vec::new() })
+        Ok(Self { up, dir, sketch, ports, http, service: None, nodes: Vec::new() })
     }
 
     /// Starts, bootstraps, checks, and stays until Ctrl-C (or not, with `--once`).
@@ -96,8 +96,7 @@ impl Lab {
         let written = fs::write(&zone, self.sketch.zone());
         let what = || format!("write `{}`", zone.display());
         written.map_err(|source| Error::Io { what: what(), source })?;
-        // From here on the ports are the children's.
-        self.ports = None;
+        self.ports.release_udp();
         let flags = self.sketch.service_flags(&self.dir);
         let log = self.dir.join("quorate.log");
         let service = Process::start("quorate serve", &own_executable()?, &flags, log)?;
