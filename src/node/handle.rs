@@ -77,14 +77,16 @@ impl Handle {
         &self,
         mut change: MembershipChange,
     ) -> Result<Vec<Member>, Error> {
-        super::reconfigure::check(&self.0, &change)?;
         let target = MemberId(change.member_id);
-        if change.kind() == Kind::Promote
-            && self.0.roster.load().members.get(&target).is_some_and(|entry| entry.learner)
-            && !self.learner_in_sync(target).await?
-        {
-            return Err(Error::LearnerNotReady);
+        if change.kind() == Kind::Promote {
+            // Asked whoever it is: a promotion is for the leader to judge, and without one there is none.
+            let in_sync = super::at_leader::learner_in_sync(self, target).await?;
+            let roster = self.0.roster.load();
+            if !in_sync && roster.members.get(&target).is_some_and(|entry| entry.learner) {
+                return Err(Error::LearnerNotReady);
+            }
         }
+        super::reconfigure::check(&self.0, &change)?;
         let (id, answer) = self.admit()?;
         change.id = id;
         match self.wait(id, Event::ProposeMembership(change), answer).await? {
@@ -206,17 +208,27 @@ impl Handle {
 
     /// Renews a lease on the leader, wherever that is: granted seconds, `None` when unknown.
     pub async fn lease_renew(&self, id: LeaseId) -> Result<Option<i64>, Error> {
-        if self.leads() {
-            return self.lease_renew_here(id).await;
-        }
-        let answer = tokio::time::timeout(self.timeout(), self.0.renewals.wait(id));
+        let renewing = async {
+            if self.leads() {
+                match self.lease_renew_here(id).await {
+                    // It leads no longer: somebody else does, or will.
+                    Err(Error::NoLeader) => {}
+                    renewed => return renewed,
+                }
+            }
+            self.0.renewals.wait(id).await.unwrap_or(Err(Error::Stopped))
+        };
         tokio::select! {
+            renewed = tokio::time::timeout(self.timeout(), renewing) => {
+                renewed.unwrap_or_else(|_elapsed| Err(self.unanswered()))
+            }
             () = self.0.stop.cancelled() => Err(Error::Stopped),
-            answer = answer => match answer {
-                Ok(answer) => answer.unwrap_or(Err(Error::Stopped)),
-                Err(_) => Err(Error::Timeout),
-            },
         }
+    }
+
+    /// Why the leader did not answer in the time of a request.
+    pub(super) fn unanswered(&self) -> Error {
+        if self.leader().is_some() { Error::Timeout } else { Error::NoLeader }
     }
 
     /// Renews a lease on this member, which leads.
@@ -230,10 +242,7 @@ impl Handle {
 
     /// Seconds left and granted, asked of the leader; `None` when unknown.
     pub async fn lease_remaining(&self, id: LeaseId) -> Result<Option<(i64, i64)>, Error> {
-        if !self.leads() {
-            return super::at_leader::remaining(&self.0, id).await;
-        }
-        Ok(self.0.leases.remaining(id))
+        super::at_leader::remaining(self, id).await
     }
 
     /// All leases: on the leader soonest to expire first, elsewhere ascending by id, since only the
@@ -314,14 +323,6 @@ impl Handle {
     /// Where the services register what they count themselves.
     pub fn registry(&self) -> &prometheus::Registry {
         self.0.metrics.registry()
-    }
-
-    /// Whether a learner holds nearly all of the leader's log, asked of the leader.
-    pub(super) async fn learner_in_sync(&self, id: MemberId) -> Result<bool, Error> {
-        if self.leads() {
-            return Ok(super::reconfigure::in_sync(&self.0.progress.load(), id));
-        }
-        super::at_leader::learner_in_sync(&self.0, id).await
     }
 
     pub(super) fn leads(&self) -> bool {

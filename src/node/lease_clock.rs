@@ -93,10 +93,14 @@ impl LeaseClock {
         }
     }
 
-    /// The seconds a lease has left, and those it was granted.
-    pub(super) fn remaining(&self, id: LeaseId) -> Option<(i64, i64)> {
+    /// An error where the clocks do not run: not any more, or not yet.
+    fn remaining(&self, id: LeaseId) -> Result<Option<(i64, i64)>, Error> {
         let now = self.now();
-        self.lock().remaining(id, now)
+        let deadlines = self.lock();
+        if !deadlines.leading() {
+            return Err(Error::NoLeader);
+        }
+        Ok(deadlines.remaining(id, now))
     }
 
     /// All leases, soonest to expire first; empty unless this member leads.
@@ -161,7 +165,12 @@ async fn confirm(handle: &Handle) -> Result<Term, Error> {
     if known.is_some_and(|(of, at)| of == term && asked < at + handle.0.config.election) {
         return Ok(term);
     }
-    handle.linearize().await?;
+    let mut status = handle.0.status.subscribe();
+    tokio::select! {
+        asked = handle.linearize() => asked?,
+        // Another member has to be asked: no need to wait for what this one hears.
+        _ = status.wait_for(|status| (status.role, status.term) != (Role::Leader, term)) => {}
+    }
     if leads_in()? != term {
         return Err(Error::NoLeader);
     }
@@ -174,12 +183,18 @@ async fn confirm(handle: &Handle) -> Result<Term, Error> {
 pub(super) async fn renew(handle: &Handle, id: LeaseId) -> Result<Option<i64>, Error> {
     confirm(handle).await?;
     let clock = &handle.0.leases;
+    let mut current = false;
     let renewal = loop {
         let mut ended = pin!(clock.ended.notified());
         ended.as_mut().enable();
         match clock.renew(id) {
             Turn::Renewed(renewal) => break renewal,
-            Turn::Unknown => return Ok(None),
+            Turn::Unknown if current => return Ok(None),
+            // The member that granted it may have applied more than this one.
+            Turn::Unknown => {
+                handle.linearize().await?;
+                current = true;
+            }
             Turn::NotLeading => return Err(Error::NoLeader),
             Turn::Ending => {
                 let gone = tokio::time::timeout(handle.timeout(), ended).await;
@@ -193,6 +208,18 @@ pub(super) async fn renew(handle: &Handle, id: LeaseId) -> Result<Option<i64>, E
         handle.propose(Caller::Cluster, checkpoint(&full)).await?;
     }
     Ok(Some(renewal.ttl_seconds))
+}
+
+/// The seconds a lease has left by the clocks of this member, which leads, and those it was granted; `None` when it
+/// is unknown.
+pub(super) async fn remaining(handle: &Handle, id: LeaseId) -> Result<Option<(i64, i64)>, Error> {
+    let clock = &handle.0.leases;
+    if let Some(known) = clock.remaining(id)? {
+        return Ok(Some(known));
+    }
+    // As for a renewal: what is not known here yet is not unknown.
+    handle.linearize().await?;
+    clock.remaining(id)
 }
 
 /// Tells all members what is left of every lease, so that the next leader goes on exactly there.

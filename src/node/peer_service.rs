@@ -2,7 +2,7 @@ use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{info, warn};
 
-use super::{Error, Handle, HashKv, arrival, renewals};
+use super::{Error, Handle, HashKv, arrival, lease_clock, reconfigure, renewals};
 use crate::lease::LeaseId;
 use crate::membership::{ClusterId, MemberId};
 use crate::proto::quorate::peer::peer_server::{Peer, PeerServer};
@@ -192,8 +192,8 @@ impl Peer for PeerService {
     ) -> Result<Response<LeaseRemainingResponse>, Status> {
         let request = request.into_inner();
         self.admit(request.envelope.as_ref())?;
-        let (ttl, granted_ttl) =
-            self.led(self.node.lease_remaining(LeaseId(request.id))).await?.unwrap_or((-1, 0));
+        let remaining = self.led(lease_clock::remaining(&self.node, LeaseId(request.id))).await?;
+        let (ttl, granted_ttl) = remaining.unwrap_or((-1, 0));
         Ok(Response::new(LeaseRemainingResponse { ttl, granted_ttl }))
     }
 
@@ -203,7 +203,9 @@ impl Peer for PeerService {
     ) -> Result<Response<LearnerProgressResponse>, Status> {
         let request = request.into_inner();
         self.admit(request.envelope.as_ref())?;
-        let in_sync = self.led(self.node.learner_in_sync(MemberId(request.member_id))).await?;
+        let id = MemberId(request.member_id);
+        let in_sync = async { Ok(reconfigure::in_sync(&self.node.0.progress.load(), id)) };
+        let in_sync = self.led(in_sync).await?;
         Ok(Response::new(LearnerProgressResponse { in_sync }))
     }
 

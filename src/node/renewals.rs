@@ -1,10 +1,12 @@
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::join_all;
 use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
 
 use super::{Error, Handle, at_leader};
 use crate::lease::LeaseId;
+use crate::membership::MemberId;
 
 /// How many leases are renewed with one question.
 const TOGETHER: usize = 1024;
@@ -12,8 +14,9 @@ const TOGETHER: usize = 1024;
 /// Renewals of leases on their way to the leader.
 ///
 /// One question is under way at a time, and the renewals that come meanwhile go with the next one, so
-/// that many clients cost little more than one. When another member leads, they are asked for again
-/// there: to renew twice is to renew.
+/// that many clients cost little more than one. Without a leader they wait for the next, and what was not answered
+/// goes with the next question, wherever that is put: to renew twice is to renew. How long somebody waits is his
+/// own affair.
 #[derive(Debug, Default)]
 pub(super) struct Renewals {
     waiting: Mutex<Vec<Renewal>>,
@@ -33,71 +36,75 @@ impl Renewals {
     /// Queues for the next question.
     pub(super) fn wait(&self, id: LeaseId) -> oneshot::Receiver<Renewed> {
         let (reply, answer) = oneshot::channel();
-        let renewal = Renewal { id, reply };
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(renewal);
+        self.lock().push(Renewal { id, reply });
         self.wanted.notify_one();
         answer
     }
 
     fn take(&self) -> Vec<Renewal> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.lock();
+        // Who gave up needs no answer.
+        waiting.retain(|renewal| !renewal.reply.is_closed());
         let together = waiting.len().min(TOGETHER);
         waiting.drain(..together).collect()
+    }
+
+    fn put_back(&self, renewals: Vec<Renewal>) {
+        self.lock().splice(..0, renewals);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Renewal>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Asks for what waits, as long as the node runs.
 pub(super) async fn run(handle: Handle) {
     let renewals = &handle.0.renewals;
+    let mut status = handle.0.status.subscribe();
     loop {
         renewals.wanted.notified().await;
         loop {
+            let led = status.wait_for(|status| status.leader.is_some()).await;
+            let Ok(Some(leader)) = led.map(|status| status.leader) else { return };
             let waiting = renewals.take();
             if waiting.is_empty() {
                 break;
             }
-            pass(&handle, waiting).await;
+            let again = pass(&handle, leader, waiting).await;
+            if !again.is_empty() {
+                renewals.put_back(again);
+                let moved = status.wait_for(|status| status.leader != Some(leader));
+                // Either will do.
+                drop(timeout(at_leader::PAUSE, moved).await);
+            }
         }
     }
 }
 
-/// Renews leases at whoever leads, and answers those who wait for it.
-async fn pass(handle: &Handle, mut waiting: Vec<Renewal>) {
+/// Renews leases at the leader and answers those who wait for it; the others are to be asked for again.
+async fn pass(handle: &Handle, leader: MemberId, waiting: Vec<Renewal>) -> Vec<Renewal> {
+    let ids: Vec<LeaseId> = waiting.iter().map(|renewal| renewal.id).collect();
     let mut status = handle.0.status.subscribe();
-    loop {
-        // Who gave up needs no answer.
-        waiting.retain(|renewal| !renewal.reply.is_closed());
-        if waiting.is_empty() {
-            return;
+    let asking = async {
+        if handle.leads() {
+            return Ok(renew_here(handle, &ids).await);
         }
-        let ids: Vec<LeaseId> = waiting.iter().map(|renewal| renewal.id).collect();
-        let asked = status.borrow_and_update().leader;
-        let asking = async {
-            if handle.leads() {
-                return Ok(renew_here(handle, &ids).await);
-            }
-            at_leader::renew(&handle.0, &ids).await
-        };
-        let moved = status.wait_for(|status| asked.is_some() && status.leader != asked);
-        let asking = tokio::time::timeout(handle.timeout(), asking);
-        let renewed = tokio::select! {
-            renewed = asking => renewed.unwrap_or(Err(Error::Timeout)),
-            Ok(_) = moved => continue,
-        };
+        at_leader::renew(&handle.0, leader, &ids).await
+    };
+    let renewed = tokio::select! {
+        renewed = timeout(handle.timeout(), asking) => renewed.unwrap_or(Err(Error::Timeout)),
+        _ = status.wait_for(|status| status.leader != Some(leader)) => Err(Error::NoLeader),
+    };
+    let Ok(renewed) = renewed else { return waiting };
+    let mut again = Vec::new();
+    for (renewal, renewed) in waiting.into_iter().zip(renewed) {
         match renewed {
-            Ok(renewed) => {
-                for (renewal, renewed) in waiting.into_iter().zip(renewed) {
-                    drop(renewal.reply.send(renewed));
-                }
-            }
-            Err(error) => {
-                for renewal in waiting {
-                    drop(renewal.reply.send(Err(error.clone())));
-                }
-            }
+            Err(Error::NoLeader) => again.push(renewal),
+            renewed => drop(renewal.reply.send(renewed)),
         }
-        return;
     }
+    again
 }
 
 /// Renews leases on this member, which leads.

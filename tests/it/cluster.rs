@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 use quorate::proto::etcdserverpb::RangeRequest;
 
 use crate::harness::{
-    Client, Flavor, Node, Put, assert_all_agree, cluster_id, etcdctl, initial_cluster, leader,
-    scratch, static_cluster, static_cluster_with, wait,
+    Client, Flavor, Node, Put, assert_all_agree, cluster_id, etcdctl, http, initial_cluster,
+    leader, scratch, static_cluster, static_cluster_with, wait,
 };
 
 #[test]
@@ -187,6 +187,51 @@ fn without_a_majority_requests_fail_instead_of_hanging() {
     nodes[1].wait_until_healthy();
     client.put("k", "after").unwrap();
     assert_eq!(client.get("k").unwrap().as_deref(), Some("after"));
+}
+
+/// Whoever renews a lease, or asks how long it lives, does not hear that the leader died.
+#[test]
+fn leases_are_renewed_through_a_follower_right_after_the_leader_died() {
+    let dir = scratch();
+    let mut nodes = static_cluster(&[Flavor::Ours; 3], dir.path()).unwrap();
+    let leads = leader(&nodes);
+    let follower = &nodes[(leads + 1) % 3];
+    let (client, url) = (follower.client(), follower.client_url());
+    let lease = client.lease_key("k", 60).unwrap();
+    nodes[leads].kill();
+    let asked = std::thread::spawn(move || {
+        let body = format!("{{\"ID\":{lease}}}");
+        http("POST", &format!("{url}/v3/lease/timetolive"), Some(&body)).unwrap()
+    });
+    for attempt in 0..8 {
+        let renewed = client.keep_alive(lease);
+        assert!(matches!(renewed, Ok(60)), "{attempt}: {renewed:?}");
+    }
+    let left = asked.join().unwrap();
+    assert_eq!(left.status, 200, "{}", left.body);
+    assert!(left.body.contains(r#""grantedTTL":"60""#), "{}", left.body);
+}
+
+/// What only a leader can answer is refused when the time of a request is over and there was none.
+#[test]
+fn without_a_leader_its_questions_wait_and_are_told_so() {
+    let dir = scratch();
+    let mut nodes = static_cluster(&[Flavor::Ours; 3], dir.path()).unwrap();
+    let leads = leader(&nodes);
+    let (left, other) = ((leads + 1) % 3, (leads + 2) % 3);
+    let lease = nodes[left].client().lease_key("k", 60).unwrap();
+    nodes[other].kill();
+    nodes[leads].kill();
+    let started = std::time::Instant::now();
+    let (renewing, promoting) = (nodes[left].client(), nodes[left].client());
+    let renewing = std::thread::spawn(move || renewing.keep_alive(lease).map(drop));
+    let promoting = std::thread::spawn(move || promoting.promote_member(7));
+    for asked in [renewing, promoting] {
+        let refused = asked.join().unwrap().unwrap_err();
+        let told = (refused.code(), refused.message());
+        assert_eq!(told, (tonic::Code::Unavailable, "etcdserver: no leader"));
+    }
+    assert!(started.elapsed().as_secs() >= 6, "after {:?}", started.elapsed());
 }
 
 #[test]

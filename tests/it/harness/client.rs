@@ -8,8 +8,8 @@ use quorate::proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use quorate::proto::etcdserverpb::request_op::Request;
 use quorate::proto::etcdserverpb::{
     HashKvRequest, LeaseGrantRequest, LeaseKeepAliveRequest, Member, MemberAddRequest,
-    MemberListRequest, MemberRemoveRequest, PutRequest, RangeRequest, RangeResponse, RequestOp,
-    StatusRequest, StatusResponse, TxnRequest, TxnResponse,
+    MemberListRequest, MemberPromoteRequest, MemberRemoveRequest, PutRequest, RangeRequest,
+    RangeResponse, RequestOp, StatusRequest, StatusResponse, TxnRequest, TxnResponse,
 };
 use tokio::runtime::Runtime;
 use tonic::Status;
@@ -139,6 +139,11 @@ impl Client {
     pub fn remove_member(&self, id: u64) -> Result<(), Status> {
         let mut cluster = ClusterClient::new(self.channel.clone());
         self.runtime.block_on(cluster.member_remove(MemberRemoveRequest { id })).map(drop)
+    }
+
+    pub fn promote_member(&self, id: u64) -> Result<(), Status> {
+        let mut cluster = ClusterClient::new(self.channel.clone());
+        self.runtime.block_on(cluster.member_promote(MemberPromoteRequest { id })).map(drop)
     }
 
     /// The cluster's id and its members, as this node sees them.
