@@ -54,7 +54,8 @@ enum Link {
     Steady,
 }
 
-/// etcd's `mayAddMember`, `mayRemoveMember` and `mayPromoteMember` (`server/etcdserver/server.go`).
+/// etcd's `mayAddMember`, `mayRemoveMember` and `mayPromoteMember` (`server/etcdserver/server.go` of 3.5.30, 3.6.14
+/// and 3.7.1).
 fn judge(kind: Kind, target: MemberId, voters: &[Voter]) -> Result<(), Error> {
     let started = voters.iter().filter(|voter| voter.started).count();
     let steady = voters.iter().filter(|voter| voter.link == Link::Steady).count();
@@ -64,7 +65,9 @@ fn judge(kind: Kind, target: MemberId, voters: &[Voter]) -> Result<(), Error> {
             if kind == Kind::Add && !lone && started < quorum(voters.len() + 1) {
                 return Err(Error::NotEnoughStarted);
             }
-            if steady < voters.len() { Err(Error::Unhealthy) } else { Ok(()) }
+            // The new one counts as down: what is connected now has to be a quorum with it as well.
+            let enough = voters.len() == 1 || steady >= quorum(voters.len() + 1);
+            if enough { Ok(()) } else { Err(Error::Unhealthy) }
         }
         Kind::Remove => {
             let Some(voter) = voters.iter().find(|voter| voter.id == target) else {
@@ -141,15 +144,22 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_added_while_somebody_is_away() {
+    fn somebody_is_added_if_those_who_are_there_stay_a_quorum() {
         for kind in [Kind::Add, Kind::AddLearner] {
-            assert_eq!(answer(kind, 9, "+++"), "yes");
-            assert_eq!(answer(kind, 9, "+"), "yes");
-            assert_eq!(answer(kind, 9, "++-"), "unhealthy");
-            assert_eq!(answer(kind, 9, "++++-"), "unhealthy");
-            assert_eq!(answer(kind, 9, "++~"), "unhealthy");
+            let add = |voters| answer(kind, 9, voters);
+            assert_eq!(add("+"), "yes");
+            assert_eq!(add("+++"), "yes");
+            assert_eq!(add("++-"), "unhealthy", "two of four are none");
+            assert_eq!(add("++~"), "unhealthy");
+            assert_eq!(add("+++-"), "yes");
+            assert_eq!(add("+++o"), "yes", "one has not been started yet");
+            assert_eq!(add("++++-"), "yes");
+            assert_eq!(add("+++--"), "unhealthy");
+            assert_eq!(add("++++~"), "yes");
         }
+        assert_eq!(answer(Kind::AddLearner, 9, "+o"), "unhealthy");
         assert_eq!(answer(Kind::Add, 9, "+o"), "not started");
+        assert_eq!(answer(Kind::Add, 9, "++oo"), "not started", "before it is asked who is there");
         assert_eq!(answer(Kind::Promote, 9, "+oo"), "not started");
         assert_eq!(answer(Kind::Promote, 9, "++-"), "yes");
     }
