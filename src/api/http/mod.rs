@@ -55,10 +55,8 @@ async fn version_answer(State(handle): State<Handle>, method: Method) -> Respons
     ([(header::CONTENT_TYPE, JSON)], body).into_response()
 }
 
-async fn metrics(State(handle): State<Handle>, method: Method) -> Response {
-    if let Some(refused) = only_get(&method) {
-        return refused;
-    }
+/// Whatever the method is, as in etcd.
+async fn metrics(State(handle): State<Handle>) -> Response {
     let metrics = handle.metrics() + &version::cluster_metric(&handle);
     ([(header::CONTENT_TYPE, METRICS)], metrics).into_response()
 }

@@ -8,6 +8,7 @@ use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
 use super::live::{Node, words};
+use super::{ask, request};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::kv_client::KvClient;
 
@@ -84,6 +85,18 @@ async fn the_gateway_answers_as_etcd_does() {
     }
     let get = node.http("GET", "/v3/kv/range", "").await;
     assert_eq!(get.status(), StatusCode::METHOD_NOT_ALLOWED);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn metrics_are_told_whatever_the_method_is() {
+    let node = Node::start().await;
+    for method in ["GET", "HEAD", "POST", "PUT"] {
+        let (status, headers, body) = ask(&node.router, request(method, "/metrics")).await;
+        assert_eq!(status, StatusCode::OK, "{method}");
+        assert!(headers["content-type"].to_str().unwrap().starts_with("text/plain; version=0.0.4"));
+        assert_eq!(body.is_empty(), method == "HEAD", "{method}");
+    }
     node.stop().await;
 }
 
