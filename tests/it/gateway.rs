@@ -70,6 +70,9 @@ fn check(name: &str) {
     let mut answered = String::new();
     let mut sockets = Sockets::new();
     for line in recorded.lines() {
+        if line.starts_with(['#', '~']) {
+            answered += &format!("{line}\n");
+        }
         let Some(command) = line.strip_prefix("> ") else { continue };
         if let Some(said) = talk(&node, &mut sockets, command) {
             answered += &format!("{line}\n{said}");
@@ -94,12 +97,29 @@ fn check(name: &str) {
         format!("\n{text}").split("\n> ").skip(1).map(str::to_owned).collect()
     };
     let mut differences = String::new();
-    for (wanted, seen) in blocks(&recorded).iter().zip(blocks(&answered)) {
-        if wanted.trim_end() != seen.trim_end() {
+    for (block, seen) in blocks(&recorded).iter().zip(blocks(&answered)) {
+        let (wanted, seen) = (wanted(block, flavor), plain(&seen));
+        if wanted != seen {
             differences += &format!("recorded: {wanted}\n{flavor:?}: {seen}\n");
         }
     }
     assert!(differences.is_empty(), "{name}:\n{differences}");
+}
+
+/// A call and its answer: of ours with `~` as these lines say.
+fn wanted(block: &str, flavor: Flavor) -> String {
+    let ours: Vec<&str> = block.lines().filter_map(|line| line.strip_prefix("~ ")).collect();
+    let call = block.lines().next().unwrap_or_default();
+    if flavor != Flavor::Ours || ours.is_empty() {
+        return plain(block);
+    }
+    [&[call][..], &ours].concat().join("\n")
+}
+
+/// The same without comments and `~` lines.
+fn plain(block: &str) -> String {
+    let lines: Vec<&str> = block.lines().filter(|line| !line.starts_with(['#', '~'])).collect();
+    lines.join("\n").trim_end().to_owned()
 }
 
 /// Open sockets by name.

@@ -338,6 +338,12 @@ pub(super) fn refused(status: &Status) -> Response {
     (http_code(status.code()), [(header::CONTENT_TYPE, JSON)], body).into_response()
 }
 
+/// The refusal of a call that is no POST (grpc-gateway v2, with which etcd 3.5.30 and later are built).
+pub(super) fn not_allowed() -> Response {
+    let body = r#"{"code":12,"message":"Method Not Allowed"}"#;
+    (StatusCode::NOT_IMPLEMENTED, [(header::CONTENT_TYPE, JSON)], body).into_response()
+}
+
 fn too_large(largest: usize) -> Response {
     let status = Status::resource_exhausted(format!("the JSON body has more than {largest} bytes"));
     refused(&status)

@@ -4,7 +4,7 @@
 //! (`parse`, `read`), the call goes through the very gRPC services that the port serves (`call`), and
 //! what comes back becomes JSON (`write`). So whatever holds for a gRPC call, permissions included,
 //! holds here. Shapes and words are those of grpc-gateway v1 in etcd 3.5; releases from 3.6 on accept more
-//! spellings and leave out `error` in refusals.
+//! spellings and leave out `error` in refusals. Another method than POST is refused as they do, and late 3.5.
 //!
 //! A call can also be made by websocket (`socket`), which is how browsers get at streams.
 
@@ -96,7 +96,7 @@ async fn answer(
 ) -> Response {
     let Some(method) = METHODS.get(path.as_str()) else { return unknown().await };
     if request.method() != Method::POST {
-        return failure(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
+        return call::not_allowed();
     }
     let (head, mut body) = request.into_parts();
     if head.extensions.get::<socket::ByMessages>().is_some() && !method.is_client_streaming() {

@@ -83,8 +83,15 @@ async fn the_gateway_answers_as_etcd_does() {
         let answered = post(&node, path, body).await;
         assert_eq!((answered.0.as_u16(), answered.1), (status, answer), "{path} {body}");
     }
-    let get = node.http("GET", "/v3/kv/range", "").await;
-    assert_eq!(get.status(), StatusCode::METHOD_NOT_ALLOWED);
+    for (method, path) in
+        [("GET", "/v3/kv/range"), ("PUT", "/v3beta/kv/range"), ("HEAD", "/v3/watch")]
+    {
+        let (status, headers, body) = ask(&node.router, request(method, path)).await;
+        let kind = headers["content-type"].to_str().unwrap();
+        assert_eq!((status.as_u16(), kind), (501, "application/json"), "{method} {path}");
+        let refused = r#"{"code":12,"message":"Method Not Allowed"}"#;
+        assert_eq!(body, if method == "HEAD" { "" } else { refused });
+    }
     node.stop().await;
 }
 
