@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::runtime;
 use tokio_util::task::TaskTracker;
 use tonic::metadata::MetadataMap;
-use tonic::{Extensions, Request, Status, Streaming};
+use tonic::{Code, Extensions, Request, Status, Streaming};
 
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::kv_client::KvClient;
@@ -155,9 +155,13 @@ pub(super) fn ended(answer: &pb::WatchResponse) -> Result<(), Status> {
     Ok(())
 }
 
-/// etcd's recipes pass on the client's form of an error, which has the text and no code.
+/// etcd's recipes pass on the client's form of an error, which has the text and no code. What comes of Go's contexts
+/// has no such form and stays what it is.
 fn without_code(status: &Status) -> Status {
-    Status::unknown(status.message())
+    match status.code() {
+        code @ (Code::Cancelled | Code::DeadlineExceeded) => Status::new(code, status.message()),
+        _ => Status::unknown(status.message()),
+    }
 }
 
 /// `<name>/`, below which every contender has a key.
@@ -235,4 +239,22 @@ pub(super) fn found(
 
 pub(super) fn revision(header: Option<&pb::ResponseHeader>) -> i64 {
     header.map_or(0, |header| header.revision)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_errors_that_etcd_has_words_for_lose_their_code() {
+        for (status, code) in [
+            (Status::unavailable("etcdserver: request timed out"), Code::Unknown),
+            (Status::not_found("etcdserver: requested lease not found"), Code::Unknown),
+            (Status::deadline_exceeded("context deadline exceeded"), Code::DeadlineExceeded),
+            (Status::cancelled("context canceled"), Code::Cancelled),
+        ] {
+            let passed = without_code(&status);
+            assert_eq!((passed.code(), passed.message()), (code, status.message()));
+        }
+    }
 }
