@@ -107,6 +107,7 @@ fn what_was_saved_is_restored() {
         let bytes = save(&state, &file);
         let told = status(&file).unwrap();
         assert_eq!((told.total_size, told.version.as_str()), (bytes, "3.6.0"));
+        assert_eq!(told.total_key, state.key_count() as u64, "of {puts} puts");
         assert_eq!(told.hash, hash(&state.storage().frozen().unwrap()).unwrap());
         restore(&file, false, &target(dir.path())).unwrap();
         let copy = State::open(Store::open(&dir.path().join("restored")).unwrap()).unwrap();
