@@ -9,6 +9,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "proto/etcd/rpc.proto",
         "proto/etcd/lock.proto",
         "proto/etcd/election.proto",
+        "proto/grpc/health/v1/health.proto",
         "proto/quorate/replica.proto",
         "proto/quorate/peer.proto",
     ];

@@ -1,4 +1,4 @@
-//! Generated protobuf code: etcd's public API and our own peer and log formats. No logic.
+//! Generated protobuf code: etcd's public API, gRPC's health and our own peer and log formats. No logic.
 #![allow(
     missing_debug_implementations,
     unreachable_pub,
@@ -26,6 +26,9 @@ pub mod v3lockpb {
 }
 pub mod v3electionpb {
     tonic::include_proto!("v3electionpb");
+}
+pub mod health {
+    tonic::include_proto!("grpc.health.v1");
 }
 pub mod quorate {
     pub mod replica {

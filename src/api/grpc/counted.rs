@@ -462,7 +462,7 @@ mod tests {
             assert_eq!(kind(service.full_name(), method.name()), expected, "{method:?}");
             methods += 1;
         }
-        assert_eq!(methods, 49);
+        assert_eq!(methods, 52);
     }
 
     #[test]

@@ -2,11 +2,13 @@ use std::pin::Pin;
 
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
-use tonic_health::pb::health_check_response::ServingStatus;
-use tonic_health::pb::health_server::Health as Service;
-use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use crate::node::Handle;
+use crate::proto::health::health_check_response::ServingStatus;
+use crate::proto::health::health_server::Health as Service;
+use crate::proto::health::{
+    HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
+};
 
 /// `grpc.health.v1.Health`: the member as a whole is the only service, and it serves until it begins to stop.
 #[derive(Debug)]
@@ -18,6 +20,13 @@ fn answer(status: ServingStatus) -> HealthCheckResponse {
     HealthCheckResponse { status: status.into() }
 }
 
+impl Health {
+    fn now(&self) -> HealthCheckResponse {
+        let stops = self.handle.is_stopping();
+        answer(if stops { ServingStatus::NotServing } else { ServingStatus::Serving })
+    }
+}
+
 #[tonic::async_trait]
 impl Service for Health {
     async fn check(
@@ -27,9 +36,16 @@ impl Service for Health {
         if !request.get_ref().service.is_empty() {
             return Err(Status::not_found("unknown service"));
         }
-        let stops = self.handle.is_stopping();
-        let status = if stops { ServingStatus::NotServing } else { ServingStatus::Serving };
-        Ok(Response::new(answer(status)))
+        Ok(Response::new(self.now()))
+    }
+
+    /// The member as a whole, which has no name.
+    async fn list(
+        &self,
+        _: Request<HealthListRequest>,
+    ) -> Result<Response<HealthListResponse>, Status> {
+        let statuses = [(String::new(), self.now())].into();
+        Ok(Response::new(HealthListResponse { statuses }))
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;

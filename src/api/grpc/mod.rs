@@ -38,7 +38,6 @@ use tonic::codegen::Service;
 use tonic::metadata::MetadataMap;
 use tonic::server::NamedService;
 use tonic::{Code, Status};
-use tonic_health::pb::health_server::HealthServer;
 use tower::ServiceExt;
 use tracing::warn;
 
@@ -56,6 +55,7 @@ use crate::proto::etcdserverpb::kv_server::{Kv as _, KvServer};
 use crate::proto::etcdserverpb::lease_server::LeaseServer;
 use crate::proto::etcdserverpb::maintenance_server::MaintenanceServer;
 use crate::proto::etcdserverpb::watch_server::WatchServer;
+use crate::proto::health::health_server::HealthServer;
 use crate::proto::v3electionpb::election_server::ElectionServer;
 use crate::proto::v3lockpb::lock_server::LockServer;
 
@@ -72,7 +72,7 @@ const LEASE: [&str; 5] =
     ["LeaseGrant", "LeaseRevoke", "LeaseKeepAlive", "LeaseTimeToLive", "LeaseLeases"];
 const CLUSTER: [&str; 5] =
     ["MemberAdd", "MemberRemove", "MemberUpdate", "MemberList", "MemberPromote"];
-const HEALTH: [&str; 2] = ["Check", "Watch"];
+const HEALTH: [&str; 3] = ["Check", "List", "Watch"];
 const AUTH: [&str; 17] = [
     "AuthEnable",
     "AuthDisable",

@@ -26,9 +26,7 @@ const TOLD: [&str; 9] = [
 const WELL_FORMED: &str = "the descriptors are the ones that the code was made from";
 
 fn builder() -> Builder<'static> {
-    let builder = Builder::configure()
-        .register_encoded_file_descriptor_set(DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+    let builder = Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
     TOLD.into_iter().fold(builder, Builder::with_service_name)
 }
 

@@ -22,11 +22,11 @@ use crate::proto::etcdserverpb::kv_client::KvClient;
 use crate::proto::etcdserverpb::lease_client::LeaseClient;
 use crate::proto::etcdserverpb::watch_client::WatchClient;
 use crate::proto::etcdserverpb::watch_request::RequestUnion;
+use crate::proto::health::health_check_response::ServingStatus;
+use crate::proto::health::health_client::HealthClient;
+use crate::proto::health::{HealthCheckRequest, HealthListRequest};
 use crate::proto::mvccpb;
 use crate::transport::{Bound, Http, serve};
-use tonic_health::pb::HealthCheckRequest;
-use tonic_health::pb::health_check_response::ServingStatus;
-use tonic_health::pb::health_client::HealthClient;
 
 /// Far more than anything here takes; only a failure waits for it.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -339,6 +339,9 @@ async fn health_is_watched_until_the_node_stops() {
     assert_eq!(checked.status(), ServingStatus::Serving);
     let unknown = health.check(ask("etcdserverpb.KV")).await.unwrap_err();
     assert_eq!((unknown.code(), unknown.message()), (Code::NotFound, "unknown service"));
+    let listed = health.list(HealthListRequest {}).await.unwrap().into_inner().statuses;
+    let listed: Vec<_> = listed.iter().map(|(name, held)| (name.as_str(), held.status())).collect();
+    assert_eq!(listed, [("", ServingStatus::Serving)]);
     let mut strange = health.watch(ask("nothing")).await.unwrap().into_inner();
     let first = strange.message().await.unwrap().unwrap();
     assert_eq!(first.status(), ServingStatus::ServiceUnknown);

@@ -100,6 +100,17 @@ fn show_value(field: &FieldDescriptor, value: &Value, name: &Name<'_>) -> String
             }
             format!("[{}]", items.join(","))
         }
+        Value::Map(map) => {
+            let kind = field.kind();
+            let of = kind.as_message().expect("a map is of entries").map_entry_value_field();
+            let items = map.iter().map(|(key, value)| {
+                let key = Json::String(key.as_str().unwrap_or_default().to_owned());
+                format!("{key}:{}", show_value(&of, value, name))
+            });
+            let mut items: Vec<String> = items.collect();
+            items.sort_unstable();
+            format!("{{{}}}", items.join(","))
+        }
         Value::Message(message) => show(message, name),
         Value::Bytes(bytes) if bytes.len() > SHOWN => format!("({} bytes)", bytes.len()),
         Value::Bytes(bytes) => {
