@@ -115,7 +115,6 @@ fn way_to(shared: &Shared, leader: MemberId) -> Result<(Envelope, PeerClient<Cha
 }
 
 /// Whatever kept it from answering: it does not lead for whoever asked.
-#[expect(clippy::needless_pass_by_value, reason = "it maps errors, which come by value")]
 fn unanswered(_: Status) -> Error {
     Error::NoLeader
 }

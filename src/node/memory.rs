@@ -13,7 +13,7 @@ const SHARE: u64 = 16;
 /// wait for the store: a sixteenth of the memory of the machine, or of the control group that the process runs in.
 pub(super) fn buffers() -> usize {
     let machine = rustix::system::sysinfo();
-    let machine = u64::from(machine.totalram).saturating_mul(machine.mem_unit.into());
+    let machine = machine.totalram.saturating_mul(machine.mem_unit.into());
     let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     share(group_limit(Path::new("/sys/fs/cgroup"), &groups).map_or(machine, |it| it.min(machine)))
 }

@@ -6,20 +6,31 @@ use super::Handle;
 use crate::replica::Event;
 
 /// Requests that may wait to be taken along; further ones wait outside.
-pub(super) const REQUEST_QUEUE: usize = 4096;
+const WAITING: usize = 4096;
 /// Times that some may be taken along before the replica has looked.
-pub(super) const TOGETHER_QUEUE: usize = 4;
+const UNSEEN: usize = 4;
 
-/// Takes the requests of clients to the replica, those that come at the same time together: the thread is woken once for
-/// all of them, which costs more than each of them does.
-pub(super) async fn run(
-    handle: Handle,
-    mut requests: mpsc::Receiver<Event>,
+/// From the clients to the replica.
+#[derive(Debug)]
+pub(super) struct Way {
+    requests: mpsc::Receiver<Event>,
     replica: mpsc::Sender<Vec<Event>>,
-) {
+}
+
+/// The way, and both of its ends.
+pub(super) fn way() -> (mpsc::Sender<Event>, Way, mpsc::Receiver<Vec<Event>>) {
+    let (client, requests) = mpsc::channel(WAITING);
+    let (replica, taken) = mpsc::channel(UNSEEN);
+    (client, Way { requests, replica }, taken)
+}
+
+/// Takes the requests of clients to the replica, those that come at the same time together: its thread is woken once
+/// for all of them, and that costs more than any of them does.
+pub(super) async fn run(handle: Handle, way: Way) {
+    let Way { mut requests, replica } = way;
     loop {
         let mut together = Vec::new();
-        if requests.recv_many(&mut together, REQUEST_QUEUE).await == 0 {
+        if requests.recv_many(&mut together, WAITING).await == 0 {
             return;
         }
         let under_way = usize::try_from(handle.0.pending.load(Ordering::Relaxed));

@@ -22,7 +22,7 @@ use super::peer_service::PeerService;
 use super::reads::{ReadNews, ReadPorts, Reads};
 use super::renewals::{self, Renewals};
 use super::replica_loop::ReplicaLoop;
-use super::requests::{self, REQUEST_QUEUE, TOGETHER_QUEUE};
+use super::requests::{self, Way};
 use super::shared::Shared;
 use super::tokens::Tokens;
 use super::waiters::Waiters;
@@ -93,19 +93,11 @@ pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartEr
     if roster.removed.contains(&identity.member) {
         return Err(StartError::Removed);
     }
+    log_opened(identity, &recovered, &state);
     let (applied, _) = state.applied();
-    info!(
-        member.id = %identity.member,
-        cluster.id = %identity.cluster,
-        applied = applied.0,
-        log.last = recovered.entries.last().map_or(0, |entry| entry.index.0),
-        revision = state.revision(),
-        "opened the data directory"
-    );
 
     let (events, outside) = mpsc::channel(EVENT_QUEUE);
-    let (requests, asked) = mpsc::channel(REQUEST_QUEUE);
-    let (together, taken) = mpsc::channel(TOGETHER_QUEUE);
+    let (requests, way, taken) = requests::way();
     let (acks, inside) = mpsc::unbounded_channel();
     let (read_news, reads) = mpsc::unbounded_channel();
     let (found_no_room, no_room) = mpsc::channel(quota::NO_ROOM_QUEUE);
@@ -170,9 +162,19 @@ pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartEr
         inside,
         read_news,
     })?;
-    let mut tasks = spawn_tasks(&handle, reads, no_room);
-    tasks.spawn(requests::run(handle.clone(), asked, together));
+    let tasks = spawn_tasks(&handle, reads, no_room, way);
     Ok(Running { handle, tasks, threads })
+}
+
+fn log_opened(identity: Identity, recovered: &Recovered, state: &State) {
+    info!(
+        member.id = %identity.member,
+        cluster.id = %identity.cluster,
+        applied = state.applied().0.0,
+        log.last = recovered.entries.last().map_or(0, |entry| entry.index.0),
+        revision = state.revision(),
+        "opened the data directory"
+    );
 }
 
 /// What the threads take with them.
@@ -221,6 +223,7 @@ fn spawn_tasks(
     handle: &Handle,
     reads: mpsc::UnboundedReceiver<ReadNews>,
     no_room: mpsc::Receiver<u64>,
+    way: Way,
 ) -> JoinSet<()> {
     let shared = &handle.0;
     let mut tasks = JoinSet::new();
@@ -240,6 +243,7 @@ fn spawn_tasks(
     });
     tasks.spawn(lease_clock::run(handle.clone()));
     tasks.spawn(renewals::run(handle.clone()));
+    tasks.spawn(requests::run(handle.clone(), way));
     tasks.spawn(timeouts::run(handle.clone()));
     tasks.spawn(publish::publish(handle.clone()));
     tasks.spawn(compactor::run(handle.clone()));

@@ -7,6 +7,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::caller::Claim;
+use super::led::Led;
 use super::{On, admit, header};
 use crate::apply::{self, check};
 use crate::auth::Caller;
@@ -43,34 +44,42 @@ struct KeepAlive {
     claim: Claim,
     requests: Streaming<pb::LeaseKeepAliveRequest>,
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
+    led: Led,
 }
 
 impl KeepAlive {
     /// The next answer; `None` when the client has closed its side.
     async fn next(&mut self) -> Result<Option<pb::LeaseKeepAliveResponse>, Status> {
-        let request = tokio::select! {
-            request = self.requests.message() => request,
-            () = &mut self.stopping => Err(Error::Stopped.into()),
+        let Self { handle, claim, requests, stopping, led } = self;
+        let answered = async {
+            match requests.message().await {
+                Ok(Some(request)) => Ok(Some(renew(handle, claim, request.id).await?)),
+                Ok(None) => Ok(None),
+                Err(status) => Err(super::in_library_words(&status).unwrap_or(status)),
+            }
         };
-        match request {
-            Ok(Some(request)) => Ok(Some(self.renew(request.id).await?)),
-            Ok(None) => Ok(None),
-            Err(status) => Err(super::in_library_words(&status).unwrap_or(status)),
+        tokio::select! {
+            answered = answered => answered,
+            () = stopping => Err(Error::Stopped.into()),
+            () = led.lost(handle) => Err(Error::NoLeader.into()),
         }
     }
+}
 
-    async fn renew(&self, id: i64) -> Result<pb::LeaseKeepAliveResponse, Error> {
-        let handle = &self.handle;
-        if handle.auth_enabled() {
-            let caller = self.claim.caller(handle).await?;
-            let state = handle.state();
-            state.auth().is_user(&caller)?;
-            state.may_write_leased(&caller, LeaseId(id))?;
-        }
-        // An unknown lease has no time left, which tells the client to give it up.
-        let ttl = handle.lease_renew(LeaseId(id)).await?.unwrap_or(0);
-        Ok(pb::LeaseKeepAliveResponse { header: Some(handle.header()), id, ttl })
+async fn renew(
+    handle: &Handle,
+    claim: &Claim,
+    id: i64,
+) -> Result<pb::LeaseKeepAliveResponse, Error> {
+    if handle.auth_enabled() {
+        let caller = claim.caller(handle).await?;
+        let state = handle.state();
+        state.auth().is_user(&caller)?;
+        state.may_write_leased(&caller, LeaseId(id))?;
     }
+    // An unknown lease has no time left, which tells the client to give it up.
+    let ttl = handle.lease_renew(LeaseId(id)).await?.unwrap_or(0);
+    Ok(pb::LeaseKeepAliveResponse { header: Some(handle.header()), id, ttl })
 }
 
 impl Lease {
@@ -133,8 +142,9 @@ impl pb::lease_server::Lease for Lease {
         let open = KeepAlive {
             handle: self.0.clone(),
             claim: Claim::of(&self.0, &request),
-            requests: request.into_inner(),
             stopping: Box::pin(self.0.stopping()),
+            led: Led::of(&self.0, request.metadata()),
+            requests: request.into_inner(),
         };
         // In a box, as it is handed on with every answer.
         let answers = unfold(Some(Box::new(open)), async |open| {

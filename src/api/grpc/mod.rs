@@ -15,6 +15,7 @@ mod error;
 mod health;
 mod kv;
 mod lease;
+mod led;
 mod lock;
 mod maintenance;
 mod range_stream;
@@ -33,6 +34,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tonic::codec::CompressionEncoding::Gzip;
 use tonic::codegen::Service;
 use tonic::metadata::MetadataMap;
@@ -315,6 +317,14 @@ fn admit(handle: &Handle, metadata: &MetadataMap, on: On) -> Result<(), Status> 
 /// Whether the client would rather have an error than wait for a leader.
 fn needs_leader(metadata: &MetadataMap) -> bool {
     metadata.get("hasleader").is_some_and(|value| value.as_encoded_bytes() == b"true")
+}
+
+/// Ticks from one period on; a short one is stretched.
+fn every(period: Duration) -> Interval {
+    let period = period.max(Duration::from_millis(100));
+    let mut interval = interval_at(Instant::now() + period, period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
 }
 
 /// A header with what only the node knows, and the revision of the response.

@@ -11,7 +11,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 use self::session::Session;
 use super::caller::Claim;
-use super::{On, admit, needs_leader};
+use super::led::Led;
+use super::{On, admit};
 use crate::node::Handle;
 use crate::proto::etcdserverpb as pb;
 
@@ -28,9 +29,9 @@ impl pb::watch_server::Watch for Watch {
         request: Request<Streaming<pb::WatchRequest>>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
-        let needs_leader = needs_leader(request.metadata());
+        let led = Led::of(&self.0, request.metadata());
         let claim = Claim::of(&self.0, &request);
-        let session = Session::new(self.0.clone(), claim, request.into_inner(), needs_leader);
+        let session = Session::new(self.0.clone(), claim, request.into_inner(), led);
         // In a box, as it is handed on with every answer.
         let answers = unfold(Box::new(session), async |mut session| {
             let answer = session.next().await?;

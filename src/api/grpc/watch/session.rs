@@ -1,16 +1,16 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::{pending, ready};
 use std::pin::Pin;
-use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+use tokio::time::Interval;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Status, Streaming};
 
 use super::encode;
-use crate::api::grpc;
 use crate::api::grpc::caller::Claim;
+use crate::api::grpc::led::Led;
+use crate::api::grpc::{self, every};
 use crate::apply;
 use crate::auth;
 use crate::mvcc::{Event, KeyRange, StorageError};
@@ -28,8 +28,6 @@ const SLICE_BYTES: usize = 1 << 20;
 const NO_WATCH: i64 = -1;
 /// Deliveries dealt with for one progress message; events that come faster than that are progress enough.
 const PATIENCE: usize = 2048;
-/// Election timeouts without a leader after which a stream that needs one ends.
-const LEADERLESS: u32 = 3;
 
 const DUPLICATE: &str = "mvcc: duplicate watch ID provided on the WatchStream";
 const EMPTY_RANGE: &str = "mvcc: watcher range is empty";
@@ -56,7 +54,7 @@ pub(super) struct Session {
     next_id: i64,
     answers: VecDeque<pb::WatchResponse>,
     progress: Interval,
-    leader: Option<LeaderCheck>,
+    led: Led,
     ended: bool,
 }
 
@@ -75,24 +73,15 @@ struct Watcher {
     busy: bool,
 }
 
-/// Looks for the leader once per election timeout.
-#[derive(Debug)]
-struct LeaderCheck {
-    ticks: Interval,
-    without: u32,
-}
-
 impl Session {
     pub(super) fn new(
         handle: Handle,
         claim: Claim,
         requests: Streaming<pb::WatchRequest>,
-        needs_leader: bool,
+        led: Led,
     ) -> Self {
         let jitter = 1.0 + rand::random::<f64>() / 10.0;
         let progress = every(handle.limits().watch_progress_interval.mul_f64(jitter));
-        let leader = needs_leader
-            .then(|| LeaderCheck { ticks: every(handle.config().election), without: 0 });
         handle.counts().watch_streams.inc();
         Self {
             subscription: handle.watches().subscribe(),
@@ -107,7 +96,7 @@ impl Session {
             next_id: 0,
             answers: VecDeque::new(),
             progress,
-            leader,
+            led,
             ended: false,
         }
     }
@@ -131,16 +120,10 @@ impl Session {
 
     /// Waits for one thing to happen and deals with it; an error ends the stream.
     async fn work(&mut self) -> Result<(), Status> {
-        let Self { requests, leader, .. } = self;
+        let Self { requests, led, handle, .. } = self;
         let request = async {
             match requests {
                 Some(requests) => requests.message().await,
-                None => pending().await,
-            }
-        };
-        let leader = async {
-            match leader {
-                Some(check) => check.ticks.tick().await,
                 None => pending().await,
             }
         };
@@ -152,7 +135,7 @@ impl Session {
             },
             delivery = self.subscription.next() => self.deliver(delivery)?,
             _ = self.progress.tick() => self.report_progress()?,
-            _ = leader => self.check_leader()?,
+            () = led.lost(handle) => return Err(Error::NoLeader.into()),
             () = &mut self.stopping => return Err(Error::Stopped.into()),
             () = ready(()), if !self.behind.is_empty() => {
                 self.catch_up()?;
@@ -430,13 +413,6 @@ impl Session {
         }
         Ok(())
     }
-
-    fn check_leader(&mut self) -> Result<(), Error> {
-        let Some(check) = &mut self.leader else { return Ok(()) };
-        let present = self.handle.leader().is_some();
-        check.without = if present { 0 } else { check.without + 1 };
-        if check.without >= LEADERLESS { Err(Error::NoLeader) } else { Ok(()) }
-    }
 }
 
 impl Drop for Session {
@@ -473,11 +449,4 @@ fn refusal(error: auth::Error) -> &'static str {
 
 fn header(revision: i64) -> Option<pb::ResponseHeader> {
     Some(pb::ResponseHeader { revision, ..Default::default() })
-}
-
-fn every(period: Duration) -> Interval {
-    let period = period.max(Duration::from_millis(100));
-    let mut interval = interval_at(Instant::now() + period, period);
-    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    interval
 }
