@@ -60,6 +60,9 @@ pub struct Http {
     pub title_case_headers: bool,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Network>,
+    /// Whether messages are answered, so that answers of one connection may wait for each other; not so between members,
+    /// whose streams go one way.
+    pub answers: bool,
 }
 
 impl Default for Http {
@@ -76,6 +79,7 @@ impl Default for Http {
             ping_floor: None,
             title_case_headers: true,
             trusted_proxies: Vec::new(),
+            answers: true,
         }
     }
 }
@@ -254,7 +258,7 @@ impl Shared {
         let ended = if stream.is_http2() {
             let stream = Gathered::new(stream);
             let connection = self.http2.serve_connection(TokioIo::new(stream.clone()), service);
-            let connection = Paced::new(connection, stream);
+            let connection = Paced::new(connection, stream, self.options.answers);
             let farewell = |it: Pin<&mut Paced<_, _>>| {
                 http2::Connection::graceful_shutdown(it.get_mut().connection());
             };

@@ -52,7 +52,8 @@ pub(super) async fn run(
     let peers = api::peer_router(handle.clone()).merge(running.peer_router());
     for bound in peer {
         info!(address = bound.place(), "serving peer traffic");
-        servers.spawn(serve(bound, peers.clone(), Http::default(), stop.clone()));
+        let http = Http { answers: false, ..Http::default() };
+        servers.spawn(serve(bound, peers.clone(), http, stop.clone()));
     }
     for bound in metrics {
         info!(address = bound.place(), "serving metrics");
