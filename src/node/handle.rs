@@ -190,8 +190,8 @@ impl Handle {
         read.map_err(Error::from)
     }
 
-    /// Ends when the node begins to stop. Who waits for other things too, again and again, does so with one of
-    /// these: none touches what others wait with, but each is made under a lock of all.
+    /// Ends when the node begins to stop. Each is made under a lock of all; one that is kept touches nobody else's,
+    /// however often it is looked at.
     pub fn stopping(&self) -> WaitForCancellationFutureOwned {
         self.0.stop.child_token().cancelled_owned()
     }
@@ -219,6 +219,8 @@ impl Handle {
             self.0.renewals.wait(id).await.unwrap_or(Err(Error::Stopped))
         };
         tokio::select! {
+            // The leader answers at once: neither the clock nor the stop is looked at.
+            biased;
             renewed = tokio::time::timeout(self.timeout(), renewing) => {
                 renewed.unwrap_or_else(|_elapsed| Err(self.unanswered()))
             }
