@@ -135,8 +135,12 @@ fn migrate(from: Flavor, to: Flavor) {
     let status = etcdctl(&source.client_url(), &["snapshot", "status", &file]).unwrap();
     let ours = Command::new(our_program()).args(["snapshot", "status", &file]).output().unwrap();
     assert!(status.status.success() && ours.status.success(), "{status:?} {ours:?}");
-    let told = text(&status);
-    assert!(text(&ours).starts_with(told.trim_end()), "{} is not {told}", text(&ours));
+    let (told, ours) = (text(&status), text(&ours));
+    let (told, mut ours): (Vec<_>, Vec<_>) =
+        (told.trim_end().split(", ").collect(), ours.trim_end().split(", ").collect());
+    // Keys, as etcdutl counts them since 3.6; before, all that is stored.
+    assert_eq!(std::mem::replace(&mut ours[2], told[2]), "2002", "{told:?}");
+    assert!(ours.starts_with(&told), "{ours:?} is not {told:?}");
     let mut copy = Node::new(to, "copy", dir.path()).unwrap();
     copy.bootstrap = vec![
         format!("--initial-cluster=copy={}", copy.peer_url()),
