@@ -190,3 +190,30 @@ impl Storage for LogView {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn applied_entries_go_when_all_take_too_much() {
+        let entry = |index| {
+            let mut entry = eraftpb::Entry::default();
+            (entry.index, entry.term) = (index, 1);
+            entry.data = vec![7; 1000].into();
+            entry
+        };
+        let held = |bytes: usize, applied: u64| {
+            let mut view =
+                LogView::new(Mark::default(), HardState::default(), ConfState::default());
+            view.append((1..=10).map(entry));
+            view.trim(Index(0), Index(applied), bytes);
+            assert_eq!(view.last(), Index(10));
+            view.entries.len()
+        };
+        let each = cost(&entry(1));
+        assert_eq!(held(10 * each, 10), 10, "followers may need them");
+        assert_eq!(held(4 * each, 10), 4);
+        assert_eq!(held(0, 3), 7, "these are still to be applied");
+    }
+}
