@@ -384,8 +384,11 @@ pub(super) struct Sequence<'a> {
     walk: Option<redb::Range<'a, [u8; 12], &'static [u8]>>,
 }
 
-/// Stepping over this many records is cheaper than to descend the tree.
+/// Revisions this close behind are walked to; further ones are looked up.
 const CLOSE: i64 = 8;
+/// Stepping over this many records costs about as much as to descend the tree. A revision may have
+/// any number of them.
+const STEPS: usize = 16;
 
 impl Sequence<'_> {
     pub(super) fn get(&mut self, at: Revision) -> Result<Option<Event>, StorageError> {
@@ -399,7 +402,7 @@ impl Sequence<'_> {
             Some(walk) => walk,
             walk => walk.insert(self.view.records.range(at.to_bytes()..).map_err(unreadable)?),
         };
-        for found in walk.take(8 * 1024) {
+        for found in walk.take(STEPS) {
             let (key, value) = found.map_err(unreadable)?;
             let place = Revision::from_bytes(key.value());
             if place == at {
@@ -409,7 +412,9 @@ impl Sequence<'_> {
                 break;
             }
         }
-        Ok(None)
+        // Too far, or not there.
+        self.walk = None;
+        self.view.get(at)
     }
 }
 
