@@ -250,8 +250,8 @@ impl FlushLoop {
             let (file, what) = ("store".to_owned(), "the copy cannot be made".to_owned());
             Err(StorageError::Corrupt { file, what })
         });
-        let adopted = match copied.and_then(Copied::finish) {
-            Ok(adopted) => adopted,
+        let renamed = match copied.and_then(Copied::finish) {
+            Ok(renamed) => renamed,
             Err(error) => {
                 warn!(error = %error, "failed to defragment");
                 self.shared.write().storage_mut().abandon_copy();
@@ -261,6 +261,7 @@ impl FlushLoop {
                 return Ok(());
             }
         };
+        let adopted = renamed.settle()?;
         let (left, bytes) = {
             let mut state = self.shared.write();
             let left = state.storage_mut().adopt(adopted)?;

@@ -93,15 +93,14 @@ impl std::fmt::Debug for SnapshotReader {
     }
 }
 
-/// Gives a complete and synced file beside `path` that name. Only after the directory is synced is
-/// the name sure.
-pub(super) fn take_name(path: &Path) -> Result<(), StorageError> {
-    rename(&aside(path), path)
-}
-
 /// Gives a complete and synced file another name, durably.
 pub(super) fn rename(from: &Path, path: &Path) -> Result<(), StorageError> {
     std::fs::rename(from, path).map_err(|error| io_error(from, "rename", &error))?;
+    sync_name(path)
+}
+
+/// Only after this the name of a file that was renamed is sure.
+fn sync_name(path: &Path) -> Result<(), StorageError> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let directory = directory.unwrap_or_else(|| Path::new("."));
     let synced = File::open(directory).and_then(|directory| directory.sync_all());
@@ -120,7 +119,7 @@ pub(super) fn remove_leftover(path: &Path) -> Result<(), StorageError> {
 }
 
 /// The name of a store in the making.
-pub(super) fn aside(path: &Path) -> PathBuf {
+fn aside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     name.into()
@@ -143,18 +142,44 @@ pub struct Builder {
     writing: Option<JoinHandle<Result<(), StorageError>>>,
 }
 
-/// The file of a store in the making, which goes with it.
+/// The file of a store in the making, which goes with it as long as it has no other name.
 #[derive(Debug)]
-struct Aside {
+pub(super) struct Aside {
+    /// The name it will have.
+    name: PathBuf,
     path: PathBuf,
-    finished: bool,
+    named: bool,
+}
+
+impl Aside {
+    /// Makes room for the file of a store that will be at `name`.
+    pub(super) fn begin(name: &Path) -> Result<Self, StorageError> {
+        remove_leftover(name)?;
+        Ok(Self { name: name.to_owned(), path: aside(name), named: false })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives the complete and synced file its name, which is sure after [`Self::sync_name`].
+    pub(super) fn take_name(&mut self) -> Result<(), StorageError> {
+        std::fs::rename(&self.path, &self.name)
+            .map_err(|error| io_error(&self.path, "rename", &error))?;
+        self.named = true;
+        Ok(())
+    }
+
+    pub(super) fn sync_name(&self) -> Result<(), StorageError> {
+        sync_name(&self.name)
+    }
 }
 
 impl Drop for Aside {
     fn drop(&mut self) {
-        if !self.finished {
+        if !self.named {
             // What stays behind is removed by `remove_leftover` or at the next start.
-            let _ = std::fs::remove_file(aside(&self.path));
+            let _ = std::fs::remove_file(&self.path);
         }
     }
 }
@@ -169,9 +194,8 @@ pub struct Built {
 impl Builder {
     /// Begins a store that will be at `path` and will say that it contains the log up to `applied`.
     pub fn begin(path: &Path, applied: Applied) -> Result<Self, StorageError> {
-        remove_leftover(path)?;
-        let aside = Aside { path: path.to_owned(), finished: false };
-        let disk = Disk::open_to_fill(&self::aside(path))?;
+        let aside = Aside::begin(path)?;
+        let disk = Disk::open_to_fill(aside.path())?;
         let (batch, meta) = (Vec::new(), Pending::new(applied));
         Ok(Self { disk, aside, applied, batch, bytes: 0, meta, unwritten: 0, writing: None })
     }
@@ -212,10 +236,10 @@ impl Builder {
         let Self { disk, mut aside, applied, .. } = self;
         disk.commit(&Pending::new(applied), Durability::Immediate)?;
         drop(disk);
-        take_name(&aside.path)?;
-        aside.finished = true;
-        let disk = Disk::open_existing(&aside.path)?;
-        Ok(Built { disk, path: mem::take(&mut aside.path) })
+        aside.take_name()?;
+        aside.sync_name()?;
+        let path = mem::take(&mut aside.name);
+        Ok(Built { disk: Disk::open_existing(&path)?, path })
     }
 
     fn commit_if_large(&mut self) -> Result<(), StorageError> {
@@ -242,7 +266,7 @@ impl Builder {
         self.unwritten = 0;
         let thread = std::thread::Builder::new().name("write-out".to_owned());
         let writing = thread.spawn(self.disk.write_out_elsewhere()?);
-        let failed = |error| io_error(&self.aside.path, "write out", &error);
+        let failed = |error| io_error(&self.aside.name, "write out", &error);
         self.writing = Some(writing.map_err(failed)?);
         Ok(())
     }
@@ -250,7 +274,7 @@ impl Builder {
     fn end_writing(&mut self) -> Result<(), StorageError> {
         let Some(writing) = self.writing.take() else { return Ok(()) };
         writing.join().unwrap_or_else(|_panic| {
-            let file = self.aside.path.display().to_string();
+            let file = self.aside.name.display().to_string();
             Err(StorageError::Corrupt { file, what: "it cannot be written out".to_owned() })
         })
     }

@@ -68,8 +68,8 @@ pub struct Store {
     durable: Applied,
     /// Whether commits were made that a crash may lose.
     deferred: bool,
-    /// Who is sent every committed batch, while a copy of the store is made.
-    follower: Option<rewrite::Follower>,
+    /// What a copy of the store has to be told, while one is made.
+    copied: Option<rewrite::Changes>,
 }
 
 /// An overlay on its way to the disk. Committed by the flusher while others read and apply.
@@ -104,7 +104,7 @@ impl Store {
             applied,
             durable: applied,
             deferred: false,
-            follower: None,
+            copied: None,
         })
     }
 
@@ -134,11 +134,8 @@ impl Store {
     pub fn end_flush(&mut self) -> Result<(), StorageError> {
         let Some((pending, durability)) = self.flushing.take() else { return Ok(()) };
         self.view = self.disk.view()?;
-        if let Some(follower) = &self.follower
-            && follower.send(Arc::clone(&pending)).is_err()
-        {
-            // The copy has failed or was given up.
-            self.follower = None;
+        if let Some(changes) = &self.copied {
+            changes.note(&pending);
         }
         self.deferred = durability == Durability::Deferred;
         if !self.deferred {

@@ -72,6 +72,15 @@ impl Pending {
         self.meta.insert(Bytes::copy_from_slice(key), value);
     }
 
+    /// Adds what a later overlay removes and sets, without its records.
+    pub(super) fn follow(&mut self, later: &Self) {
+        self.touched = true;
+        self.applied = later.applied;
+        self.deleted.extend_from_slice(&later.deleted);
+        let set = later.meta.iter().map(|(key, value)| (key.clone(), value.clone()));
+        self.meta.extend(set);
+    }
+
     /// The first revision in here.
     pub(super) fn first(&self) -> Option<Revision> {
         self.records.first().map(|(at, _)| *at)

@@ -1,27 +1,32 @@
 //! Defragmentation: the store is written anew beside the old file while that one goes on serving.
 //!
 //! ```text
-//! begin      the state is frozen; from now on every committed batch is queued for the copy as well
+//! begin      the state is frozen; from now on the store notes what every commit removes and sets
 //! copy       all records and values, on a thread of its own (Copy::run)
-//! follow     the queued batches, until few are left; then the file is synced
-//! finish     between two flushes: the last batches, one more sync, the new file takes the name
+//! follow     the records that came meanwhile, and what was noted, until little is left; then the
+//!            file is synced
+//! finish     between two flushes: the rest, one more sync, the new file takes the name
 //! ```
+//!
+//! Records are only ever added behind all others, so those that came meanwhile are read from the store
+//! and need not be kept in memory for the copy.
 //!
 //! Nobody waits but the flusher, and it only for the last two steps. After a crash at any point the
 //! name leads to one whole file: before the rename the old one, after it the new one, which holds
 //! everything that the old one held.
 
 use std::fmt;
+use std::mem;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
 use super::disk::{Disk, View};
+use super::install::Aside;
 use super::pending::Pending;
-use super::{Durability, Frozen, Store, install};
+use super::{Durability, Frozen, Store};
 use crate::mvcc::{Revision, StorageError};
 
 /// Bytes of records in one commit of the copy.
@@ -31,68 +36,139 @@ const COPY_BYTES: usize = 4 << 20;
 #[derive(Debug)]
 pub struct Copy {
     from: Frozen,
+    store: Arc<Disk>,
     path: PathBuf,
-    batches: Receiver<Arc<Pending>>,
+    changes: Changes,
 }
 
-/// A finished copy that follows the store.
+/// A copy that follows the store.
 #[derive(Debug)]
 pub struct Copied {
+    /// Dropped before the file is removed.
     disk: Disk,
-    path: PathBuf,
-    batches: Receiver<Arc<Pending>>,
+    aside: Aside,
+    store: Arc<Disk>,
+    changes: Changes,
+    /// Where the records begin that are not in the copy.
+    next: Revision,
 }
 
-/// Where a store sends what it commits while it is being copied.
-pub(super) type Follower = Sender<Arc<Pending>>;
+/// What commits have removed and set since the copy looked last; their records are not in it.
+#[derive(Debug, Clone)]
+pub(super) struct Changes(Arc<Mutex<Pending>>);
+
+impl Changes {
+    pub(super) fn note(&self, batch: &Pending) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).follow(batch);
+    }
+
+    fn take(&self) -> Pending {
+        let mut changes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let nothing = Pending::new(changes.applied());
+        mem::replace(&mut *changes, nothing)
+    }
+}
 
 impl Copy {
-    /// Copies what there was, then what came meanwhile. Takes long; what the store commits queues up.
+    /// Copies what there was, then what came meanwhile. Takes long. Of a copy that fails nothing is
+    /// left.
     pub fn run(self) -> Result<Copied, StorageError> {
-        let Self { from, path, batches } = self;
-        let aside = install::aside(&path);
-        install::remove_leftover(&path)?;
-        let disk = Disk::open(&aside)?;
-        copy(&from, &disk)?;
+        let Self { from, store, path, changes } = self;
+        let aside = Aside::begin(&path)?;
+        let disk = Disk::open(aside.path())?;
+        let mut copied = Copied { disk, aside, store, changes, next: Revision::default() };
+        let mut values = Pending::new(from.applied());
+        for (key, value) in from.view().meta_for_dump()? {
+            values.set_meta(&key, Some(value));
+        }
+        copied.disk.load(&[], &values)?;
+        copied.records(from.view(), &Pending::new(from.applied()))?;
         // The old state need not be kept any longer.
         drop(from);
-        while let Ok(batch) = batches.try_recv() {
-            disk.commit(&batch, Durability::Deferred)?;
+        let mut before = usize::MAX;
+        loop {
+            let came = copied.follow()?;
+            // Whoever writes faster than this copies would be followed for ever.
+            if came < COPY_BYTES || came > before / 2 {
+                break;
+            }
+            before = came;
         }
-        let mut last = Pending::new(disk.view()?.applied()?);
-        last.touch();
-        disk.commit(&last, Durability::Immediate)?;
-        Ok(Copied { disk, path, batches })
+        copied.sync()?;
+        Ok(copied)
     }
 }
 
-fn copy(from: &Frozen, disk: &Disk) -> Result<(), StorageError> {
-    let applied = from.applied();
-    let mut values = Pending::new(applied);
-    for (key, value) in from.view().meta_for_dump()? {
-        values.set_meta(&key, Some(value));
-    }
-    disk.load(&[], &values)?;
-    let nothing = Pending::new(applied);
-    let mut next = Revision::default();
-    loop {
-        let (mut batch, mut bytes, mut more) = (Vec::new(), 0, None);
-        let _flow = from.view().scan_encoded(next, &mut |at, encoded| {
-            if bytes >= COPY_BYTES {
-                more = Some(at);
-                return ControlFlow::Break(());
+impl Copied {
+    /// Adds all records from `next` on; says how many bytes they have.
+    fn records(&mut self, from: &View, applied: &Pending) -> Result<usize, StorageError> {
+        let mut total = 0;
+        loop {
+            let (mut batch, mut bytes, mut more) = (Vec::new(), 0, false);
+            let _flow = from.scan_encoded(self.next, &mut |at, encoded| {
+                more = bytes >= COPY_BYTES;
+                if more {
+                    return ControlFlow::Break(());
+                }
+                bytes += encoded.len();
+                batch.push((at, Bytes::copy_from_slice(encoded)));
+                ControlFlow::Continue(())
+            })?;
+            let Some((last, _)) = batch.last() else { return Ok(total) };
+            self.next = Revision { sub: last.sub + 1, ..*last };
+            self.disk.load(&batch, applied)?;
+            // Bit by bit: the device is the log's as well, and a whole store at once keeps that waiting.
+            self.disk.write_out()?;
+            total += bytes;
+            if !more {
+                return Ok(total);
             }
-            bytes += encoded.len();
-            batch.push((at, Bytes::copy_from_slice(encoded)));
-            ControlFlow::Continue(())
-        })?;
-        disk.load(&batch, &nothing)?;
-        // Bit by bit: the device is the log's as well, and a whole store at once keeps that waiting.
-        disk.write_out()?;
-        match more {
-            Some(at) => next = at,
-            None => return Ok(()),
         }
+    }
+
+    /// Adds what was committed since; says how many bytes of records that were.
+    fn follow(&mut self) -> Result<usize, StorageError> {
+        // Taken before the store is looked at: a record that is removed after this is either not seen
+        // any more, or its removal is among the changes of the next time.
+        let changes = self.changes.take();
+        let came = self.records(&self.store.view()?, &Pending::new(changes.applied()))?;
+        self.disk.commit(&changes, Durability::Deferred)?;
+        Ok(came)
+    }
+
+    fn sync(&self) -> Result<(), StorageError> {
+        let mut last = Pending::new(self.disk.view()?.applied()?);
+        last.touch();
+        self.disk.commit(&last, Durability::Immediate)
+    }
+
+    /// Brings the copy up to date and gives it the name of the store. No flush may be under way. What
+    /// fails leaves the store as it is.
+    ///
+    /// The open [`Store`] goes on with the old file, which has no name any more, until it is
+    /// told by [`Store::adopt`].
+    pub fn finish(mut self) -> Result<Renamed, StorageError> {
+        self.follow()?;
+        self.sync()?;
+        let Self { disk, mut aside, .. } = self;
+        aside.take_name()?;
+        Ok(Renamed { disk, aside })
+    }
+}
+
+/// A copy that has the name of the store, unless a crash takes it away again.
+#[derive(Debug)]
+pub struct Renamed {
+    disk: Disk,
+    aside: Aside,
+}
+
+impl Renamed {
+    /// Makes the name sure. When that fails nobody can tell to which file the name will lead, and
+    /// neither may be written any more.
+    pub fn settle(self) -> Result<Adopted, StorageError> {
+        self.aside.sync_name()?;
+        Ok(Adopted { disk: self.disk })
     }
 }
 
@@ -100,41 +176,18 @@ impl Store {
     /// Begins a copy of the store as it was when the last flush ended.
     pub fn begin_copy(&mut self) -> Result<Copy, StorageError> {
         let from = self.frozen()?;
-        let (follower, batches) = channel();
-        self.follower = Some(follower);
-        Ok(Copy { from, path: self.path.clone(), batches })
+        let changes = Changes(Arc::new(Mutex::new(Pending::new(from.applied()))));
+        self.copied = Some(changes.clone());
+        Ok(Copy { from, store: Arc::clone(&self.disk), path: self.path.clone(), changes })
     }
 
     /// Gives up on a copy.
     pub fn abandon_copy(&mut self) {
-        self.follower = None;
-    }
-
-    /// Whether a copy is being made.
-    pub fn has_follower(&self) -> bool {
-        self.follower.is_some()
+        self.copied = None;
     }
 }
 
-impl Copied {
-    /// Brings the copy up to date and gives it the name of the store. No flush may be under way.
-    ///
-    /// The open [`Store`] goes on with the old file, which has no name any more, until it is
-    /// told by [`Store::adopt`].
-    pub fn finish(self) -> Result<Adopted, StorageError> {
-        let Self { disk, path, batches } = self;
-        for batch in batches.try_iter() {
-            disk.commit(&batch, Durability::Deferred)?;
-        }
-        let mut last = Pending::new(disk.view()?.applied()?);
-        last.touch();
-        disk.commit(&last, Durability::Immediate)?;
-        install::take_name(&path)?;
-        Ok(Adopted { disk })
-    }
-}
-
-/// A copy that has the name of the store.
+/// A copy that has the name of the store for good.
 #[derive(Debug)]
 pub struct Adopted {
     disk: Disk,
@@ -159,9 +212,9 @@ impl Store {
     pub fn adopt(&mut self, adopted: Adopted) -> Result<Left, StorageError> {
         let view = adopted.disk.view()?;
         self.durable = view.applied()?;
-        self.follower = None;
+        self.copied = None;
         self.deferred = false;
-        let disk = std::mem::replace(&mut self.disk, Arc::new(adopted.disk));
-        Ok(Left { disk, _view: std::mem::replace(&mut self.view, view) })
+        let disk = mem::replace(&mut self.disk, Arc::new(adopted.disk));
+        Ok(Left { disk, _view: mem::replace(&mut self.view, view) })
     }
 }
