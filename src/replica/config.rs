@@ -25,7 +25,8 @@ pub struct Config {
     pub max_learners: usize,
     /// Proposals that wait for a leader; further ones are refused.
     pub max_queued: usize,
-    /// Ticks after which a client gives up; until then a request lost with its leader is proposed again.
+    /// Ticks after which a client gives up; until then its request waits for a leader, and is proposed
+    /// again when it was lost with one.
     pub request_ticks: u32,
     /// Applied entries kept in memory for slow followers.
     pub catchup_entries: u64,

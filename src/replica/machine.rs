@@ -221,7 +221,9 @@ impl Replica {
             let lost = match payload {
                 Payload::Empty => continue,
                 Payload::Request(request) => self.proposals.push_forwarded(request, term).is_err(),
-                Payload::Membership(change) => self.proposals.push_change(change).is_err(),
+                Payload::Membership(change) => {
+                    self.proposals.push_forwarded_change(change, term).is_err()
+                }
             };
             if lost {
                 self.rejected += 1;

@@ -19,13 +19,13 @@ const ID_TAG: u8 = 0x08;
 pub(super) struct Proposals {
     requests: VecDeque<Queued>,
     /// On a leader one at a time, each after the one before was applied; the wrapped crate would drop it.
-    changes: VecDeque<Bytes>,
+    changes: VecDeque<Queued>,
     max: usize,
     /// Requests of this member's clients by id.
     under_way: BTreeMap<u64, UnderWay>,
     /// The highest term of a committed entry.
     committed_term: Term,
-    /// Ticks for which a request is proposed again; its client has given up by then.
+    /// Ticks for which a request waits or is proposed again; its client has given up by then.
     patience_ticks: u32,
 }
 
@@ -34,6 +34,8 @@ struct Queued {
     request: Bytes,
     /// The term in which a peer forwarded it; `None` for a request of our own client.
     forwarded: Option<Term>,
+    /// Since it came here, whatever became of it.
+    age_ticks: u32,
 }
 
 #[derive(Debug)]
@@ -57,38 +59,33 @@ impl Proposals {
 
     /// Gives the request back when there is no room.
     pub(super) fn push_request(&mut self, request: Bytes) -> Result<(), Bytes> {
-        self.push(Queued { request, forwarded: None })
+        push(&mut self.requests, self.max, request, None)
     }
 
     /// The same for a request that a peer forwarded to this leader.
     pub(super) fn push_forwarded(&mut self, request: Bytes, term: Term) -> Result<(), Bytes> {
-        self.push(Queued { request, forwarded: Some(term) })
-    }
-
-    fn push(&mut self, queued: Queued) -> Result<(), Bytes> {
-        if self.requests.len() >= self.max {
-            return Err(queued.request);
-        }
-        self.requests.push_back(queued);
-        Ok(())
+        push(&mut self.requests, self.max, request, Some(term))
     }
 
     /// Gives the change back when there is no room.
     pub(super) fn push_change(&mut self, change: Bytes) -> Result<(), Bytes> {
-        if self.changes.len() >= self.max {
-            return Err(change);
-        }
-        self.changes.push_back(change);
-        Ok(())
+        push(&mut self.changes, self.max, change, None)
     }
 
-    /// Forgets requests whose clients have given up.
+    /// The same for a change that a peer forwarded to this leader.
+    pub(super) fn push_forwarded_change(&mut self, change: Bytes, term: Term) -> Result<(), Bytes> {
+        push(&mut self.changes, self.max, change, Some(term))
+    }
+
+    /// Forgets what clients have asked that have given up: it must not happen an hour later.
     pub(super) fn tick(&mut self) {
-        let patience = self.patience_ticks;
-        self.under_way.retain(|_, under_way| {
-            under_way.age_ticks += 1;
-            under_way.age_ticks <= patience
-        });
+        let waits = |age_ticks: &mut u32| {
+            *age_ticks += 1;
+            *age_ticks <= self.patience_ticks
+        };
+        self.requests.retain_mut(|queued| waits(&mut queued.age_ticks));
+        self.changes.retain_mut(|queued| waits(&mut queued.age_ticks));
+        self.under_way.retain(|_, under_way| waits(&mut under_way.age_ticks));
     }
 
     /// A request was committed; it is no longer under way here.
@@ -109,8 +106,8 @@ impl Proposals {
         self.committed_term = term;
         let lost = |_: &u64, under_way: &mut UnderWay| under_way.proposed < term;
         for (_, under_way) in self.under_way.extract_if(.., lost) {
-            let queued = Queued { request: under_way.request, forwarded: None };
-            self.requests.push_back(queued);
+            let UnderWay { request, age_ticks, .. } = under_way;
+            self.requests.push_back(Queued { request, forwarded: None, age_ticks });
         }
     }
 
@@ -122,7 +119,9 @@ impl Proposals {
     /// Proposes as much as the leader takes now.
     pub(super) fn flush(&mut self, machine: &mut Machine) {
         let (term, leads) = (machine.term(), machine.role() == Role::Leader);
-        self.requests.retain(|queued| queued.forwarded.is_none_or(|made| made == term && leads));
+        let timely = |queued: &Queued| queued.forwarded.is_none_or(|made| made == term && leads);
+        self.requests.retain(timely);
+        self.changes.retain(timely);
         // While it hands over, a leader takes nothing.
         if machine.leader().is_none() || machine.transferee().is_some() {
             return;
@@ -143,19 +142,33 @@ impl Proposals {
                 if queued.forwarded.is_none()
                     && let Some(id) = id_of(&queued.request)
                 {
-                    let request = queued.request;
-                    self.under_way.insert(id, UnderWay { request, proposed: term, age_ticks: 0 });
+                    let Queued { request, age_ticks, .. } = queued;
+                    self.under_way.insert(id, UnderWay { request, proposed: term, age_ticks });
                 }
             }
         }
         while let Some(change) = self.changes.front() {
             let waits = machine.role() == Role::Leader && machine.membership_change_pending();
-            if waits || machine.propose(vec![Payload::Membership(change.clone())]).is_err() {
+            let payload = Payload::Membership(change.request.clone());
+            if waits || machine.propose(vec![payload]).is_err() {
                 return;
             }
             self.changes.pop_front();
         }
     }
+}
+
+fn push(
+    queue: &mut VecDeque<Queued>,
+    max: usize,
+    request: Bytes,
+    forwarded: Option<Term>,
+) -> Result<(), Bytes> {
+    if queue.len() >= max {
+        return Err(request);
+    }
+    queue.push_back(Queued { request, forwarded, age_ticks: 0 });
+    Ok(())
 }
 
 /// The id of an encoded request; `None` when nobody waits for it.

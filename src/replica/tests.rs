@@ -426,6 +426,30 @@ fn a_request_lost_with_its_leader_is_proposed_again_and_applied_once() {
 }
 
 #[test]
+fn what_a_client_gave_up_on_does_not_happen_later() {
+    let mut cluster = Cluster::founded(3);
+    let leader = cluster.elect();
+    cluster.tick(2);
+    let alone = *cluster.replicas.keys().find(|id| **id != leader).unwrap();
+    cluster.cut_off = Some(alone);
+    let request = |id| Bytes::from(Request { id, ..Request::default() }.encode_to_vec());
+    // Proposed to a leader that does not hear it, and then to nobody.
+    cluster.step(alone, Event::Propose(request(77)));
+    cluster.tick(40);
+    assert_eq!(cluster.replicas[&alone].status().leader, None);
+    cluster.step(alone, Event::Propose(request(78)));
+    cluster.step(alone, Event::ProposeMembership(change(Kind::Remove, leader.0)));
+    cluster.tick(71);
+    cluster.step(alone, Event::Propose(request(79)));
+    cluster.cut_off = None;
+    cluster.tick(30);
+    for id in 1..=3 {
+        assert_eq!(cluster.requests(MemberId(id)), [&request(79)[..]], "{id}");
+        assert_eq!(cluster.replicas[&MemberId(id)].roster().members.len(), 3);
+    }
+}
+
+#[test]
 fn a_proposal_forwarded_in_an_earlier_term_is_refused() {
     let mut cluster = Cluster::founded(3);
     let leader = cluster.elect();
