@@ -15,9 +15,8 @@ use crate::raft::{Index, Mark, Term};
 use crate::replica::Event;
 use crate::{snap, transport};
 
-/// The largest batch a peer may send: one request of the largest size, and room for the frame of a
-/// batch that consensus filled to its own limit.
-const MAX_BATCH_BYTES: usize = 64 << 20;
+/// A batch may have this many bytes and one request of the largest size.
+const BATCH_BYTES: usize = 64 << 20;
 
 /// The receiving end of the peer protocol.
 #[derive(Debug)]
@@ -28,7 +27,8 @@ pub(super) struct PeerService {
 impl PeerService {
     /// The service, ready to be mounted on the peer port.
     pub(super) fn server(node: Handle) -> PeerServer<Self> {
-        PeerServer::new(Self { node }).max_decoding_message_size(MAX_BATCH_BYTES)
+        let largest = BATCH_BYTES.saturating_add(node.limits().max_request_bytes);
+        PeerServer::new(Self { node }).max_decoding_message_size(largest)
     }
 
     /// Refuses what was not meant for this member of this cluster.

@@ -26,8 +26,9 @@ const BACKOFF_MIN: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_millis(500);
 /// Batches under way on one stream; while it is full, messages collect into the next batch.
 const STREAM_QUEUE: usize = 4;
-/// Messages that go into one batch at the most.
-const BATCH_MESSAGES: usize = 512;
+/// A batch with this many bytes is full. Who is far behind is sent a message of a megabyte after the
+/// other, and may not take hundreds of them at once.
+const BATCH_BYTES: usize = 4 << 20;
 /// Different reasons that are logged while a peer is out of reach.
 const REASONS: usize = 4;
 /// How often the time to the peer and back is measured.
@@ -144,14 +145,13 @@ impl Link {
             // The first batch, even without messages, makes the peer check who we are.
             let mut next = Vec::new();
             loop {
-                let batch = Batch { envelope: Some(envelope), messages: std::mem::take(&mut next) };
+                let batch = Batch { envelope: Some(envelope), messages: next };
                 metrics.sent_bytes.inc_by(batch.encoded_len() as u64);
                 if batches.send(batch).await.is_err() {
                     return;
                 }
-                if messages.recv_many(&mut next, BATCH_MESSAGES).await == 0 {
-                    return;
-                }
+                let Some(first) = messages.recv().await else { return };
+                next = gathered(first, messages);
             }
         };
         tokio::select! {
@@ -170,5 +170,39 @@ impl Link {
                 "stream broke".to_owned()
             }
         }
+    }
+}
+
+/// What can go in one batch: the first message and some of those that wait behind it.
+fn gathered(first: Message, messages: &mut mpsc::Receiver<Message>) -> Vec<Message> {
+    let mut bytes = first.encoded_len();
+    let mut batch = vec![first];
+    while bytes < BATCH_BYTES
+        && let Ok(message) = messages.try_recv()
+    {
+        bytes += message.encoded_len();
+        batch.push(message);
+    }
+    batch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::quorate::peer::Entry;
+
+    #[test]
+    fn a_batch_has_a_bound_in_bytes() {
+        let entry = |bytes: usize| Entry { data: vec![1; bytes].into(), ..Entry::default() };
+        let message = |bytes: usize| Message { entries: vec![entry(bytes)], ..Message::default() };
+        let (queue, mut messages) = mpsc::channel(100);
+        for bytes in [10, 1 << 20, 1 << 20, BATCH_BYTES, 10, 10] {
+            queue.try_send(message(bytes)).unwrap();
+        }
+        let mut next = || {
+            let first = messages.try_recv().unwrap();
+            gathered(first, &mut messages).len()
+        };
+        assert_eq!([next(), next()], [4, 2], "the fourth still began below the bound");
     }
 }
