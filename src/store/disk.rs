@@ -7,12 +7,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use redb::backends::FileBackend;
 use redb::{
     Builder, Database, DatabaseError, ReadOnlyTable, ReadableDatabase, ReadableTable,
     TableDefinition, TableError,
 };
 
 use super::Durability;
+use super::background::{Background, in_turns};
 use super::pending::Pending;
 use crate::mvcc::{Applied, Event, EventRef, Revision, StorageError};
 
@@ -79,7 +81,10 @@ impl Disk {
         let opened = options.read(true).write(true).truncate(false).open(path);
         let handle = opened.map_err(io)?;
         let opened = handle.try_clone().map_err(io)?;
-        let opened = Builder::new().set_cache_size(cache_bytes).create_file(opened);
+        let opened = FileBackend::new(opened).and_then(|backend| {
+            let mut builder = Builder::new();
+            builder.set_cache_size(cache_bytes).create_with_backend(Background(backend))
+        });
         let database = opened.map_err(|error| open_error(&file, error))?;
         let (record_bytes, size) = (AtomicU64::new(0), AtomicU64::new(0));
         let disk = Self { file, handle, database, record_bytes, size };
@@ -169,7 +174,7 @@ impl Disk {
             }
             // Leaves are filled in memory and written once: a third of the work of single inserts.
             let mut end = table.upper_bound_mut(Bound::<[u8; 12]>::Unbounded)?;
-            for (at, record) in new {
+            for (at, record) in in_turns(new) {
                 encoded.clear();
                 record.as_ref().encode(&mut encoded);
                 added += stored_len(&encoded);

@@ -20,6 +20,7 @@
 //!
 //! The engine is redb: a copy-on-write B+tree in one file. Only `disk` knows it.
 
+mod background;
 mod cache;
 mod disk;
 mod frozen;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::mvcc::{Applied, Event, EventRef, Revision, Storage, StorageError};
+use background::in_turns;
 use cache::Cache;
 use disk::{Disk, View};
 use pending::Pending;
@@ -204,7 +206,7 @@ impl FlushBatch {
     /// Commits the batch in one transaction.
     pub fn commit(&self) -> Result<(), StorageError> {
         self.disk.commit(&self.pending, self.durability)?;
-        for (at, record) in self.pending.records() {
+        for (at, record) in in_turns(self.pending.records()) {
             self.cache.insert_copy(*at, record);
         }
         Ok(())
