@@ -7,10 +7,10 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
 use http::header::{CONTENT_TYPE, HOST, X_CONTENT_TYPE_OPTIONS};
-use http::{StatusCode, Uri};
+use http::{StatusCode, Uri, Version};
 use tracing::warn;
 
-/// Lets in requests for these hosts only. gRPC is not asked, as in etcd: browsers do not speak it.
+/// Lets in requests for these hosts only. gRPC over HTTP/2 is not asked, as in etcd: browsers do not speak it.
 pub(super) fn guard(router: Router, hosts: &[String]) -> Router {
     if hosts.is_empty() {
         return router;
@@ -33,7 +33,7 @@ pub(super) fn guard(router: Router, hosts: &[String]) -> Router {
 /// The host of a request that is not to be answered.
 fn refused(request: &Request, hosts: &[String]) -> Option<String> {
     let content = request.headers().get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
-    if content.starts_with(b"application/grpc") {
+    if request.version() == Version::HTTP_2 && content.starts_with(b"application/grpc") {
         return None;
     }
     let header = request.headers().get(HOST).and_then(|host| host.to_str().ok());
@@ -76,18 +76,22 @@ mod tests {
     async fn only_listed_hosts_are_answered() {
         let hosts = ["a.example".to_owned(), "::1".to_owned()];
         let router = guard(Router::new().route("/", get(|| async { "in" })), &hosts);
-        for (host, content, status) in [
-            ("a.example:2379", "", StatusCode::OK),
-            ("a.example", "", StatusCode::OK),
-            ("[::1]:2379", "", StatusCode::OK),
-            ("127.0.0.1:2379", "", StatusCode::MISDIRECTED_REQUEST),
-            ("evil.example", "", StatusCode::MISDIRECTED_REQUEST),
-            ("evil.example", "application/grpc", StatusCode::OK),
+        let (one, two) = (Version::HTTP_11, Version::HTTP_2);
+        for (version, host, content, status) in [
+            (one, "a.example:2379", "", StatusCode::OK),
+            (one, "a.example", "", StatusCode::OK),
+            (two, "[::1]:2379", "", StatusCode::OK),
+            (one, "127.0.0.1:2379", "", StatusCode::MISDIRECTED_REQUEST),
+            (two, "evil.example", "", StatusCode::MISDIRECTED_REQUEST),
+            (two, "evil.example", "application/grpc", StatusCode::OK),
+            // A page can set that header, and speak HTTP/1.1 only.
+            (one, "evil.example", "application/grpc", StatusCode::MISDIRECTED_REQUEST),
         ] {
-            let request = Request::get("/").header(HOST, host).header(CONTENT_TYPE, content);
+            let request = Request::get("/").version(version);
+            let request = request.header(HOST, host).header(CONTENT_TYPE, content);
             let request = request.body(Body::empty()).unwrap();
             let response = router.clone().oneshot(request).await.unwrap();
-            assert_eq!(response.status(), status, "{host} {content}");
+            assert_eq!(response.status(), status, "{version:?} {host} {content}");
         }
     }
 }
