@@ -332,8 +332,7 @@ impl<S: Storage> State<S> {
         caller: &Caller,
         request: &pb::RangeRequest,
     ) -> Result<RangeScan, Error> {
-        self.auth.may_read(caller, &request.key, &request.range_end)?;
-        self.auth.is_current(caller)?;
+        self.may_read(caller, request)?;
         RangeScan::begin(&self.keys, self.revision(), request)
     }
 
@@ -396,6 +395,12 @@ impl<S: Storage> State<S> {
     /// The users, their roles, and what those allow.
     pub fn auth(&self) -> &Auth {
         &self.auth
+    }
+
+    /// Whether a caller, known by the users of this very state, may read a range: asked of every read.
+    pub fn may_read(&self, caller: &Caller, request: &pb::RangeRequest) -> Result<(), Error> {
+        self.auth.may_read(caller, &request.key, &request.range_end)?;
+        Ok(self.auth.is_current(caller)?)
     }
 
     /// Whether a caller may write every key of a lease.

@@ -59,7 +59,7 @@ impl Pieces {
         let count = pb::RangeRequest { count_only: true, limit: 0, ..request.clone() };
         let (counted, current) = {
             let state = handle.state();
-            state.auth().may_read(caller, &request.key, &request.range_end)?;
+            state.may_read(caller, &request)?;
             (state.range(&count), state.revision())
         };
         let count = handle.check(counted)?.count;
@@ -112,7 +112,46 @@ fn after(key: &Bytes) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
+    use crate::membership::{InitialCluster, PeerUrl};
+    use crate::node::{Config, start};
+    use crate::proto::quorate::replica::UserAdd;
+    use crate::proto::quorate::replica::auth_change::Change;
+
+    /// As of a token that was signed by a member which is ahead of this one.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn whoever_is_known_by_users_to_come_reads_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut list = InitialCluster::new();
+        list.add("n1", PeerUrl::parse("http://127.0.0.1:1").unwrap());
+        let config = Config::for_test(dir.path(), "n1", &list, "test");
+        let running = start(config, CancellationToken::new()).unwrap();
+        running.ready().await;
+        let handle = running.handle();
+        let root = UserAdd { name: "root".into(), password: "r".into(), no_password: false };
+        let role = pb::AuthUserGrantRoleRequest { user: "root".into(), role: "root".into() };
+        for change in [
+            Change::UserAdd(root),
+            Change::UserGrantRole(role),
+            Change::Enable(pb::AuthEnableRequest {}),
+        ] {
+            handle.change_users(Caller::Cluster, change).await.unwrap();
+        }
+        let revision = handle.state().auth().revision();
+        let begin = |revision| {
+            let caller = Caller::User { name: "root".into(), revision };
+            let request = pb::RangeRequest { key: "a".into(), ..Default::default() };
+            Pieces::begin(handle.clone(), &caller, request).map(drop)
+        };
+        begin(revision).unwrap();
+        for other in [revision - 1, revision + 1] {
+            let refused = begin(other).unwrap_err();
+            assert_eq!(refused.to_string(), "etcdserver: revision of auth store is old", "{other}");
+        }
+        running.close().await;
+    }
 
     #[test]
     fn orders_and_filters_are_refused() {
