@@ -1,3 +1,7 @@
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
 use super::handle::MAX_APPLY_LAG;
 use super::tokens::Credentials;
 use super::{Error, Handle};
@@ -10,9 +14,35 @@ use crate::raft::Index;
 
 /// Passwords that are hashed or compared at once: each takes a core for a good part of a second, and
 /// the node needs the others.
-pub(super) const MAX_HASHING: usize = 2;
+const MAX_HASHING: usize = 2;
 /// bcrypt looks at no more of a password.
 const MAX_PASSWORD_BYTES: usize = 72;
+
+/// The places for slow work on passwords.
+#[derive(Debug)]
+pub(super) struct Hashing(Arc<Semaphore>);
+
+impl Default for Hashing {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_HASHING)))
+    }
+}
+
+impl Hashing {
+    /// Runs work off the threads that serve others. The work has the place and not whoever waits for it: it
+    /// cannot be stopped, and a client can go away at any time.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let place = Arc::clone(&self.0).acquire_owned().await.map_err(|_closed| Error::Stopped)?;
+        let placed = move || {
+            let _place = place;
+            work()
+        };
+        tokio::task::spawn_blocking(placed).await.map_err(|_joined| Error::Stopped)
+    }
+}
 
 impl Handle {
     /// Whether callers are checked. A hint to spare work: requests are checked where they take effect.
@@ -66,7 +96,9 @@ impl Handle {
             };
             let given = password.clone();
             let matches = self
-                .hashing(move || bcrypt::verify(given, &hash).is_ok_and(|matches| matches))
+                .0
+                .hashing
+                .run(move || bcrypt::verify(given, &hash).is_ok_and(|matches| matches))
                 .await?;
             if !matches {
                 return Err(auth::Error::Failed.into());
@@ -91,7 +123,7 @@ impl Handle {
             return Err(Error::PasswordTooLong);
         }
         let cost = self.0.config.bcrypt_cost;
-        let hashed = self.hashing(move || bcrypt::hash_with_result(password, cost)).await?;
+        let hashed = self.0.hashing.run(move || bcrypt::hash_with_result(password, cost)).await?;
         match hashed {
             Ok(parts) => Ok(parts.format_for_version(bcrypt::Version::TwoA).into_bytes()),
             Err(_) => Err(Error::PasswordTooLong),
@@ -106,15 +138,36 @@ impl Handle {
             _ => unreachable!("a request is answered in its own kind"),
         }
     }
+}
 
-    /// Runs slow work on passwords off the threads that serve others.
-    async fn hashing<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Error> {
-        let turn = self.0.hashing.acquire().await.map_err(|_closed| Error::Stopped)?;
-        let done = tokio::task::spawn_blocking(work).await.map_err(|_joined| Error::Stopped);
-        drop(turn);
-        done
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn work_keeps_its_place_when_its_client_goes_away() {
+        let hashing = Hashing::default();
+        let mut ends = Vec::new();
+        for _ in 0..MAX_HASHING {
+            let (began, begun) = mpsc::channel();
+            let (end, ended) = mpsc::channel::<()>();
+            let work = hashing.run(move || {
+                began.send(()).unwrap();
+                ended.recv().unwrap_err();
+            });
+            // Polled until it runs, and dropped.
+            let left = tokio::time::timeout(Duration::from_millis(1), work).await;
+            assert!(left.is_err(), "it goes on until it is told");
+            begun.recv_timeout(PATIENCE).unwrap();
+            ends.push(end);
+        }
+        assert_eq!(hashing.0.available_permits(), 0, "both are still at work");
+        drop(ends);
+        tokio::time::timeout(PATIENCE, hashing.run(|| ())).await.unwrap().unwrap();
     }
 }

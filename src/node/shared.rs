@@ -4,10 +4,11 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use prost::Message as _;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::arrival::Arrivals;
+use super::authenticate::Hashing;
 use super::flusher::Orders;
 use super::lease_clock::LeaseClock;
 use super::metrics::Metrics;
@@ -61,8 +62,7 @@ pub(super) struct Shared {
     pub(super) watches: super::watch::Hub,
     pub(super) leases: LeaseClock,
     pub(super) tokens: Tokens,
-    /// A place for each password that is being hashed or compared.
-    pub(super) hashing: Semaphore,
+    pub(super) hashing: Hashing,
     pub(super) metrics: Metrics,
     /// The way to the flush thread, from when it runs.
     pub(super) orders: OnceLock<Orders>,

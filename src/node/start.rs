@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::apply_loop::{APPLY_QUEUE, ApplyLoop};
 use super::arrival::Arrivals;
-use super::authenticate::MAX_HASHING;
+use super::authenticate::Hashing;
 use super::flusher::{self, Flusher, Offered};
 use super::lease_clock::{self, LeaseClock};
 use super::log_loop::{LOG_QUEUE, LogLoop};
@@ -136,7 +136,7 @@ pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartEr
         watches: watches::Hub::default(),
         leases: LeaseClock::new(),
         tokens,
-        hashing: Semaphore::new(MAX_HASHING),
+        hashing: Hashing::default(),
         metrics: Metrics::new(identity, &config.upkeep.features)?,
         orders: OnceLock::new(),
         found_no_room,
