@@ -66,10 +66,9 @@ fn changes(member: MemberId, roster: &Roster, recovered: &Recovered) -> Vec<Memb
         }
     }
     let change = |kind: Kind, member_id: u64| MembershipChange {
-        id: 0,
         kind: kind.into(),
         member_id,
-        peer_urls: Vec::new(),
+        ..MembershipChange::default()
     };
     others.sort_unstable();
     others.dedup();

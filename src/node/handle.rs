@@ -89,6 +89,7 @@ impl Handle {
         super::reconfigure::check(&self.0, &change)?;
         let (id, answer) = self.admit()?;
         change.id = id;
+        change.max_learners = Some(self.0.config.max_learners as u64);
         match self.wait(id, Event::ProposeMembership(change), answer).await? {
             Done::Membership(members) => Ok(members),
             Done::Request(_) => Err(Error::Stopped),

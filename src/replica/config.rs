@@ -22,6 +22,7 @@ pub struct Config {
     pub pre_vote: bool,
     /// Draws election timeouts and tells this run from earlier ones: differs from start to start.
     pub seed: u64,
+    /// For learners that were proposed without a limit; newer proposals carry that of their member.
     pub max_learners: usize,
     /// Proposals that wait for a leader; further ones are refused.
     pub max_queued: usize,

@@ -170,7 +170,7 @@ impl Cluster {
 
 fn change(kind: Kind, id: u64) -> MembershipChange {
     let peer_urls = vec![format!("http://127.0.0.1:{}", 3000 + id)];
-    MembershipChange { id: 1, kind: kind.into(), member_id: id, peer_urls }
+    MembershipChange { id: 1, kind: kind.into(), member_id: id, peer_urls, max_learners: None }
 }
 
 #[test]

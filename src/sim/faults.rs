@@ -108,6 +108,7 @@ impl World {
             kind: kind.into(),
             member_id,
             peer_urls: entry(member_id).peer_urls.iter().map(urls).collect(),
+            max_learners: Some(1),
         };
         self.tell(format!("{through} is asked for {kind:?} of {member_id}"));
         self.step(through, Event::ProposeMembership(change))

@@ -40,7 +40,12 @@ impl Cluster {
         member: MemberId,
         peer_urls: Vec<String>,
     ) -> Result<Vec<pb::Member>, Status> {
-        let change = MembershipChange { id: 0, kind: kind.into(), member_id: member.0, peer_urls };
+        let change = MembershipChange {
+            kind: kind.into(),
+            member_id: member.0,
+            peer_urls,
+            ..MembershipChange::default()
+        };
         Ok(shown(self.0.change_membership(change).await?))
     }
 }
