@@ -95,9 +95,30 @@ impl DataDir {
     }
 }
 
-/// Makes a directory that only this user may look into; an existing one is left as it is.
+/// Makes a directory that only this user may look into; an existing one is left as it is. What is synced in it
+/// later is not lost with its name.
 pub(super) fn make_private(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = match path.parent() {
+        None => return Ok(()),
+        Some(parent) if parent == Path::new("") => Path::new("."),
+        Some(parent) => parent,
+    };
+    make_private(parent)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    File::open(parent)?.sync_all()
+}
+
+/// Writes a file of a directory so that a crash leaves it whole or as it was; `aside` is its name until then.
+pub(super) fn write_whole(dir: &Path, name: &str, aside: &str, content: &[u8]) -> io::Result<()> {
+    let aside = dir.join(aside);
+    fs::write(&aside, content)?;
+    // The file before the rename, the directory after it: the name must not stand for nothing.
+    File::open(&aside)?.sync_all()?;
+    fs::rename(&aside, dir.join(name))?;
+    File::open(dir)?.sync_all()
 }
 
 fn check_format(path: &Path) -> Result<(), DataDirError> {
@@ -114,10 +135,7 @@ fn check_format(path: &Path) -> Result<(), DataDirError> {
             }
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // Aside and renamed, so that a crash leaves the whole number or no file.
-            let aside = path.join("format.tmp");
-            fs::write(&aside, format!("{FORMAT}\n"))
-                .and_then(|()| fs::rename(&aside, &file))
+            write_whole(path, "format", "format.tmp", format!("{FORMAT}\n").as_bytes())
                 .map_err(|source| DataDirError::NotWritable { path: path.to_owned(), source })
         }
         Err(source) => Err(DataDirError::Io { path: path.to_owned(), source }),
@@ -150,6 +168,17 @@ mod tests {
         );
         fs::write(path.join("format"), "zzz").unwrap();
         assert!(refused(&path).contains("does not say which layout it has"));
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        for content in ["one", "2"] {
+            fs::write(dir.path().join("aside"), "left by a crash").unwrap();
+            write_whole(dir.path(), "file", "aside", content.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(dir.path().join("file")).unwrap(), content);
+            assert!(!dir.path().join("aside").exists());
+        }
     }
 
     #[test]

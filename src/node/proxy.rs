@@ -3,7 +3,7 @@
 //! It copies bytes and understands none of them, so gRPC, HTTP and TLS all pass. What it forwards
 //! to are the client URLs that the members publish, read from their peer ports again and again.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::data_dir::make_private;
+use super::data_dir::{make_private, write_whole};
 use crate::discovery::client_urls;
 use crate::membership::PeerUrl;
 use crate::transport::tls::TlsClient;
@@ -240,11 +240,7 @@ pub(super) fn write_state(data_dir: &Path, peer_urls: &[PeerUrl]) -> io::Result<
     let directory = data_dir.join("proxy");
     make_private(&directory)?;
     let state = State { peer_urls: peer_urls.iter().map(ToString::to_string).collect() };
-    let aside = directory.join("cluster.bkp");
-    fs::write(&aside, serde_json::to_vec(&state)?)?;
-    File::open(&aside)?.sync_all()?;
-    fs::rename(&aside, directory.join("cluster"))?;
-    File::open(&directory)?.sync_all()
+    write_whole(&directory, "cluster", "cluster.bkp", &serde_json::to_vec(&state)?)
 }
 
 #[cfg(test)]

@@ -1,6 +1,4 @@
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::thread::JoinHandle;
@@ -14,6 +12,7 @@ use tracing::{info, warn};
 use super::apply_loop::{APPLY_QUEUE, ApplyLoop};
 use super::arrival::Arrivals;
 use super::authenticate::Hashing;
+use super::data_dir::make_private;
 use super::flusher::{self, Flusher, Offered};
 use super::lease_clock::{self, LeaseClock};
 use super::log_loop::{LOG_QUEUE, LogLoop};
@@ -83,7 +82,7 @@ pub struct Running {
 /// Opens or founds the data directory and starts the threads. Must be called inside the runtime.
 pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartError> {
     for path in [config.data_dir.clone(), config.member_dir(), config.snap_dir()] {
-        make_dir(&path)?;
+        make_private(&path).map_err(|source| StartError::Directory { path, source })?;
     }
     let Opened { wal, recovered, mut state } = open(&config)?;
     state.set_quota(quota::of(config.limits.quota_bytes));
@@ -400,14 +399,6 @@ fn advance(shared: &Shared) -> u32 {
         (_, true) => ticks - 1,
         (_, false) => 0,
     }
-}
-
-fn make_dir(path: &Path) -> Result<(), StartError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|source| StartError::Directory { path: path.to_owned(), source })
 }
 
 fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
