@@ -47,6 +47,7 @@ mod reconfigure;
 mod renewals;
 mod replica_loop;
 mod requests;
+mod running;
 mod shared;
 mod start;
 #[cfg(test)]
@@ -62,7 +63,8 @@ pub use data_dir::{DataDir, DataDirError};
 pub use error::Error;
 pub use handle::{Handle, Status};
 pub use maintenance::HashKv;
-pub use start::{Running, StartError, start};
+pub use running::Running;
+pub use start::{StartError, start};
 pub use tokens::{Credentials, Jwt, JwtError, OptionsError, TokenOptions, parse_options};
 
 use crate::apply;

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::apply_loop::{APPLY_QUEUE, ApplyLoop};
 use super::arrival::Arrivals;
@@ -17,11 +17,11 @@ use super::flusher::{self, Flusher, Offered};
 use super::lease_clock::{self, LeaseClock};
 use super::log_loop::{LOG_QUEUE, LogLoop};
 use super::metrics::Metrics;
-use super::peer_service::PeerService;
 use super::reads::{ReadNews, ReadPorts, Reads};
 use super::renewals::{self, Renewals};
 use super::replica_loop::ReplicaLoop;
 use super::requests::{self, Way};
+use super::running::Running;
 use super::shared::Shared;
 use super::tokens::Tokens;
 use super::waiters::Waiters;
@@ -30,7 +30,6 @@ use super::{
     watch as watches,
 };
 use crate::mvcc::StorageError;
-use crate::proto::quorate::peer::peer_server;
 use crate::raft::{Index, Mark};
 use crate::replica::{self, Event, Replica};
 use crate::snap;
@@ -69,14 +68,6 @@ pub enum StartError {
     Removed,
     #[error("the data directory holds no log and nothing says which cluster to found")]
     NotFounded,
-}
-
-/// A node that runs.
-#[derive(Debug)]
-pub struct Running {
-    handle: Handle,
-    tasks: JoinSet<()>,
-    threads: Vec<JoinHandle<()>>,
 }
 
 /// Opens or founds the data directory and starts the threads. Must be called inside the runtime.
@@ -250,71 +241,6 @@ fn spawn_tasks(
     tasks.spawn(corruption::watch(handle.clone()));
     tasks.spawn(corruption::watch_compactions(handle.clone()));
     tasks
-}
-
-impl Running {
-    /// What services hold.
-    pub fn handle(&self) -> &Handle {
-        &self.handle
-    }
-
-    /// The protocol between members, for the peer port.
-    pub fn peer_router(&self) -> axum::Router {
-        let path = format!("/{}/{{*method}}", peer_server::SERVICE_NAME);
-        axum::Router::new().route_service(&path, PeerService::server(self.handle.clone()))
-    }
-
-    /// Waits until the cluster knows this member, so that clients can be served.
-    pub async fn ready(&self) {
-        self.handle.0.published.cancelled().await;
-    }
-
-    /// Waits until the node is told to stop or cannot go on; the reason in the second case.
-    pub async fn ended(&self) -> Option<String> {
-        self.handle.0.stop.cancelled().await;
-        self.handle.0.failed.borrow().clone()
-    }
-
-    /// Hands over the leadership, stops the threads in order and brings the state to disk.
-    pub async fn close(mut self) {
-        if !self.handle.0.stop.is_cancelled() {
-            self.hand_over().await;
-        }
-        self.handle.0.stop.cancel();
-        self.handle.0.waiters.close();
-        self.tasks.shutdown().await;
-        self.handle.0.peers.closed().await;
-        let threads = self.threads;
-        let joined = tokio::task::spawn_blocking(move || {
-            for thread in threads {
-                if thread.join().is_err() {
-                    warn!("a thread of the node panicked");
-                }
-            }
-        });
-        if joined.await.is_err() {
-            warn!("the threads of the node were not joined");
-        }
-    }
-}
-
-impl Running {
-    /// Lets another member lead, so that clients need not wait for an election.
-    async fn hand_over(&self) {
-        let shared = &self.handle.0;
-        let connected = shared.peers.connected_since();
-        let roster = shared.roster.load_full();
-        let successor = roster.voters().find(|id| connected.get(id).is_some_and(Option::is_some));
-        if let Some(to) = successor
-            && self.handle.leads()
-        {
-            let transfer = self.handle.transfer_leadership(to);
-            match tokio::time::timeout(shared.config.election, transfer).await {
-                Ok(Ok(())) => info!(leader = %to, "leadership transferred"),
-                Ok(Err(_)) | Err(_) => warn!(leader = %to, "leadership was not transferred"),
-            }
-        }
-    }
 }
 
 struct Opened {
