@@ -36,15 +36,20 @@ impl Renewals {
     /// Queues for the next question.
     pub(super) fn wait(&self, id: LeaseId) -> oneshot::Receiver<Renewed> {
         let (reply, answer) = oneshot::channel();
-        self.lock().push(Renewal { id, reply });
+        let mut waiting = self.lock();
+        // Without a leader nobody takes any. Who gave up goes before the table grows.
+        if waiting.len() == waiting.capacity() {
+            forget_closed(&mut waiting);
+        }
+        waiting.push(Renewal { id, reply });
+        drop(waiting);
         self.wanted.notify_one();
         answer
     }
 
     fn take(&self) -> Vec<Renewal> {
         let mut waiting = self.lock();
-        // Who gave up needs no answer.
-        waiting.retain(|renewal| !renewal.reply.is_closed());
+        forget_closed(&mut waiting);
         let together = waiting.len().min(TOGETHER);
         waiting.drain(..together).collect()
     }
@@ -56,6 +61,11 @@ impl Renewals {
     fn lock(&self) -> MutexGuard<'_, Vec<Renewal>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Who gave up needs no answer.
+fn forget_closed(waiting: &mut Vec<Renewal>) {
+    waiting.retain(|renewal| !renewal.reply.is_closed());
 }
 
 /// Asks for what waits, as long as the node runs.
@@ -110,4 +120,22 @@ async fn pass(handle: &Handle, leader: MemberId, waiting: Vec<Renewal>) -> Vec<R
 /// Renews leases on this member, which leads.
 pub(super) async fn renew_here(handle: &Handle, ids: &[LeaseId]) -> Vec<Renewed> {
     join_all(ids.iter().map(|id| handle.lease_renew_here(*id))).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_that_try_again_without_a_leader_take_no_room() {
+        let renewals = Renewals::default();
+        let patient = renewals.wait(LeaseId(1));
+        for _ in 0..10_000 {
+            drop(renewals.wait(LeaseId(2)));
+        }
+        assert!(renewals.lock().capacity() < 100, "{}", renewals.lock().capacity());
+        let waiting = renewals.take();
+        assert_eq!(waiting.iter().map(|renewal| renewal.id).collect::<Vec<_>>(), [LeaseId(1)]);
+        drop(patient);
+    }
 }
