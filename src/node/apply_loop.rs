@@ -202,6 +202,7 @@ impl ApplyLoop {
         let dir = self.shared.config.snap_dir();
         info!(snapshot.index = meta.index.0, "installing a snapshot");
         let installing = &self.shared.metrics.counts().installing;
+        let users_before = self.shared.read().auth().revision();
         installing.set(1);
         let installed = self.flusher.install(meta.mark())?;
         installing.set(0);
@@ -210,7 +211,7 @@ impl ApplyLoop {
         }
         let (roster, revision) = {
             let state = self.shared.read();
-            self.shared.tokens.restored(state.auth());
+            self.shared.tokens.restored(state.auth(), users_before);
             (state.roster().clone(), state.revision())
         };
         self.shared.peers.update(&roster);

@@ -95,12 +95,14 @@ impl Tokens {
         }
     }
 
-    /// A received state took the place of the own one: tokens whose users are gone are void.
-    pub(super) fn restored(&self, state: &auth::Auth) {
-        self.enabled.store(state.enabled(), Ordering::Release);
-        if let Kind::Simple(tokens) = &self.kind {
-            let known = |user: &str| state.enabled() && state.user(user).is_ok();
-            lock(tokens).held.retain(|_, token| known(&token.user));
+    /// A received state took the place of the own one, whose users were those of revision `before`. If they have
+    /// changed since, any user may be gone or have another password: all simple tokens are void then.
+    pub(super) fn restored(&self, users: &auth::Auth, before: u64) {
+        self.enabled.store(users.enabled(), Ordering::Release);
+        if let Kind::Simple(tokens) = &self.kind
+            && users.revision() != before
+        {
+            lock(tokens).held.clear();
         }
     }
 
@@ -145,4 +147,26 @@ impl Tokens {
 
 fn lock(tokens: &Mutex<SimpleTokens>) -> MutexGuard<'_, SimpleTokens> {
     tokens.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_received_state_with_other_users_ends_simple_tokens() {
+        let tokens = Tokens::new(TokenOptions::Simple { ttl: Duration::from_secs(100) }, true);
+        let (token, user) = ("a.1".to_owned(), "alice".to_owned());
+        tokens.follow(&AuthNews::Assigned { token, user });
+        let mut users = auth::Auth::default();
+        users.add_user("alice", Some("hash".into())).unwrap();
+        tokens.restored(&users, users.revision());
+        assert!(tokens.holder("a.1").is_some(), "nothing has changed");
+        let before = users.revision();
+        users.change_password("alice", "other".into()).unwrap();
+        tokens.restored(&users, before);
+        assert_eq!(tokens.holder("a.1"), None, "her password is another");
+    }
 }
