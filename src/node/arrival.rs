@@ -8,11 +8,16 @@
 //! Both queues are short; when one is full the sender waits. The file gets its name (see `snap`)
 //! when the checksum over the whole fits and all of it is on disk. Whatever goes wrong before
 //! leaves nothing.
+//!
+//! The name says only which state it is. A leader that did not hear that its snapshot was taken sends the same
+//! once more, and the one that waits to be installed must keep its file: what comes again is read and dropped,
+//! and counts as taken. To refuse it would not do, since consensus may have passed over the first announcement,
+//! that of an earlier term, and then needs this one.
 
 use std::io;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use bytes::Bytes;
@@ -62,7 +67,8 @@ pub(super) struct Arrivals {
     place: Arc<tokio::sync::Mutex<()>>,
     /// Who has the place or will have it next, and the term of its leader.
     latest: Mutex<Option<(Term, CancellationToken)>>,
-    arrived: Mutex<Option<Arrived>>,
+    /// Shared with who receives; locked while its file gets another name.
+    kept: Arc<Mutex<Option<Snapshot>>>,
 }
 
 /// A snapshot that is arriving. Dropped before it is finished, it leaves nothing.
@@ -73,9 +79,18 @@ pub(super) struct Arrival {
     replaced: CancellationToken,
 }
 
-/// A snapshot that is whole and on disk.
+/// A snapshot that has come to its end, to be given to [`Arrivals::keep`].
 #[derive(Debug)]
 pub(super) struct Arrived {
+    /// `None` when the same is kept already.
+    snapshot: Option<Snapshot>,
+    /// Nobody else receives until it is kept.
+    _place: OwnedMutexGuard<()>,
+}
+
+/// A snapshot that is whole and on disk.
+#[derive(Debug)]
+struct Snapshot {
     mark: Mark,
     store: Built,
     rebuild: Rebuild,
@@ -114,11 +129,17 @@ impl Arrivals {
         let place = Arc::clone(&self.place).lock_owned().await;
         let (pieces, receiver) = mpsc::channel(CHUNK_QUEUE);
         let (told, outcome) = oneshot::channel();
-        let dir = dir.to_owned();
+        let (dir, kept) = (dir.to_owned(), Arc::clone(&self.kept));
         tokio::task::spawn_blocking(move || {
-            let _place: OwnedMutexGuard<()> = place;
-            let built = build(&snap::path(&dir, mark), mark, Pieces::over(receiver));
-            if let Err(Ok(unwanted)) = told.send(built) {
+            let pieces = Pieces::over(receiver);
+            let is_kept = lock(&kept).as_ref().is_some_and(|kept| kept.mark == mark);
+            let built = if is_kept {
+                pieces.drain().map(|()| None)
+            } else {
+                build(&snap::path(&dir, mark), mark, pieces).map(Some)
+            };
+            let arrived = built.map(|snapshot| Arrived { snapshot, _place: place });
+            if let Err(Ok(Arrived { snapshot: Some(unwanted), _place })) = told.send(arrived) {
                 unwanted.discard(&dir);
             }
         });
@@ -127,7 +148,9 @@ impl Arrivals {
 
     /// Keeps a snapshot until it is installed or was not wanted.
     pub(super) fn keep(&self, arrived: Arrived) {
-        *self.arrived.lock().unwrap_or_else(PoisonError::into_inner) = Some(arrived);
+        if let Some(snapshot) = arrived.snapshot {
+            *lock(&self.kept) = Some(snapshot);
+        }
     }
 
     /// The snapshot at `mark`, opened in place of the store in `file`. After a restart, and when
@@ -138,27 +161,30 @@ impl Arrivals {
         mark: Mark,
         file: &Path,
     ) -> Result<State, StorageError> {
-        match self.take_if(|arrived| arrived.mark == mark) {
-            Some(Arrived { store, rebuild, .. }) => {
-                State::rebuilt(Store::install_built(file, store)?, rebuild)
-            }
-            None => State::open(Store::install(file, &snap::path(dir, mark))?),
+        let mut kept = lock(&self.kept);
+        if let Some(Snapshot { store, rebuild, .. }) = kept.take_if(|kept| kept.mark == mark) {
+            let store = Store::install_built(file, store)?;
+            drop(kept);
+            return State::rebuilt(store, rebuild);
         }
+        drop(kept);
+        State::open(Store::install(file, &snap::path(dir, mark))?)
     }
 
     /// Forgets a snapshot of what has been applied anyway: consensus did not want it.
     pub(super) fn forget_until(&self, dir: &Path, applied: Index) {
-        let Some(unwanted) = self.take_if(|arrived| arrived.mark.index <= applied) else { return };
-        unwanted.discard(dir);
-    }
-
-    fn take_if(&self, wanted: impl FnOnce(&Arrived) -> bool) -> Option<Arrived> {
-        let mut arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
-        if arrived.as_ref().is_some_and(wanted) { arrived.take() } else { None }
+        let mut kept = lock(&self.kept);
+        if let Some(unwanted) = kept.take_if(|kept| kept.mark.index <= applied) {
+            unwanted.discard(dir);
+        }
     }
 }
 
-impl Arrived {
+fn lock(kept: &Mutex<Option<Snapshot>>) -> MutexGuard<'_, Option<Snapshot>> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Snapshot {
     /// Removes it, since nobody wants it.
     fn discard(self, dir: &Path) {
         let Self { mark, store, rebuild: _ } = self;
@@ -201,7 +227,7 @@ impl Arrival {
 }
 
 /// Builds what arrives; returns when all of it is on disk, or nothing.
-fn build(path: &Path, mark: Mark, pieces: Pieces) -> Result<Arrived, Error> {
+fn build(path: &Path, mark: Mark, pieces: Pieces) -> Result<Snapshot, Error> {
     let mut reader = DumpReader::new(pieces)?;
     let applied = reader.applied();
     if applied != (Applied { index: mark.index.0, term: mark.term.0 }) {
@@ -222,7 +248,7 @@ fn build(path: &Path, mark: Mark, pieces: Pieces) -> Result<Arrived, Error> {
     })?;
     let (pieces, rest) = reader.into_rest();
     pieces.check_end(&rest, mark)?;
-    Ok(Arrived { mark, store: builder.finish()?, rebuild })
+    Ok(Snapshot { mark, store: builder.finish()?, rebuild })
 }
 
 /// Reads up to the end of the dump; returns early when the store takes no more.
@@ -268,6 +294,11 @@ struct Pieces {
 impl Pieces {
     fn over(receiver: mpsc::Receiver<Piece>) -> Self {
         Self { receiver, crc: 0, announced: None }
+    }
+
+    /// Takes all of it and keeps nothing.
+    fn drain(mut self) -> Result<(), Error> {
+        Ok(self.try_for_each(|chunk| chunk.map(drop)).map_err(DumpError::Io)?)
     }
 
     /// Nothing may follow, and the whole must be what was sent.

@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use prost::Message as _;
@@ -254,5 +255,31 @@ async fn a_snapshot_that_nobody_wants_is_forgotten() {
     assert_eq!(setup.left().await.len(), 1, "it may still be installed");
     setup.arrivals.forget_until(&setup.dir(), MARK.index);
     assert_eq!(setup.left().await, [] as [&str; 0]);
-    assert!(setup.arrivals.arrived.lock().unwrap().is_none());
+    assert!(setup.arrivals.kept.lock().unwrap().is_none());
+}
+
+/// Its leader did not hear that it was taken, or another leads now that has the same to send.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_comes_again_leaves_the_one_that_is_kept() {
+    let setup = Setup::new();
+    let file = setup.root.path().join("store.redb");
+    let chunks = setup.chunks();
+    let arrived = setup.receive(&chunks, sum(&chunks)).await.unwrap();
+    setup.arrivals.keep(arrived);
+    let path = snap::path(&setup.dir(), MARK);
+    let inode = |path: &Path| fs::metadata(path).unwrap().ino();
+    let first = inode(&path);
+    let again = setup.receive(&chunks, sum(&chunks)).await.unwrap();
+    assert_eq!(inode(&path), first, "between its end and when it is kept");
+    setup.arrivals.keep(again);
+    // And once more, for nobody.
+    let Arrival { pieces, outcome, .. } = setup.begin(MARK, 4).await.unwrap();
+    drop(outcome);
+    pieces.send(Piece::End(0)).await.unwrap();
+    drop(pieces);
+    assert_eq!(setup.left().await.len(), 1);
+    assert_eq!(inode(&path), first);
+    let installed = setup.arrivals.install(&setup.dir(), MARK, &file).unwrap();
+    assert_same(&installed, &setup.state);
+    assert_eq!(inode(&file), first, "the store has the file that it was built in");
 }
