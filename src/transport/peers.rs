@@ -28,7 +28,7 @@ const KIND_SNAPSHOT: u32 = 7;
 /// The state at some index, chunk by chunk. Reading it blocks.
 pub type SnapshotChunks = Box<dyn Iterator<Item = std::io::Result<Bytes>> + Send>;
 
-/// Finds the snapshot of an index that was offered to consensus.
+/// Finds the snapshot of an index that was offered to consensus. Blocks.
 pub type SnapshotSource = Arc<dyn Fn(Index) -> Option<SnapshotChunks> + Send + Sync>;
 
 /// The way to all other members: one ordered stream of messages to each.
@@ -203,13 +203,15 @@ impl Peers {
 
     fn send_snapshot(&self, to: MemberId, peer: &Peer, message: Message) {
         let index = Index(message.snapshot.as_ref().map_or(0, |meta| meta.index));
-        let chunks = (self.snapshots)(index);
+        let source = Arc::clone(&self.snapshots);
         let (identity, urls, events) = (self.identity, peer.urls.clone(), self.events.clone());
         let (dialer, stop) = (self.dialer.clone(), peer.stop.clone());
         let metrics = self.metrics.clone();
         let run = async move {
             let sent = async {
-                let Some(chunks) = chunks else { return false };
+                // Opening it reads the disk, and whoever drives consensus has no time for that.
+                let found = tokio::task::spawn_blocking(move || source(index)).await;
+                let Ok(Some(chunks)) = found else { return false };
                 snapshot::send(&dialer, identity, to, &urls, message, chunks).await
             };
             let delivered = tokio::select! {
@@ -221,5 +223,52 @@ impl Peers {
             drop(events.send(Event::SnapshotSent { to, delivered }).await);
         };
         self.tasks.spawn_on(run, &self.runtime);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::membership::RosterEntry;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// As when the disk is slow.
+    #[tokio::test]
+    async fn nobody_waits_for_a_snapshot_to_be_found() {
+        let (goes_on, held) = sync_channel::<()>(1);
+        let (found, was_found) = sync_channel(1);
+        let held = Mutex::new(held);
+        let source = move |_| {
+            let held = held.lock().unwrap().recv_timeout(PATIENCE);
+            found.send(held.is_ok()).unwrap();
+            None
+        };
+        let (events, mut told) = mpsc::channel(16);
+        let identity = Identity { cluster: ClusterId(1), member: MemberId(1) };
+        let stop = CancellationToken::new();
+        let (dialer, source) = (Dialer::default(), Arc::new(source));
+        let peers = Peers::new(identity, dialer, events, source, stop.clone()).unwrap();
+        let mut roster = Roster::default();
+        let peer_urls = vec![PeerUrl::parse("http://127.0.0.1:1").unwrap()];
+        roster.members.insert(MemberId(2), RosterEntry { peer_urls, learner: false });
+        peers.update(&roster);
+        peers.send(vec![Message { to: 2, kind: KIND_SNAPSHOT, ..Message::default() }]);
+        goes_on.send(()).unwrap();
+        let sent = async {
+            loop {
+                if let Event::SnapshotSent { to, delivered } = told.recv().await.unwrap() {
+                    return (to, delivered);
+                }
+            }
+        };
+        let sent = tokio::time::timeout(PATIENCE, sent).await.unwrap();
+        assert_eq!(sent, (MemberId(2), false), "there was none");
+        assert!(was_found.recv().unwrap(), "the sender had gone on");
+        stop.cancel();
+        peers.closed().await;
     }
 }
