@@ -207,7 +207,8 @@ fn publish(
 fn cluster(config: &Config, tls: Option<TlsClient>) -> Option<registry::etcd::Config> {
     let store = config.store.as_ref()?;
     let dialer = Dialer::default().secured(tls);
-    let members = store.members.iter().filter_map(|url| dialer.connect_lazy(url)).collect();
+    let channel = |url| dialer.connect_lazy(std::slice::from_ref(url));
+    let members = store.members.iter().filter_map(channel).collect();
     let (url, prefix) = (store.text.clone(), store.prefix.clone());
     let login = config.store_access.login.clone();
     Some(registry::etcd::Config { members, url, prefix, login })

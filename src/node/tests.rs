@@ -264,6 +264,35 @@ async fn leases_are_renewed_through_any_member_and_by_the_next_leader() {
     }
 }
 
+/// As when a member has an address that only some of the others can reach.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_is_asked_by_its_second_url() {
+    let dir = tempfile::tempdir().unwrap();
+    let (bound, mut list) = founders(2).await;
+    for (number, (name, _)) in (1..).zip(&bound) {
+        list.add(name, PeerUrl::parse(&format!("http://127.0.0.1:{number}")).unwrap());
+    }
+    let roster = list.roster(TOKEN);
+    let dead = |url: &PeerUrl| url.port() < 10;
+    assert!(roster.members.values().all(|entry| dead(&entry.peer_urls[0])), "they stand first");
+    let mut nodes = Vec::new();
+    for (name, listener) in bound {
+        nodes.push(run(listener, config(dir.path(), &name, &list)).await);
+    }
+    for node in &nodes {
+        ready(node).await;
+    }
+    let grant = Op::LeaseGrant(pb::LeaseGrantRequest { id: 1, ttl: 600 });
+    nodes[0].running.handle().propose(Caller::Nobody, grant).await.unwrap();
+    for node in &nodes {
+        let renewed = node.running.handle().lease_renew(LeaseId(1)).await;
+        assert!(matches!(renewed, Ok(Some(600))), "{renewed:?}");
+    }
+    for node in nodes {
+        node.stop().await;
+    }
+}
+
 /// The leader is behind with applying: it must not call unknown what another member has granted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_lease_that_the_leader_has_yet_to_apply_is_renewed() {

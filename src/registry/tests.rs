@@ -54,7 +54,7 @@ impl Node {
         let router = client_router(running.handle(), api::Options::default());
         let mut serving = JoinSet::new();
         serving.spawn(serve(bound, router, Http::default(), CancellationToken::new()));
-        let channel = Dialer::default().connect_lazy(&url).unwrap();
+        let channel = Dialer::default().connect_lazy(&[url]).unwrap();
         Self { running, channel, _dir: dir, _serving: serving }
     }
 }

@@ -10,6 +10,7 @@ use http::Uri;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 use tonic::transport::{Channel, Endpoint};
 
 use super::heard::{Heard, LastWords};
@@ -68,24 +69,47 @@ impl Dialer {
         endpoint.connect_with_connector(tower::service_fn(dial)).await
     }
 
-    /// Connects when the first request is made; `None` when the URL is none that HTTP knows.
-    pub fn connect_lazy(&self, url: &PeerUrl) -> Option<Channel> {
-        let endpoint = endpoint(url).ok()?;
-        let names = self.resolver.clone();
-        if url.is_https() {
-            let tls = self.tls.clone();
-            let dial = move |to| secure(names.clone(), tls.clone(), LastWords::default(), to);
-            return Some(endpoint.connect_with_connector_lazy(tower::service_fn(dial)));
-        }
-        Some(match names {
-            None => endpoint.connect_lazy(),
-            Some(_) => {
-                let dial = move |to| plain(names.clone(), LastWords::default(), to);
-                endpoint.connect_with_connector_lazy(tower::service_fn(dial))
+    /// Connects when the first request is made, by the first of these URLs that leads somewhere; `None` when HTTP
+    /// knows none of them.
+    pub fn connect_lazy(&self, urls: &[PeerUrl]) -> Option<Channel> {
+        let endpoint = urls.iter().find_map(|url| endpoint(url).ok())?;
+        let urls: Vec<Uri> = urls.iter().filter_map(|url| url.as_str().parse().ok()).collect();
+        // Of which each attempt has its part.
+        let limit = CONNECT_TIMEOUT * u32::try_from(urls.len()).unwrap_or(u32::MAX);
+        let dialer = self.clone();
+        let dial = move |_: Uri| {
+            let (dialer, urls) = (dialer.clone(), urls.clone());
+            async move { dialer.first_of(urls).await }
+        };
+        let endpoint = endpoint.connect_timeout(limit);
+        Some(endpoint.connect_with_connector_lazy(tower::service_fn(dial)))
+    }
+
+    async fn first_of(&self, urls: Vec<Uri>) -> io::Result<Lazy> {
+        let mut refused = io::Error::from(io::ErrorKind::NotFound);
+        for url in urls {
+            match tokio::time::timeout(CONNECT_TIMEOUT, self.reach(url)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => refused = error,
+                Err(elapsed) => refused = elapsed.into(),
             }
-        })
+        }
+        Err(refused)
+    }
+
+    async fn reach(&self, url: Uri) -> io::Result<Lazy> {
+        let (names, words) = (self.resolver.clone(), LastWords::default());
+        let stream = if url.scheme_str() == Some("https") {
+            Either::Left(secure(names, self.tls.clone(), words, url).await?.into_inner())
+        } else {
+            Either::Right(plain(names, words, url).await?.into_inner())
+        };
+        Ok(TokioIo::new(stream))
     }
 }
+
+/// A connection with TLS or without.
+type Lazy = TokioIo<Either<Heard<TlsStream<TcpStream>>, Heard<TcpStream>>>;
 
 /// Connects to any endpoint; over TLS when its URL asks for it.
 pub async fn connect(

@@ -197,7 +197,7 @@ impl Peers {
         };
         self.tasks.spawn_on(run, &self.runtime);
         let _inside = self.runtime.enter();
-        let channel = urls.first().and_then(|url| self.dialer.connect_lazy(url));
+        let channel = self.dialer.connect_lazy(&urls);
         Peer { urls, queue, channel, state, stop }
     }
 

@@ -1,5 +1,6 @@
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
 use tracing::{info, warn};
 
 use super::dial::Dialer;
@@ -43,9 +44,7 @@ pub(super) async fn send(
         std::io::Result::Ok(())
     });
     let calling = async {
-        let url = urls.first().ok_or_else(|| "the peer has no URL".to_owned())?;
-        let words = LastWords::default();
-        let channel = dialer.connect(url, &words).await.map_err(|error| super::chain(&error))?;
+        let channel = connect(dialer, urls).await?;
         let parts = ReceiverStream::new(receiver);
         let taken = PeerClient::new(channel).snapshot(parts).await;
         taken.map(drop).map_err(|status| status.message().to_owned())
@@ -65,5 +64,43 @@ pub(super) async fn send(
             warn!(peer.id = %to, snapshot.index = index, error = reason, "snapshot was not delivered");
             false
         }
+    }
+}
+
+/// Connects by the first URL that leads somewhere; the last reason when none does.
+async fn connect(dialer: &Dialer, urls: &[PeerUrl]) -> Result<Channel, String> {
+    let mut reason = "the peer has no URL".to_owned();
+    for url in urls {
+        match dialer.connect(url, &LastWords::default()).await {
+            Ok(channel) => return Ok(channel),
+            Err(error) => reason = super::chain(&error),
+        }
+    }
+    Err(reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_peer_is_reached_by_its_second_url() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let second = format!("http://{}", listener.local_addr().unwrap());
+        let urls = ["http://127.0.0.1:1", &second].map(|url| PeerUrl::parse(url).unwrap());
+        let dialer = Dialer::default();
+        let reached = async {
+            let (accepted, connected) = tokio::join!(listener.accept(), connect(&dialer, &urls));
+            accepted.unwrap();
+            connected.unwrap();
+        };
+        tokio::time::timeout(Duration::from_secs(20), reached).await.unwrap();
+        let refused = connect(&dialer, &urls[..1]).await.unwrap_err();
+        assert!(refused.contains("refused"), "{refused}");
+        assert_eq!(connect(&dialer, &[]).await.unwrap_err(), "the peer has no URL");
     }
 }
