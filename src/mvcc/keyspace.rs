@@ -93,7 +93,8 @@ impl<S: Storage> Keyspace<S> {
     }
 
     /// The storage alone.
-    pub fn into_storage(self) -> S {
+    #[cfg(test)]
+    pub(super) fn into_storage(self) -> S {
         self.storage
     }
 

@@ -221,7 +221,8 @@ impl<D: Disk> Wal<D> {
     }
 
     /// Gives the disk back, without what was not synced.
-    pub fn into_disk(self) -> D {
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn into_disk(self) -> D {
         self.disk
     }
 }
