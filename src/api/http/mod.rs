@@ -3,6 +3,7 @@
 mod checks;
 mod debug;
 mod health;
+mod metrics;
 mod peer;
 pub(super) mod redirect;
 
@@ -20,7 +21,6 @@ pub(super) use peer::router as peer;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
 /// `/health`, `/livez`, `/readyz` and `/metrics`.
@@ -31,7 +31,7 @@ pub(super) fn probes(handle: Handle) -> Router {
         .route("/livez/{check}", any(checks::live_one))
         .route("/readyz", any(checks::ready))
         .route("/readyz/{check}", any(checks::ready_one))
-        .route("/metrics", any(metrics))
+        .route("/metrics", any(metrics::answer))
         .with_state(handle)
 }
 
@@ -53,12 +53,6 @@ async fn version_answer(State(handle): State<Handle>, method: Method) -> Respons
     let body =
         format!(r#"{{"etcdserver":"{SERVER}","etcdcluster":"{cluster}","storage":"{cluster}"}}"#);
     ([(header::CONTENT_TYPE, JSON)], body).into_response()
-}
-
-/// Whatever the method is, as in etcd.
-async fn metrics(State(handle): State<Handle>) -> Response {
-    let metrics = handle.metrics() + &version::cluster_metric(&handle);
-    ([(header::CONTENT_TYPE, METRICS)], metrics).into_response()
 }
 
 /// The refusal of every other method, HEAD included.

@@ -1,11 +1,15 @@
 //! The JSON gateway, reflection, `/metrics` and `/debug/vars` of a live node.
 
+use std::io::Read as _;
+
 use axum::http::StatusCode;
+use flate2::read::GzDecoder;
 use tonic::Code;
 use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+use tower::ServiceExt as _;
 
 use super::live::{Node, words};
 use super::{ask, request};
@@ -103,6 +107,27 @@ async fn metrics_are_told_whatever_the_method_is() {
         assert_eq!(status, StatusCode::OK, "{method}");
         assert!(headers["content-type"].to_str().unwrap().starts_with("text/plain; version=0.0.4"));
         assert_eq!(body.is_empty(), method == "HEAD", "{method}");
+    }
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn metrics_are_compressed_for_those_who_ask_for_it() {
+    let node = Node::start().await;
+    for method in ["GET", "HEAD"] {
+        let mut request = request(method, "/metrics");
+        request.headers_mut().insert("accept-encoding", "deflate, gzip".parse().unwrap());
+        let response = node.router.clone().oneshot(request).await.unwrap();
+        let (head, body) = response.into_parts();
+        assert_eq!(head.headers["content-encoding"], "gzip", "{method}");
+        assert!(head.headers["content-type"].to_str().unwrap().starts_with("text/plain"));
+        let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+        let mut text = String::new();
+        if method == "GET" {
+            GzDecoder::new(&body[..]).read_to_string(&mut text).unwrap();
+            assert!(text.ends_with("etcd_cluster_version{cluster_version=\"3.6\"} 1\n"));
+            assert!(body.len() < text.len() / 10, "{} of {}", body.len(), text.len());
+        }
     }
     node.stop().await;
 }
