@@ -22,6 +22,7 @@ pub mod cluster;
 mod compare;
 mod convert;
 mod error;
+mod name;
 mod overlap;
 mod range;
 mod rebuild;

@@ -8,7 +8,7 @@ use super::auth::AuthNews;
 use super::cluster::Cluster;
 use super::convert::header;
 use super::write::Changes;
-use super::{Error, Fatal, RangeScan, Rebuild, auth, check, range, txn};
+use super::{Error, Fatal, RangeScan, Rebuild, auth, check, name, range, txn};
 use crate::auth::{Auth, Caller};
 use crate::lease::{LeaseId, Leases};
 use crate::membership::{Member, Roster};
@@ -43,6 +43,8 @@ pub struct State<S> {
 pub struct Outcome {
     /// The request's id; 0 when nobody waits.
     pub id: u64,
+    /// etcd's name for what was asked for.
+    pub op: &'static str,
     pub response: Result<Response, Error>,
     /// What watchers must hear of, all of `revision`.
     pub events: Vec<Event>,
@@ -159,6 +161,7 @@ impl<S: Storage> State<S> {
             Op::LeaseCheckpoint(request) => Some(checkpointed(request)),
             _ => None,
         };
+        let name = name::of(&op);
         let caller = request.caller.map_or(Caller::Nobody, Caller::from);
         let mut news = None;
         let full = self.exceeds_quota(check::cost(&op));
@@ -179,7 +182,7 @@ impl<S: Storage> State<S> {
             response = Err(Error::NoSpace);
         }
         let (id, revision) = (request.id, self.revision());
-        Ok(Outcome { id, response, events, revision, lease, auth: news })
+        Ok(Outcome { id, op: name, response, events, revision, lease, auth: news })
     }
 
     fn operation(

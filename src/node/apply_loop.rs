@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, info, warn};
 
+use super::apply_times::ApplyTimes;
 use super::flusher::Flusher;
 use super::shared::{Done, Shared};
 use crate::apply::{self, LeaseChange};
@@ -37,6 +38,7 @@ pub(super) struct ApplyLoop {
     pub(super) work: Receiver<ApplyWork>,
     pub(super) acks: UnboundedSender<Event>,
     pub(super) flusher: Flusher,
+    pub(super) times: ApplyTimes,
 }
 
 /// Why this replica cannot go on.
@@ -92,7 +94,9 @@ impl ApplyLoop {
                         index = at;
                         let began = Instant::now();
                         let Some(outcome) = state.apply(at, term, &data)? else { continue };
-                        self.warn_if_slow(at, data.len(), began.elapsed());
+                        let took = began.elapsed();
+                        self.times.observe(&outcome, took);
+                        self.warn_if_slow(at, data.len(), took);
                         self.follow_leases(&outcome);
                         self.count(&outcome);
                         if let Some(news) = &outcome.auth {
@@ -173,15 +177,11 @@ impl ApplyLoop {
     }
 
     fn count(&self, outcome: &apply::Outcome) {
-        let several = match &outcome.response {
-            Ok(apply::Response::Txn(response)) => response.responses.len() > 1,
-            _ => false,
-        };
         let counts = self.shared.metrics.counts();
-        counts.changed(&outcome.events, several);
+        counts.applied(outcome);
         match &outcome.lease {
-            Some(LeaseChange::Granted { .. }) => counts.leases_granted.inc(),
-            Some(LeaseChange::Revoked(_)) => counts.leases_revoked.inc(),
+            Some(LeaseChange::Granted { ttl_seconds, .. }) => counts.leases.granted(*ttl_seconds),
+            Some(LeaseChange::Revoked(_)) => counts.leases.revoked.inc(),
             Some(LeaseChange::Checkpointed(_)) | None => {}
         }
     }

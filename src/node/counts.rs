@@ -1,8 +1,12 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{Gauge, IntCounter, IntGauge, IntGaugeVec, Opts, Registry};
+use rustix::process::{Resource, getrlimit};
 
-use crate::mvcc::Event;
+use super::lease_counts::LeaseCounts;
+use crate::apply::{Outcome, Response};
+use crate::proto::etcdserverpb as pb;
+use pb::response_op::Response as Answer;
 
 /// What a node counts while it works, under etcd's names. All of it is atomics, touched where the
 /// thing happens; nothing here waits or allocates.
@@ -13,7 +17,7 @@ pub struct Counts {
     transactions: IntCounter,
     pub(super) put_bytes: AtomicI64,
     put_bytes_shown: IntGauge,
-    /// Ranges read for clients.
+    /// Ranges read for clients; those within transactions count as well.
     pub ranges: IntCounter,
     /// Events sent to watchers of this member.
     pub events: IntCounter,
@@ -22,10 +26,7 @@ pub struct Counts {
     /// Streams that watchers are on.
     pub watch_streams: IntGauge,
     slow_watchers: IntGauge,
-    pub(super) leases_granted: IntCounter,
-    pub(super) leases_revoked: IntCounter,
-    pub(super) leases_renewed: IntCounter,
-    pub(super) leases_expired: IntCounter,
+    pub(super) leases: LeaseCounts,
     pub(super) promotions: IntCounter,
     pub(super) reads_failed: IntCounter,
     pub(super) reads_slow: IntCounter,
@@ -39,6 +40,8 @@ pub struct Counts {
     known_peers: IntGaugeVec,
     descriptors_used: IntGauge,
     descriptors_limit: IntGauge,
+    /// A float: without a limit it is the largest number of 64 bits.
+    memory_limit: Gauge,
 }
 
 impl Counts {
@@ -56,16 +59,27 @@ impl Counts {
             &["Local", "Remote"],
         )?;
         registry.register(Box::new(known_peers.clone()))?;
+        let memory_limit = Gauge::new(
+            "process_virtual_memory_max_bytes",
+            "Bytes of virtual memory that may be in use.",
+        )?;
+        registry.register(Box::new(memory_limit.clone()))?;
         Ok(Self {
             puts: counter("etcd_mvcc_put_total", "Puts applied.")?,
-            deletes: counter("etcd_mvcc_delete_total", "Keys deleted.")?,
+            deletes: counter(
+                "etcd_mvcc_delete_total",
+                "Deletions applied, of one key or of a range.",
+            )?,
             transactions: counter("etcd_mvcc_txn_total", "Transactions of several operations.")?,
             put_bytes: AtomicI64::new(0),
             put_bytes_shown: gauge(
                 "etcd_debugging_mvcc_total_put_size_in_bytes",
                 "Bytes of keys and values put.",
             )?,
-            ranges: counter("etcd_mvcc_range_total", "Ranges read for clients.")?,
+            ranges: counter(
+                "etcd_mvcc_range_total",
+                "Ranges read for clients, those within transactions included.",
+            )?,
             events: counter("etcd_debugging_mvcc_events_total", "Events sent to watchers.")?,
             watchers: gauge("etcd_debugging_mvcc_watcher_total", "Watchers.")?,
             watch_streams: gauge("etcd_debugging_mvcc_watch_stream_total", "Watch streams.")?,
@@ -73,16 +87,7 @@ impl Counts {
                 "etcd_debugging_mvcc_slow_watcher_total",
                 "Watchers that catch up from the store.",
             )?,
-            leases_granted: counter("etcd_debugging_lease_granted_total", "Leases granted.")?,
-            leases_revoked: counter("etcd_debugging_lease_revoked_total", "Leases revoked.")?,
-            leases_renewed: counter(
-                "etcd_debugging_lease_renewed_total",
-                "Renewals seen by the leader.",
-            )?,
-            leases_expired: counter(
-                "etcd_debugging_server_lease_expired_total",
-                "Leases revoked because their time was up.",
-            )?,
+            leases: LeaseCounts::new(registry)?,
             promotions: counter(
                 "etcd_server_learner_promote_successes",
                 "Learners promoted while this member knew of it.",
@@ -113,15 +118,15 @@ impl Counts {
             known_peers,
             descriptors_used: gauge("os_fd_used", "File descriptors in use.")?,
             descriptors_limit: gauge("os_fd_limit", "File descriptors that may be in use.")?,
+            memory_limit,
         })
     }
 
-    /// Notes the changes of one applied request. `several` says that it was a transaction of more
-    /// than one operation.
-    pub(super) fn changed(&self, events: &[Event], several: bool) {
+    /// Notes one applied request: what it put, and its operations as etcd counts them.
+    pub(super) fn applied(&self, outcome: &Outcome) {
         let mut puts = 0;
         let mut bytes = 0;
-        for event in events.iter().filter(|event| !event.deleted) {
+        for event in outcome.events.iter().filter(|event| !event.deleted) {
             puts += 1;
             bytes += event.kv.key.len() + event.kv.value.len();
         }
@@ -129,11 +134,29 @@ impl Counts {
             self.puts.inc_by(puts);
             self.put_bytes.fetch_add(i64::try_from(bytes).unwrap_or(i64::MAX), Ordering::Relaxed);
         }
-        let deletes = events.len() as u64 - puts;
+        let (deletes, ranges) = match &outcome.response {
+            Ok(Response::Put(_)) => (0, 0),
+            Ok(Response::DeleteRange(_)) => (1, 0),
+            Ok(Response::Txn(response)) => deletes_and_ranges(response),
+            // A lease that ends takes its keys along one by one.
+            _ => (outcome.events.len() as u64 - puts, 0),
+        };
         if deletes > 0 {
             self.deletes.inc_by(deletes);
         }
-        if several {
+        if ranges > 0 {
+            self.ranges.inc_by(ranges);
+        }
+        if puts + deletes + ranges > 1 {
+            self.transactions.inc();
+        }
+    }
+
+    /// Notes a transaction that only read.
+    pub fn read(&self, response: &pb::TxnResponse) {
+        let (_, ranges) = deletes_and_ranges(response);
+        self.ranges.inc_by(ranges);
+        if ranges > 1 {
             self.transactions.inc();
         }
     }
@@ -149,8 +172,68 @@ impl Counts {
         }
         let used = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
         self.descriptors_used.set(i64::try_from(used).unwrap_or(i64::MAX));
-        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        let limit = limit.and_then(|limit| i64::try_from(limit).ok()).unwrap_or(i64::MAX);
-        self.descriptors_limit.set(limit);
+        let limit = |resource| getrlimit(resource).current;
+        let descriptors = limit(Resource::Nofile).and_then(|limit| i64::try_from(limit).ok());
+        self.descriptors_limit.set(descriptors.unwrap_or(i64::MAX));
+        self.memory_limit.set(limit(Resource::As).unwrap_or(u64::MAX) as f64);
+    }
+}
+
+/// The deletions and the ranges of a transaction, those of nested ones included.
+fn deletes_and_ranges(response: &pb::TxnResponse) -> (u64, u64) {
+    let mut sum = (0, 0);
+    for answer in &response.responses {
+        let (deletes, ranges) = match &answer.response {
+            Some(Answer::ResponseDeleteRange(_)) => (1, 0),
+            Some(Answer::ResponseRange(_)) => (0, 1),
+            Some(Answer::ResponseTxn(nested)) => deletes_and_ranges(nested),
+            Some(Answer::ResponsePut(_)) | None => (0, 0),
+        };
+        sum = (sum.0 + deletes, sum.1 + ranges);
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mvcc::{Event, KeyValue};
+
+    fn answer(response: Answer) -> pb::ResponseOp {
+        pb::ResponseOp { response: Some(response) }
+    }
+
+    /// As etcd 3.6.14 does (`server/storage/mvcc/metrics_txn.go`): operations, not keys.
+    #[test]
+    fn operations_are_counted_as_in_etcd() {
+        let range = || answer(Answer::ResponseRange(pb::RangeResponse::default()));
+        let delete = || answer(Answer::ResponseDeleteRange(pb::DeleteRangeResponse::default()));
+        let txn = |responses| pb::TxnResponse { responses, ..Default::default() };
+        let put = Event { deleted: false, kv: KeyValue::default() };
+        let gone = || Event { deleted: true, kv: KeyValue::default() };
+        let counts = Counts::new(&Registry::new()).unwrap();
+        let all = || {
+            let counters = [&counts.puts, &counts.deletes, &counts.ranges, &counts.transactions];
+            counters.map(IntCounter::get)
+        };
+        let apply = |response, events: &[Event]| {
+            let events = events.to_vec();
+            let (response, op, lease, auth) = (Ok(response), "any", None, None);
+            counts.applied(&Outcome { id: 1, op, response, events, revision: 2, lease, auth });
+            all()
+        };
+        assert_eq!(apply(Response::Put(pb::PutResponse::default()), &[put]), [1, 0, 0, 0]);
+        let deleted = || Response::DeleteRange(pb::DeleteRangeResponse::default());
+        assert_eq!(apply(deleted(), &[gone(), gone(), gone()]), [1, 1, 0, 0], "three keys");
+        assert_eq!(apply(deleted(), &[]), [1, 2, 0, 0], "none");
+        assert_eq!(apply(Response::Txn(txn(vec![range()])), &[]), [1, 2, 1, 0]);
+        let nested = answer(Answer::ResponseTxn(txn(vec![range(), delete()])));
+        assert_eq!(apply(Response::Txn(txn(vec![nested])), &[gone()]), [1, 3, 2, 1]);
+        let revoked = Response::LeaseRevoke(pb::LeaseRevokeResponse::default());
+        assert_eq!(apply(revoked, &[gone(), gone()]), [1, 5, 2, 2]);
+        counts.read(&txn(vec![range(), range()]));
+        assert_eq!(all(), [1, 5, 4, 3]);
+        counts.read(&txn(vec![range()]));
+        assert_eq!(all(), [1, 5, 5, 3]);
     }
 }

@@ -238,7 +238,7 @@ impl Handle {
     pub(super) async fn lease_renew_here(&self, id: LeaseId) -> Result<Option<i64>, Error> {
         let renewed = super::lease_clock::renew(self, id).await?;
         if renewed.is_some() {
-            self.counts().leases_renewed.inc();
+            self.counts().leases.renewed.inc();
         }
         Ok(renewed)
     }

@@ -265,7 +265,7 @@ async fn expire(handle: &Arc<Handle>, term: Term) -> bool {
             let revoke = Op::LeaseRevoke(LeaseRevokeRequest { id: id.0 });
             let revoked = handle.propose_in(term, Caller::Cluster, revoke).await;
             match &revoked {
-                Ok(_) => handle.counts().leases_expired.inc(),
+                Ok(_) => handle.counts().leases.expired.inc(),
                 // It stays expired: the next check tries again.
                 Err(error) => {
                     debug!(lease.id = id.0, error = %error, "lease was not revoked");

@@ -26,6 +26,7 @@ pub(super) struct Metrics {
     proposals_applied: IntGauge,
     proposals_pending: IntGauge,
     proposals_failed: IntCounter,
+    wal_write: Histogram,
     fsync: Histogram,
     backend_commit: Histogram,
     db_size: IntGauge,
@@ -103,9 +104,13 @@ impl Metrics {
                 "etcd_server_proposals_failed_total",
                 "Requests that were not applied in time.",
             )?,
+            wal_write: histogram(
+                "etcd_disk_wal_write_duration_seconds",
+                "Time to hand a batch of the log to the system.",
+            )?,
             fsync: histogram(
                 "etcd_disk_wal_fsync_duration_seconds",
-                "Time the log takes to reach the disk.",
+                "Time until the disk has what was written to the log.",
             )?,
             backend_commit: histogram(
                 "etcd_disk_backend_commit_duration_seconds",
@@ -146,8 +151,10 @@ impl Metrics {
         self.leader_changes.inc();
     }
 
-    pub(super) fn fsync(&self, took: Duration) {
-        self.fsync.observe(took.as_secs_f64());
+    /// Notes how long it took to write a batch of the log, and then to sync it.
+    pub(super) fn synced(&self, write: Duration, sync: Duration) {
+        self.wal_write.observe(write.as_secs_f64());
+        self.fsync.observe(sync.as_secs_f64());
     }
 
     pub(super) fn backend_commit(&self, took: Duration) {

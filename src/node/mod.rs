@@ -19,6 +19,7 @@
 //! Services hold a [`Handle`] and nothing else of this module.
 
 mod apply_loop;
+mod apply_times;
 mod arrival;
 mod at_leader;
 mod authenticate;
@@ -34,6 +35,7 @@ mod flusher;
 mod force;
 mod handle;
 mod lease_clock;
+mod lease_counts;
 mod log_loop;
 mod maintenance;
 mod memory;

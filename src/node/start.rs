@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::apply_loop::{APPLY_QUEUE, ApplyLoop};
+use super::apply_times::ApplyTimes;
 use super::arrival::Arrivals;
 use super::authenticate::Hashing;
 use super::data_dir::make_private;
@@ -186,8 +187,13 @@ fn spawn_threads(parts: Parts<'_>) -> Result<Vec<JoinHandle<()>>, StartError> {
     let (apply, apply_work) = sync_channel(APPLY_QUEUE);
     let flusher = Flusher::start(Arc::clone(shared), offered, acks.clone(), log.clone())
         .map_err(StartError::Thread)?;
-    let apply_loop =
-        ApplyLoop { shared: Arc::clone(shared), work: apply_work, acks: acks.clone(), flusher };
+    let apply_loop = ApplyLoop {
+        shared: Arc::clone(shared),
+        work: apply_work,
+        acks: acks.clone(),
+        flusher,
+        times: ApplyTimes::new(shared.metrics.registry())?,
+    };
     let log_loop = LogLoop { wal, shared: Arc::clone(shared), work: log_work, acks };
     let advance = advance(shared);
     let replica_loop = ReplicaLoop {

@@ -135,6 +135,11 @@ impl<D: Disk> Wal<D> {
     /// An error is final: a sync that failed once may succeed the second time without having written
     /// anything, so there is no second time.
     pub fn sync(&mut self) -> Result<(), Error> {
+        self.sync_noting(|| ())
+    }
+
+    /// The same; `written` is called when the batch is written and the sync begins.
+    pub fn sync_noting(&mut self, written: impl FnOnce()) -> Result<(), Error> {
         if self.failed {
             return Err(Error::Failed { dir: self.disk.path("") });
         }
@@ -143,7 +148,7 @@ impl<D: Disk> Wal<D> {
         }
         // Until the end of this function the log counts as failed, whichever step returns.
         self.failed = true;
-        self.write_frame()?;
+        self.write_frame(written)?;
         if self.offset >= self.options.segment_bytes {
             self.start_next_segment()?;
         }
@@ -151,13 +156,14 @@ impl<D: Disk> Wal<D> {
         Ok(())
     }
 
-    fn write_frame(&mut self) -> Result<(), Error> {
+    fn write_frame(&mut self, written: impl FnOnce()) -> Result<(), Error> {
         let segment = self.segments.last().expect("a log has at least one segment");
         let path = || self.disk.path(&segment.name);
         let next = format::seal(&mut self.frame, self.chain);
         self.disk
             .write_at(&mut self.file, self.offset, &self.frame)
             .map_err(|error| Error::io(path(), "write to the log", error))?;
+        written();
         if !self.options.unsafe_no_fsync {
             self.disk
                 .sync(&mut self.file)

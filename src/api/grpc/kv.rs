@@ -129,7 +129,9 @@ impl pb::kv_server::Kv for Kv {
             }
             let caller = claim.caller(&self.0).await?;
             let read = self.0.state().txn_read(&caller, &request);
-            self.0.check(read)?
+            let response = self.0.check(read)?;
+            self.0.counts().read(&response);
+            response
         } else {
             let caller = claim.caller(&self.0).await?;
             match self.0.propose(caller, Op::Txn(request)).await? {

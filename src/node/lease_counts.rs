@@ -1,0 +1,47 @@
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, Opts, Registry, core::Collector, exponential_buckets,
+};
+
+/// What is counted of leases, under etcd's names.
+#[derive(Debug)]
+pub(super) struct LeaseCounts {
+    granted: IntCounter,
+    ttls: Histogram,
+    pub(super) revoked: IntCounter,
+    pub(super) renewed: IntCounter,
+    pub(super) expired: IntCounter,
+}
+
+impl LeaseCounts {
+    pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounter::with_opts(Opts::new(name, help))?;
+            shown(registry, counter)
+        };
+        let ttls =
+            HistogramOpts::new("etcd_debugging_lease_ttl_total", "Seconds of leases granted.");
+        let ttls = Histogram::with_opts(ttls.buckets(exponential_buckets(1.0, 2.0, 24)?))?;
+        Ok(Self {
+            granted: counter("etcd_debugging_lease_granted_total", "Leases granted.")?,
+            ttls: shown(registry, ttls)?,
+            revoked: counter("etcd_debugging_lease_revoked_total", "Leases revoked.")?,
+            renewed: counter("etcd_debugging_lease_renewed_total", "Renewals seen by the leader.")?,
+            expired: counter(
+                "etcd_debugging_server_lease_expired_total",
+                "Leases revoked because their time was up.",
+            )?,
+        })
+    }
+
+    pub(super) fn granted(&self, ttl_seconds: i64) {
+        self.granted.inc();
+        self.ttls.observe(ttl_seconds as f64);
+    }
+}
+
+fn shown<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: C,
+) -> Result<C, prometheus::Error> {
+    registry.register(Box::new(metric.clone())).map(|()| metric)
+}
