@@ -319,6 +319,11 @@ impl<S: Storage> State<S> {
         self.keys.removed()
     }
 
+    /// Whether the next [`Self::compaction_step`] goes through the index; else it removes records.
+    pub fn compacts_index(&self) -> bool {
+        self.keys.sweeps_index()
+    }
+
     /// Whether [`Self::compaction_step`] has work.
     pub fn compacting(&self) -> bool {
         self.keys.sweeping()

@@ -226,6 +226,11 @@ impl<S: Storage> Keyspace<S> {
         self.sweep.removed
     }
 
+    /// Whether the next [`Self::sweep`] goes through the index; else it removes records.
+    pub fn sweeps_index(&self) -> bool {
+        self.sweep.work && !self.sweep.deleting
+    }
+
     /// Whether [`Self::sweep`] has work.
     pub fn sweeping(&self) -> bool {
         self.sweep.work

@@ -13,7 +13,7 @@ use crate::apply::{self, LeaseChange};
 use crate::mvcc::{self, StorageError};
 use crate::proto::etcdserverpb::AlarmType;
 use crate::proto::quorate::replica::membership_change::Kind;
-use crate::raft::{Index, SnapshotMeta};
+use crate::raft::{Index, Role, SnapshotMeta};
 use crate::replica::{Committed, Event};
 use crate::snap;
 
@@ -118,7 +118,8 @@ impl ApplyLoop {
                         let members = state.members();
                         self.shared.peers.update(&roster);
                         self.shared.roster.store(Arc::new(roster));
-                        if change.kind() == Kind::Promote && outcome.is_ok() {
+                        let leads = self.shared.status.borrow().role == Role::Leader;
+                        if change.kind() == Kind::Promote && outcome.is_ok() && leads {
                             self.shared.metrics.counts().promotions.inc();
                         }
                         let own = change.member_id == self.shared.identity.member.0;

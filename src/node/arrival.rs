@@ -19,6 +19,7 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
@@ -94,6 +95,16 @@ struct Snapshot {
     mark: Mark,
     store: Built,
     rebuild: Rebuild,
+    took: Took,
+}
+
+/// How long a snapshot took to be built.
+#[derive(Debug)]
+pub(super) struct Took {
+    /// From the first byte until all of it was on disk.
+    pub(super) all: Duration,
+    /// How much of that was left to do for the disk when the last byte was there.
+    pub(super) syncing: Duration,
 }
 
 #[derive(Debug)]
@@ -184,10 +195,17 @@ fn lock(kept: &Mutex<Option<Snapshot>>) -> MutexGuard<'_, Option<Snapshot>> {
     kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl Arrived {
+    /// How long its building took.
+    pub(super) fn took(&self) -> Option<&Took> {
+        self.snapshot.as_ref().map(|snapshot| &snapshot.took)
+    }
+}
+
 impl Snapshot {
     /// Removes it, since nobody wants it.
     fn discard(self, dir: &Path) {
-        let Self { mark, store, rebuild: _ } = self;
+        let Self { mark, store, .. } = self;
         drop(store);
         // A file that stays costs only room, until the next start.
         if let Err(error) = snap::discard(dir, mark) {
@@ -228,6 +246,7 @@ impl Arrival {
 
 /// Builds what arrives; returns when all of it is on disk, or nothing.
 fn build(path: &Path, mark: Mark, pieces: Pieces) -> Result<Snapshot, Error> {
+    let began = Instant::now();
     let mut reader = DumpReader::new(pieces)?;
     let applied = reader.applied();
     if applied != (Applied { index: mark.index.0, term: mark.term.0 }) {
@@ -248,7 +267,10 @@ fn build(path: &Path, mark: Mark, pieces: Pieces) -> Result<Snapshot, Error> {
     })?;
     let (pieces, rest) = reader.into_rest();
     pieces.check_end(&rest, mark)?;
-    Ok(Snapshot { mark, store: builder.finish()?, rebuild })
+    let syncing = Instant::now();
+    let store = builder.finish()?;
+    let took = Took { all: began.elapsed(), syncing: syncing.elapsed() };
+    Ok(Snapshot { mark, store, rebuild, took })
 }
 
 /// Reads up to the end of the dump; returns early when the store takes no more.

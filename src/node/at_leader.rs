@@ -52,7 +52,7 @@ pub(super) async fn remaining(handle: &Handle, id: LeaseId) -> Result<Option<(i6
 pub(super) async fn learner_in_sync(handle: &Handle, id: MemberId) -> Result<bool, Error> {
     let question = move |leader| async move {
         let Leader::Other(envelope, mut client) = leader else {
-            return Ok(reconfigure::in_sync(&handle.0.progress.load(), id));
+            return Ok(reconfigure::in_sync(&handle.0, id));
         };
         let request = LearnerProgressRequest { envelope: Some(envelope), member_id: id.0 };
         let answer = client.learner_progress(request).await.map_err(unanswered)?;

@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use prometheus::{Gauge, IntCounter, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{Gauge, IntCounter, IntGauge, Registry};
 use rustix::process::{Resource, getrlimit};
 
 use super::lease_counts::LeaseCounts;
@@ -37,7 +37,6 @@ pub struct Counts {
     /// Probes of `/health` that went well, and those that did not.
     pub healthy: IntCounter,
     pub unhealthy: IntCounter,
-    known_peers: IntGaugeVec,
     descriptors_used: IntGauge,
     descriptors_limit: IntGauge,
     /// A float: without a limit it is the largest number of 64 bits.
@@ -54,11 +53,6 @@ impl Counts {
             let counter = IntCounter::new(name, help)?;
             registry.register(Box::new(counter.clone())).map(|()| counter)
         };
-        let known_peers = IntGaugeVec::new(
-            Opts::new("etcd_network_known_peers", "Members that this member knows."),
-            &["Local", "Remote"],
-        )?;
-        registry.register(Box::new(known_peers.clone()))?;
         let memory_limit = Gauge::new(
             "process_virtual_memory_max_bytes",
             "Bytes of virtual memory that may be in use.",
@@ -90,7 +84,7 @@ impl Counts {
             leases: LeaseCounts::new(registry)?,
             promotions: counter(
                 "etcd_server_learner_promote_successes",
-                "Learners promoted while this member knew of it.",
+                "Learners promoted while this member led.",
             )?,
             reads_failed: counter(
                 "etcd_server_read_indexes_failed_total",
@@ -115,7 +109,6 @@ impl Counts {
             )?,
             healthy: counter("etcd_server_health_success", "Health checks passed.")?,
             unhealthy: counter("etcd_server_health_failures", "Health checks failed.")?,
-            known_peers,
             descriptors_used: gauge("os_fd_used", "File descriptors in use.")?,
             descriptors_limit: gauge("os_fd_limit", "File descriptors that may be in use.")?,
             memory_limit,
@@ -162,14 +155,10 @@ impl Counts {
     }
 
     /// Fills in what is known only when somebody asks.
-    pub(super) fn refresh(&self, in_step: usize, local: &str, peers: &[String]) {
+    pub(super) fn refresh(&self, in_step: usize) {
         self.put_bytes_shown.set(self.put_bytes.load(Ordering::Relaxed));
         let in_step = i64::try_from(in_step).unwrap_or(i64::MAX);
         self.slow_watchers.set((self.watchers.get() - in_step).max(0));
-        self.known_peers.reset();
-        for peer in peers {
-            self.known_peers.with_label_values(&[local, peer]).set(1);
-        }
         let used = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
         self.descriptors_used.set(i64::try_from(used).unwrap_or(i64::MAX));
         let limit = |resource| getrlimit(resource).current;

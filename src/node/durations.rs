@@ -1,10 +1,14 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntGauge, Registry, exponential_buckets as exponential,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntGauge, Registry,
+    exponential_buckets as exponential,
 };
 
-/// How long what happens seldom takes, under etcd's names and in its buckets.
+use super::Error;
+use crate::apply;
+
+/// How long what happens seldom takes, and reading ranges, under etcd's names and in its buckets.
 #[derive(Debug)]
 pub struct Durations {
     pub(super) hash: Histogram,
@@ -13,7 +17,12 @@ pub struct Durations {
     pub snapshot: Histogram,
     pub(super) defragmentation: Histogram,
     pub(super) defragmenting: IntGauge,
+    snapshot_saved: Histogram,
+    snapshot_synced: Histogram,
+    ranges: Histogram,
+    ranges_failed: Histogram,
     compaction_millis: Histogram,
+    compaction_index_millis: Histogram,
     compaction_pause_millis: Histogram,
     compaction_last: IntGauge,
     compaction_keys: IntCounter,
@@ -34,6 +43,13 @@ impl Durations {
             "Records removed by compaction.",
         )?;
         registry.register(Box::new(compaction_keys.clone()))?;
+        let ranges = HistogramOpts::new(
+            "etcd_server_range_duration_seconds",
+            "Time to read a range once it may be read.",
+        );
+        let ranges = ranges.buckets(exponential(0.0001, 2.0, 20)?);
+        let ranges = HistogramVec::new(ranges, &["success"])?;
+        registry.register(Box::new(ranges.clone()))?;
         Ok(Self {
             hash: histogram(
                 "etcd_mvcc_hash_duration_seconds",
@@ -59,14 +75,31 @@ impl Durations {
                 "etcd_disk_defrag_inflight",
                 "1 while the store is being defragmented.",
             )?,
+            snapshot_saved: histogram(
+                "etcd_snap_db_save_total_duration_seconds",
+                "Time until a snapshot that a peer sent was on disk.",
+                exponential(0.1, 2.0, 10)?,
+            )?,
+            snapshot_synced: histogram(
+                "etcd_snap_db_fsync_duration_seconds",
+                "Time to sync a snapshot of which the peer has sent all.",
+                exponential(0.001, 2.0, 14)?,
+            )?,
+            ranges: ranges.with_label_values(&["true"]),
+            ranges_failed: ranges.with_label_values(&["false"]),
             compaction_millis: histogram(
                 "etcd_debugging_mvcc_db_compaction_total_duration_milliseconds",
                 "Time to remove what a compaction drops.",
                 exponential(100.0, 2.0, 14)?,
             )?,
+            compaction_index_millis: histogram(
+                "etcd_debugging_mvcc_index_compaction_pause_duration_milliseconds",
+                "Time for which one step of a compaction through the index holds the state.",
+                exponential(0.5, 2.0, 14)?,
+            )?,
             compaction_pause_millis: histogram(
                 "etcd_debugging_mvcc_db_compaction_pause_duration_milliseconds",
-                "Time for which one step of a compaction holds the state.",
+                "Time for which one step of a compaction that removes records holds the state.",
                 exponential(1.0, 2.0, 13)?,
             )?,
             compaction_last: gauge(
@@ -77,7 +110,27 @@ impl Durations {
         })
     }
 
-    /// Notes one step of a compaction.
+    /// Notes a range; who may not read it began none.
+    pub fn range<T>(&self, read: &Result<T, Error>, took: Duration) {
+        match read {
+            Err(Error::Apply(apply::Error::Auth(_))) => {}
+            Ok(_) => self.ranges.observe(took.as_secs_f64()),
+            Err(_) => self.ranges_failed.observe(took.as_secs_f64()),
+        }
+    }
+
+    /// Notes a snapshot that a peer has sent, and how much of the time was for the disk alone.
+    pub(super) fn snapshot_saved(&self, took: Duration, synced_in: Duration) {
+        self.snapshot_saved.observe(took.as_secs_f64());
+        self.snapshot_synced.observe(synced_in.as_secs_f64());
+    }
+
+    /// Notes one step of a compaction through the index.
+    pub(super) fn compacted_index(&self, took: Duration) {
+        self.compaction_index_millis.observe(took.as_secs_f64() * 1000.0);
+    }
+
+    /// Notes one step of a compaction that removed records.
     pub(super) fn compacted_some(&self, took: Duration, removed: u64) {
         self.compaction_pause_millis.observe(took.as_secs_f64() * 1000.0);
         self.compaction_keys.inc_by(removed);

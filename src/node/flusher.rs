@@ -327,13 +327,21 @@ impl FlushLoop {
         while self.shared.read().compacting() && begun.elapsed() < FLUSH_EVERY {
             let since = *self.compacting.get_or_insert(begun);
             let step = Instant::now();
-            let (held, removed, more) = {
+            let more = {
                 let mut state = self.shared.write();
                 let (held, before) = (Instant::now(), state.compacted_records());
+                let index = state.compacts_index();
                 let more = state.compaction_step(upkeep.compaction_batch);
-                (held.elapsed(), state.compacted_records() - before, more)
+                let held = held.elapsed();
+                let removed = state.compacted_records() - before;
+                drop(state);
+                if index {
+                    durations.compacted_index(held);
+                } else {
+                    durations.compacted_some(held, removed);
+                }
+                more
             };
-            durations.compacted_some(held, removed);
             if !more {
                 durations.compacted(since);
                 self.compacting = None;

@@ -9,6 +9,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::counts::Counts;
 use super::durations::Durations;
+use super::labelled::Labelled;
 use super::metrics::Gauges;
 use super::shared::{Answer, Done, Shared};
 use super::{Config, Error, Limits, State, watch};
@@ -16,7 +17,7 @@ use crate::apply;
 use crate::auth::Caller;
 use crate::lease::LeaseId;
 use crate::membership::{ClusterId, Member, MemberId};
-use crate::proto::etcdserverpb::ResponseHeader;
+use crate::proto::etcdserverpb::{AlarmType, ResponseHeader};
 use crate::proto::quorate::replica::membership_change::Kind;
 use crate::proto::quorate::replica::{MembershipChange, Request, request::Op};
 use crate::raft::{Index, Role, Term};
@@ -289,9 +290,11 @@ impl Handle {
 
     /// The metrics of this process in the Prometheus text format.
     pub fn metrics(&self) -> String {
+        let alarms;
         let (revision, compact_revision, keys, auth_revision) = {
             let state = self.state();
             let revisions = (state.revision(), state.compact_revision());
+            alarms = state.alarms().list(AlarmType::None);
             (revisions.0, revisions.1, state.key_count(), state.auth().revision())
         };
         let pending = self.0.pending.load(Ordering::Relaxed);
@@ -309,13 +312,19 @@ impl Handle {
         let peers: Vec<String> =
             self.0.peers.connected_since().keys().map(ToString::to_string).collect();
         let local = self.member_id().to_string();
-        self.counts().refresh(self.0.watches.in_step(), &local, &peers);
+        self.counts().refresh(self.0.watches.in_step());
+        self.labelled().refresh(&alarms, &local, &peers);
         self.0.metrics.text(&gauges)
     }
 
     /// What the node counts while it works.
     pub fn counts(&self) -> &Counts {
         self.0.metrics.counts()
+    }
+
+    /// What happens seldom, by its labels.
+    pub fn labelled(&self) -> &Labelled {
+        self.0.metrics.labelled()
     }
 
     /// How long took what happens seldom.

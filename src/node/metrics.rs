@@ -7,6 +7,7 @@ use prometheus::{
 
 use super::counts::Counts;
 use super::durations::Durations;
+use super::labelled::Labelled;
 use super::{Feature, Status};
 use crate::raft::Role;
 use crate::transport::Identity;
@@ -17,6 +18,7 @@ pub(super) struct Metrics {
     registry: Registry,
     counts: Counts,
     durations: Durations,
+    labelled: Labelled,
     is_learner: IntGauge,
     quota: IntGauge,
     has_leader: IntGauge,
@@ -80,6 +82,7 @@ impl Metrics {
         Ok(Self {
             counts: Counts::new(&registry)?,
             durations: Durations::new(&registry)?,
+            labelled: Labelled::new(&registry)?,
             is_learner: gauge("etcd_server_is_learner", "1 if this member has no vote.")?,
             quota: gauge("etcd_server_quota_backend_bytes", "Bytes the store may take.")?,
             has_leader: gauge("etcd_server_has_leader", "1 if this member knows a leader.")?,
@@ -135,6 +138,11 @@ impl Metrics {
     /// What is counted where it happens.
     pub(super) fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// What happens seldom, by its labels.
+    pub(super) fn labelled(&self) -> &Labelled {
+        &self.labelled
     }
 
     /// How long took what happens seldom.

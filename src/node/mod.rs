@@ -34,6 +34,7 @@ mod error;
 mod flusher;
 mod force;
 mod handle;
+mod labelled;
 mod lease_clock;
 mod lease_counts;
 mod log_loop;

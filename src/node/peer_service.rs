@@ -84,6 +84,7 @@ impl PeerService {
         let mark = meta.map(|meta| Mark { index: Index(meta.index), term: Term(meta.term) });
         let mark = mark.ok_or_else(|| Status::invalid_argument("no snapshot"))?;
         let dir = self.node.0.config.snap_dir();
+        let transfer = self.node.0.peers.metrics().receiving(MemberId(message.from));
         let (arrivals, stop) = (&self.node.0.arrivals, &self.node.0.stop);
         let mut arrival =
             arrivals.begin(&dir, mark, Term(message.term), stop).await.map_err(internal)?;
@@ -105,10 +106,13 @@ impl PeerService {
         };
         let arrived = arrival.finish(crc).await.map_err(internal)?;
         info!(snapshot.file = %snap::path(&dir, mark).display(), "received a snapshot");
+        if let Some(took) = arrived.took() {
+            self.node.durations().snapshot_saved(took.all, took.syncing);
+        }
         arrivals.keep(arrived);
         // While it came the log may have brought as much.
         arrivals.forget_until(&dir, self.node.0.applied_index());
-        self.node.0.peers.metrics().snapshot_received(MemberId(message.from));
+        transfer.done();
         self.pass(Event::Receive(message)).await
     }
 }
@@ -132,17 +136,20 @@ impl Peer for PeerService {
     ) -> Result<Response<MessagesClosed>, Status> {
         let mut batches = request.into_inner();
         let stop = self.node.0.stop.clone();
-        let mut received = None;
+        let metrics = self.node.0.peers.metrics();
+        let mut sender = None;
         loop {
             let batch = tokio::select! {
                 () = stop.cancelled() => return Err(stopping()),
-                batch = batches.message() => batch?,
+                batch = batches.message() => batch,
             };
-            let Some(batch) = batch else { return Ok(Response::new(MessagesClosed {})) };
+            if let (Err(_), Some((from, _))) = (&batch, &sender) {
+                metrics.broken(*from);
+            }
+            let Some(batch) = batch? else { return Ok(Response::new(MessagesClosed {})) };
             let from = self.admit(batch.envelope.as_ref())?;
-            received
-                .get_or_insert_with(|| self.node.0.peers.metrics().received_bytes(from))
-                .inc_by(batch.encoded_len() as u64);
+            let (_, received) = sender.get_or_insert_with(|| (from, metrics.received_bytes(from)));
+            received.inc_by(batch.encoded_len() as u64);
             for message in batch.messages {
                 if MemberId(message.from) != from {
                     return Err(Status::invalid_argument("message from another than the sender"));
@@ -204,7 +211,7 @@ impl Peer for PeerService {
         let request = request.into_inner();
         self.admit(request.envelope.as_ref())?;
         let id = MemberId(request.member_id);
-        let in_sync = async { Ok(reconfigure::in_sync(&self.node.0.progress.load(), id)) };
+        let in_sync = async { Ok(reconfigure::in_sync(&self.node.0, id)) };
         let in_sync = self.led(in_sync).await?;
         Ok(Response::new(LearnerProgressResponse { in_sync }))
     }

@@ -88,9 +88,18 @@ fn judge(kind: Kind, target: MemberId, voters: &[Voter]) -> Result<(), Error> {
     }
 }
 
+/// Whether this member, which leads, finds that a learner may have a vote.
+pub(super) fn in_sync(shared: &Shared, id: MemberId) -> bool {
+    let in_sync = has_matched(&shared.progress.load(), id);
+    if !in_sync && shared.roster.load().members.get(&id).is_some_and(|entry| entry.learner) {
+        shared.metrics.labelled().learner_not_ready();
+    }
+    in_sync
+}
+
 /// Whether a learner has matched at least nine tenths of what the leader itself holds: with less,
 /// its vote would hold up the quorum until it has caught up.
-pub(super) fn in_sync(progress: &[PeerProgress], id: MemberId) -> bool {
+fn has_matched(progress: &[PeerProgress], id: MemberId) -> bool {
     let most = progress.iter().map(|peer| peer.matched.0).max().unwrap_or(0);
     progress.iter().any(|peer| peer.id == id && peer.matched.0.saturating_mul(10) >= most * 9)
 }

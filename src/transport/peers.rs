@@ -206,7 +206,7 @@ impl Peers {
         let source = Arc::clone(&self.snapshots);
         let (identity, urls, events) = (self.identity, peer.urls.clone(), self.events.clone());
         let (dialer, stop) = (self.dialer.clone(), peer.stop.clone());
-        let metrics = self.metrics.clone();
+        let transfer = self.metrics.sending(to);
         let run = async move {
             let sent = async {
                 // Opening it reads the disk, and whoever drives consensus has no time for that.
@@ -218,7 +218,11 @@ impl Peers {
                 () = stop.cancelled() => false,
                 delivered = sent => delivered,
             };
-            metrics.snapshot_sent(to, delivered);
+            if delivered {
+                transfer.done();
+            } else {
+                drop(transfer);
+            }
             // Only a stopped replica no longer listens.
             drop(events.send(Event::SnapshotSent { to, delivered }).await);
         };

@@ -53,10 +53,19 @@ fn metrics_are_measured() {
     }
     client.get("key1").unwrap();
     upkeep(&nodes[0]);
+    for page in ["livez", "readyz"] {
+        let url = format!("{}/{page}", nodes[0].client_url());
+        assert_eq!(http("GET", &url, None).unwrap().body, "ok\n");
+    }
+    let lease = format!("{}/v3/lease/grant", nodes[0].client_url());
+    assert_eq!(http("POST", &lease, Some(r#"{"TTL":600}"#)).unwrap().status, 200);
+    let applied = r#"{op="Put",success="true",version="v3""#;
+    let check = r#"{name="linearizable_read",status="success",type="readyz""#;
     let put =
         r#"{grpc_code="OK",grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary""#;
     let time = r#"{grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary""#;
     let compaction = "etcd_debugging_mvcc_db_compaction";
+    let index_compaction = "etcd_debugging_mvcc_index_compaction";
     let gate = r#"{name="LeaseCheckpoint",stage="ALPHA""#;
     wait("the metrics to have moved", || {
         let text = metrics(&nodes[0]);
@@ -68,7 +77,12 @@ fn metrics_are_measured() {
             ("etcd_server_leader_changes_seen_total".to_owned(), 1.0),
             ("etcd_server_has_leader".to_owned(), 1.0),
             ("etcd_disk_wal_fsync_duration_seconds_count".to_owned(), 1.0),
+            ("etcd_disk_wal_write_duration_seconds_count".to_owned(), 1.0),
             ("etcd_disk_wal_write_bytes_total".to_owned(), 1000.0),
+            (format!("etcd_server_apply_duration_seconds_count{applied}"), 20.0),
+            (r#"etcd_server_range_duration_seconds_count{success="true""#.to_owned(), 1.0),
+            (format!("etcd_server_healthchecks_total{check}"), 1.0),
+            ("etcd_debugging_lease_ttl_total_sum".to_owned(), 600.0),
             ("etcd_disk_backend_commit_duration_seconds_count".to_owned(), 1.0),
             ("etcd_server_slow_apply_total".to_owned(), 20.0),
             ("etcd_mvcc_put_total".to_owned(), 20.0),
@@ -89,10 +103,12 @@ fn metrics_are_measured() {
             ("etcd_disk_defrag_inflight".to_owned(), 0.0),
             (format!("{compaction}_total_duration_milliseconds_count"), 1.0),
             (format!("{compaction}_pause_duration_milliseconds_count"), 1.0),
+            (format!("{index_compaction}_pause_duration_milliseconds_count"), 1.0),
             (format!("{compaction}_keys_total"), 1.0),
             (format!("{compaction}_last"), 1_000_000_000.0),
             (format!("etcd_server_feature_enabled{gate}"), 1.0),
             ("process_resident_memory_bytes".to_owned(), 1_000_000.0),
+            ("process_virtual_memory_max_bytes".to_owned(), 1_000_000.0),
             ("os_fd_used".to_owned(), 10.0),
         ];
         let behind: Vec<&String> = at_least
@@ -103,6 +119,42 @@ fn metrics_are_measured() {
         eprintln!("not moved: {behind:?}");
         behind.is_empty().then_some(())
     });
+    let differs = other_than_in_etcd(&metrics(&nodes[0]));
+    assert!(differs.is_empty(), "{differs:#?}");
+}
+
+/// Metrics that are missing, or whose type or labels are not those of the recorded etcd.
+fn other_than_in_etcd(text: &str) -> Vec<String> {
+    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/etcd-metrics.txt");
+    let list = std::fs::read_to_string(list).unwrap();
+    let (always, seldom) = list.split_once("\nseldom:\n").unwrap();
+    let told = |list: &str| {
+        let lines = list.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (always, seldom) = (told(always), told(seldom));
+    assert!(always.len() > 60 && seldom.len() > 10);
+    let ours: Vec<String> = text.lines().filter_map(|line| described(text, line)).collect();
+    let name = |line: &str| line.split(' ').next().map(str::to_owned);
+    let unlike = |line: &&String| !ours.contains(line);
+    let here = |line: &&String| ours.iter().any(|other| name(other) == name(line));
+    let seldom = seldom.iter().filter(here).filter(unlike);
+    always.iter().filter(unlike).chain(seldom).cloned().collect()
+}
+
+/// Name, type and labels of the metric that a line of types begins.
+fn described(text: &str, line: &str) -> Option<String> {
+    let (name, kind) = line.strip_prefix("# TYPE ")?.split_once(' ')?;
+    let series = if kind == "histogram" { format!("{name}_count") } else { name.to_owned() };
+    let first = text
+        .lines()
+        .find_map(|line| line.strip_prefix(&series).filter(|rest| rest.starts_with([' ', '{'])))?;
+    // Before each value, which stands in quotes, is its label. Those of ours have no quotes inside.
+    let outside = first.split('"').step_by(2);
+    let labels = outside.filter_map(|part| part.strip_suffix('='));
+    let mut labels: Vec<&str> = labels.map(|label| label.trim_start_matches(['{', ','])).collect();
+    labels.sort_unstable();
+    Some([name, kind].into_iter().chain(labels).collect::<Vec<_>>().join(" "))
 }
 
 /// What operators and their timers do now and then.

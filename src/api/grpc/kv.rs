@@ -1,5 +1,5 @@
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::stream::unfold;
 use tokio_stream::Stream;
@@ -73,7 +73,10 @@ impl pb::kv_server::Kv for Kv {
         }
         self.0.counts().ranges.inc();
         let caller = claim.caller(&self.0).await?;
-        let mut response = self.read(&caller, &request).await?;
+        let began = Instant::now();
+        let read = self.read(&caller, &request).await;
+        self.0.durations().range(&read, began.elapsed());
+        let mut response = read?;
         response.header = super::header(&self.0, response.header.as_ref());
         Ok(Response::new(response))
     }

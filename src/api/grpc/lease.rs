@@ -55,7 +55,7 @@ impl KeepAlive {
             match requests.message().await {
                 Ok(Some(request)) => Ok(Some(renew(handle, claim, request.id).await?)),
                 Ok(None) => Ok(None),
-                Err(status) => Err(super::in_library_words(&status).unwrap_or(status)),
+                Err(status) => Err(super::unread(handle, "lease-keepalive", status)),
             }
         };
         tokio::select! {

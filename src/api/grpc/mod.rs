@@ -257,6 +257,14 @@ fn library_words(response: GrpcResponse) -> GrpcResponse {
     }
 }
 
+/// Why the next message of a stream was not read, in the words of grpc-go. One that makes no sense is counted,
+/// unlike a client that is gone.
+fn unread(handle: &Handle, api: &str, status: Status) -> Status {
+    let Some(status) = in_library_words(&status) else { return status };
+    handle.labelled().stream_failed(api);
+    status
+}
+
 /// The same status as grpc-go has it, if that differs.
 fn in_library_words(status: &Status) -> Option<Status> {
     let text = status.message();

@@ -1,4 +1,5 @@
 use std::fmt::Write as _;
+use std::slice::from_ref;
 
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{Method, StatusCode, header};
@@ -20,11 +21,25 @@ enum Check {
     NonLearner,
 }
 
+/// Checks that are asked for together.
+#[derive(Debug)]
+struct Page {
+    name: &'static str,
+    checks: &'static [Check],
+}
+
 /// Restarting helps when one of these fails.
-const LIVE: [Check; 1] = [Check::SerializableRead];
+const LIVE: Page = Page { name: "livez", checks: &[Check::SerializableRead] };
 /// Traffic should go elsewhere while one of these fails.
-const READY: [Check; 4] =
-    [Check::DataCorruption, Check::SerializableRead, Check::LinearizableRead, Check::NonLearner];
+const READY: Page = Page {
+    name: "readyz",
+    checks: &[
+        Check::DataCorruption,
+        Check::SerializableRead,
+        Check::LinearizableRead,
+        Check::NonLearner,
+    ],
+};
 
 impl Check {
     fn name(self) -> &'static str {
@@ -83,11 +98,13 @@ async fn one(
     handle: State<Handle>,
     method: &Method,
     query: RawQuery,
-    checks: &[Check],
+    page: &Page,
     name: &str,
 ) -> Response {
-    match checks.iter().find(|check| check.name() == name) {
-        Some(check) => answer(handle, method, query, &[*check]).await,
+    match page.checks.iter().find(|check| check.name() == name) {
+        Some(check) => {
+            answer(handle, method, query, &Page { checks: from_ref(check), ..*page }).await
+        }
         None => not_found().await,
     }
 }
@@ -96,7 +113,7 @@ async fn answer(
     State(handle): State<Handle>,
     method: &Method,
     RawQuery(query): RawQuery,
-    checks: &[Check],
+    page: &Page,
 ) -> Response {
     if let Some(refused) = only_get(method) {
         return refused;
@@ -107,8 +124,10 @@ async fn answer(
     let excluded = |check: &Check| options.contains(&("exclude", check.name()));
     let mut lines = String::new();
     let mut failed = false;
-    for check in checks.iter().filter(|check| !excluded(check)) {
-        let written = match check.run(&handle).await {
+    for check in page.checks.iter().filter(|check| !excluded(check)) {
+        let outcome = check.run(&handle).await;
+        handle.labelled().checked(page.name, check.name(), outcome.is_ok());
+        let written = match outcome {
             Ok(()) => writeln!(lines, "[+]{} ok", check.name()),
             Err(reason) => {
                 failed = true;

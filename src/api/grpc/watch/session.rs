@@ -131,7 +131,7 @@ impl Session {
             request = request => match request {
                 Ok(Some(request)) => self.request(request).await?,
                 Ok(None) => self.requests = None,
-                Err(status) => return Err(grpc::in_library_words(&status).unwrap_or(status)),
+                Err(status) => return Err(grpc::unread(&self.handle, "watch", status)),
             },
             delivery = self.subscription.next() => self.deliver(delivery)?,
             _ = self.progress.tick() => self.report_progress()?,
