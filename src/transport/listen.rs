@@ -25,6 +25,7 @@ use super::bound::{Bound, Stream};
 use super::gathered::{Gathered, Paced};
 use super::pings::Policed;
 use super::tls::{PeerIdentity, Rejected, TlsServer};
+use super::unread::Unread;
 use super::{Network, forwarded};
 
 /// How long open requests may finish after shutdown began.
@@ -321,6 +322,11 @@ impl Caller {
         if request.headers().contains_key(header::UPGRADE) {
             request.extensions_mut().insert(self.origin.place.clone());
         }
+        let request = if Unread::matters(&request) {
+            request.map(|body| Body::new(Unread::of(body)))
+        } else {
+            request.map(Body::new)
+        };
         let response = self.router.clone().oneshot(request).await?;
         Ok(match open {
             Some(open) => response.map(|body| open.until_sent(body)),

@@ -21,6 +21,7 @@ mod peers;
 mod pings;
 mod snapshot;
 pub mod tls;
+mod unread;
 
 pub use bound::{Bound, ListenError};
 pub use dial::{Dialer, connect, resolver};

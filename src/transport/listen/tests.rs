@@ -187,6 +187,43 @@ async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
     serving.await.unwrap();
 }
 
+/// What a client sends of a request that is refused before its body is there: the head, then the rest once the
+/// answer is complete. Gives the frames that it gets for that, but those of the connection.
+#[tokio::test]
+async fn a_request_that_is_refused_early_is_not_reset() {
+    let listening = Listening::start(Http::default()).await;
+    let mut stream = listening.connect().await;
+    let mut sent = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    sent.extend([0, 0, 0, 4, 0, 0, 0, 0, 0]);
+    // POST / http, `:authority: h`, and no end.
+    sent.extend([0, 0, 6, 1, 4, 0, 0, 0, 1, 0x83, 0x84, 0x86, 0x41, 1, b'h']);
+    stream.write_all(&sent).await.unwrap();
+    let mut kinds = Vec::new();
+    let mut body_sent = false;
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.unwrap();
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; length as usize];
+        stream.read_exact(&mut payload).await.unwrap();
+        if head[3] == 6 {
+            break;
+        }
+        if head[8] == 1 {
+            kinds.push(head[3]);
+        }
+        if !body_sent && head[8] == 1 && head[4] & 1 == 1 {
+            body_sent = true;
+            // The body and its end, and a ping, which is answered after what it brings.
+            stream.write_all(&[0, 0, 2, 0, 1, 0, 0, 0, 1, b'{', b'}']).await.unwrap();
+            stream.write_all(&[0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]).await.unwrap();
+        }
+    }
+    assert!(body_sent, "{kinds:?}");
+    assert!(!kinds.contains(&3), "RST_STREAM among {kinds:?}");
+    listening.close().await;
+}
+
 /// Sends that many requests of HTTP/2, each taken back at once; whether the server says goodbye.
 async fn reset_rapidly(listening: &Listening, requests: u32) -> bool {
     let mut stream = listening.connect().await;
