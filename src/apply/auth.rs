@@ -156,9 +156,9 @@ pub(super) fn permit(
         }
         Op::DeleteRange(request) => delete_range(auth, caller, request),
         Op::Txn(request) => txn(auth, caller, request),
-        Op::LeaseGrant(_) => auth.is_user(caller),
+        Op::LeaseGrant(_) => auth.is_named(caller),
         Op::LeaseRevoke(request) => {
-            auth.is_user(caller)?;
+            auth.is_named(caller)?;
             may_write_leased(auth, leases, caller, request.id)
         }
         Op::Compaction(_) => auth.is_root(caller),

@@ -59,7 +59,7 @@ impl goldenscript::Runner for Runner {
                 }));
             }
             ("root", [caller]) => return Ok(said(self.auth.is_root(&self.caller(caller)))),
-            ("user", [caller]) => return Ok(said(self.auth.is_user(&self.caller(caller)))),
+            ("user", [caller]) => return Ok(said(self.auth.is_named(&self.caller(caller)))),
             ("see_user", [caller, name]) => {
                 return Ok(said(self.auth.may_see_user(&self.caller(caller), name)));
             }

@@ -158,11 +158,6 @@ impl Replica {
         self.machine.last()
     }
 
-    /// The oldest entry that a follower could still be sent from memory.
-    pub fn first_index(&self) -> Index {
-        Index(self.machine.base().index.0 + 1)
-    }
-
     /// How many messages of peers were refused.
     pub fn rejected(&self) -> u64 {
         self.rejected

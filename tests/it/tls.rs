@@ -142,6 +142,36 @@ fn a_cluster_speaks_tls_only_and_takes_new_certificates() {
     assert_eq!(put, "OK\n");
 }
 
+/// As that of a probe which asks for the health of a cluster.
+#[test]
+fn a_certificate_that_names_no_user_gets_what_needs_no_permission() {
+    let dir = scratch();
+    let dir = dir.path();
+    certificates(dir);
+    quorate(dir, &["certs", "client", "probe"]);
+    let mut member = Member::new("n1", dir);
+    let bootstrap = format!("--initial-cluster=n1={}", member.peer);
+    member.start(Flavor::Ours, &bootstrap).unwrap();
+    member.process().wait_for_log("serving client traffic securely");
+    let endpoint = member.client.clone();
+    for arguments in [
+        &["user", "add", "root", "--no-password"][..],
+        &["user", "grant-role", "root", "root"],
+        &["auth", "enable"],
+    ] {
+        let Some(said) = ctl(dir, &endpoint, Some("root"), arguments) else { return };
+        assert_ne!(said, "", "{arguments:?}");
+    }
+    let said = |client, arguments: &[&str]| ctl(dir, &endpoint, Some(client), arguments).unwrap();
+    assert_eq!(said("root", &["put", "k", "v"]), "OK\n");
+    assert_eq!(said("probe", &["put", "k", "w"]), "");
+    assert_eq!(said("probe", &["get", "k"]), "");
+    assert!(said("probe", &["member", "list"]).contains("started, n1"));
+    assert!(said("probe", &["lease", "grant", "100"]).contains("granted with TTL(100s)"));
+    assert!(said("probe", &["endpoint", "status"]).contains("true"));
+    assert_eq!(said("probe", &["user", "list"]), "");
+}
+
 #[test]
 fn nodes_of_both_kinds_meet_by_a_token_over_https() {
     let dir = scratch();

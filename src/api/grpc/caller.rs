@@ -32,10 +32,10 @@ impl Claim {
     }
 }
 
-/// Lets through callers that are known, for calls that need no more than that.
-pub(super) async fn require_user<T>(handle: &Handle, request: &Request<T>) -> Result<(), Error> {
+/// Lets through callers that have a name, for calls that need no more than that.
+pub(super) async fn require_name<T>(handle: &Handle, request: &Request<T>) -> Result<(), Error> {
     let caller = Claim::of(handle, request).caller(handle).await?;
-    Ok(handle.state().auth().is_user(&caller)?)
+    Ok(handle.state().auth().is_named(&caller)?)
 }
 
 /// Lets through callers that have the role `root`.

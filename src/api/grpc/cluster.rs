@@ -2,7 +2,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tonic::{Request, Response, Status};
 
-use super::caller::{require_root, require_user};
+use super::caller::{require_name, require_root};
 use super::error::{BAD_MEMBER_URLS, refuse};
 use super::{On, admit};
 use crate::membership::{Member, MemberId, PeerUrl};
@@ -115,7 +115,7 @@ impl pb::cluster_server::Cluster for Cluster {
         if request.get_ref().linearizable {
             self.0.linearize().await?;
         }
-        require_user(&self.0, &request).await?;
+        require_name(&self.0, &request).await?;
         let members = shown(self.0.members());
         Ok(Response::new(pb::MemberListResponse { header: self.header(), members }))
     }

@@ -74,7 +74,7 @@ async fn renew(
     if handle.auth_enabled() {
         let caller = claim.caller(handle).await?;
         let state = handle.state();
-        state.auth().is_user(&caller)?;
+        state.auth().is_named(&caller)?;
         state.may_write_leased(&caller, LeaseId(id))?;
     }
     // An unknown lease has no time left, which tells the client to give it up.
@@ -86,7 +86,7 @@ impl Lease {
     /// Whether a caller may know of a lease, and of its keys.
     fn may_look_at(&self, caller: &Caller, id: LeaseId, keys: bool) -> Result<(), Error> {
         let state = self.0.state();
-        state.auth().is_user(caller)?;
+        state.auth().is_named(caller)?;
         if keys { Ok(state.may_read_leased(caller, id)?) } else { Ok(()) }
     }
 }

@@ -1,7 +1,7 @@
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::caller::{require_root, require_user};
+use super::caller::{require_name, require_root};
 use super::error::text;
 use super::{On, admit, downgrade, header, snapshot};
 use crate::api::version;
@@ -26,7 +26,7 @@ impl pb::maintenance_server::Maintenance for Maintenance {
     ) -> Result<Response<pb::AlarmResponse>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
         match request.get_ref().action() {
-            AlarmAction::Get => require_user(&self.0, &request).await?,
+            AlarmAction::Get => require_name(&self.0, &request).await?,
             AlarmAction::Activate | AlarmAction::Deactivate => {
                 require_root(&self.0, &request).await?;
             }
@@ -50,7 +50,7 @@ impl pb::maintenance_server::Maintenance for Maintenance {
         request: Request<pb::StatusRequest>,
     ) -> Result<Response<pb::StatusResponse>, Status> {
         admit(&self.0, request.metadata(), On::Everyone)?;
-        require_user(&self.0, &request).await?;
+        require_name(&self.0, &request).await?;
         let status = self.0.status();
         let mut errors = Vec::new();
         if status.leader.is_none() {
