@@ -2,7 +2,6 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use super::handle::MAX_APPLY_LAG;
 use super::tokens::Credentials;
 use super::{Error, Handle};
 use crate::apply::{self, Response};
@@ -11,6 +10,7 @@ use crate::proto::quorate::replica::auth_change::Change;
 use crate::proto::quorate::replica::request::Op;
 use crate::proto::quorate::replica::{AuthChange, Authenticate};
 use crate::raft::Index;
+use crate::replica::MAX_COMMIT_LEAD;
 
 /// Passwords that are hashed or compared at once: each takes a core for a good part of a second, and
 /// the node needs the others.
@@ -68,7 +68,7 @@ impl Handle {
         let invalid = || Error::from(auth::Error::InvalidToken);
         let index = Index(self.0.tokens.index(token).ok_or_else(invalid)?);
         // No member is so far behind another that works; a token that says so is made up.
-        if index.0 > self.0.commit_index().max(self.0.applied_index()).0 + MAX_APPLY_LAG {
+        if index.0 > self.0.commit_index().max(self.0.applied_index()).0 + MAX_COMMIT_LEAD {
             return Err(invalid());
         }
         if self.0.applied_index() < index {

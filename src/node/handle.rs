@@ -21,10 +21,7 @@ use crate::proto::etcdserverpb::{AlarmType, ResponseHeader};
 use crate::proto::quorate::replica::membership_change::Kind;
 use crate::proto::quorate::replica::{MembershipChange, Request, request::Op};
 use crate::raft::{Index, Role, Term};
-use crate::replica::Event;
-
-/// Committed entries that may wait to be applied before new requests are refused.
-pub(super) const MAX_APPLY_LAG: u64 = 5000;
+use crate::replica::{Event, MAX_COMMIT_LEAD};
 
 /// What services hold of a node.
 #[derive(Debug, Clone)]
@@ -348,7 +345,7 @@ impl Handle {
 
     fn admit(&self) -> Result<(u64, oneshot::Receiver<Answer>), Error> {
         let (commit, applied) = (self.0.commit_index(), self.0.applied_index());
-        if commit.0 > applied.0 + MAX_APPLY_LAG {
+        if commit.0 > applied.0 + MAX_COMMIT_LEAD {
             return Err(Error::TooManyRequests);
         }
         self.0.waiters.register(self.leader().is_some()).ok_or(Error::Stopped)

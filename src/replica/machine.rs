@@ -17,7 +17,7 @@ use crate::raft::{
 };
 
 /// Committed entries that may wait to be applied; while there are more, proposals are refused.
-const MAX_COMMIT_LEAD: u64 = 5000;
+pub const MAX_COMMIT_LEAD: u64 = 5000;
 /// Election timeouts after which a snapshot that was asked for and did not come is asked for again.
 const SNAPSHOT_PATIENCE: usize = 10;
 

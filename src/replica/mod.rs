@@ -41,7 +41,7 @@ mod golden;
 mod tests;
 
 pub use config::{Config, ConfigError};
-pub use machine::Replica;
+pub use machine::{MAX_COMMIT_LEAD, Replica};
 
 use bytes::Bytes;
 
