@@ -60,9 +60,9 @@ impl LogLoop {
                 let bytes = i64::try_from(self.wal.unsynced_bytes()).unwrap_or(i64::MAX);
                 self.shared.metrics.counts().log_bytes.add(bytes);
                 let started = Instant::now();
-                let mut written = started;
-                self.wal.sync_noting(|| written = Instant::now())?;
-                self.shared.metrics.synced(written - started, written.elapsed());
+                let mut syncing = started;
+                self.wal.sync_noting(|| syncing = Instant::now())?;
+                self.shared.metrics.synced(syncing - started, syncing.elapsed());
             }
             let last = written.last().map(|persist| persist.batch);
             for persist in written.drain(..) {
