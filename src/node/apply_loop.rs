@@ -6,8 +6,8 @@ use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, info, warn};
 
-use super::apply_times::ApplyTimes;
 use super::flusher::Flusher;
+use super::metrics::ApplyTimes;
 use super::shared::{Done, Shared};
 use crate::apply::{self, LeaseChange};
 use crate::mvcc::{self, StorageError};

@@ -7,10 +7,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::counts::Counts;
-use super::durations::Durations;
-use super::labelled::Labelled;
-use super::metrics::Gauges;
+use super::metrics::{Counts, Durations, Gauges, Labelled};
 use super::shared::{Answer, Done, Shared};
 use super::{Config, Error, Limits, State, watch};
 use crate::apply;

@@ -19,7 +19,6 @@
 //! Services hold a [`Handle`] and nothing else of this module.
 
 mod apply_loop;
-mod apply_times;
 mod arrival;
 mod at_leader;
 mod authenticate;
@@ -27,16 +26,12 @@ pub mod bootstrap;
 mod compactor;
 mod config;
 mod corruption;
-mod counts;
 mod data_dir;
-mod durations;
 mod error;
 mod flusher;
 mod force;
 mod handle;
-mod labelled;
 mod lease_clock;
-mod lease_counts;
 mod log_loop;
 mod maintenance;
 mod memory;

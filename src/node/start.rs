@@ -10,14 +10,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::apply_loop::{APPLY_QUEUE, ApplyLoop};
-use super::apply_times::ApplyTimes;
 use super::arrival::Arrivals;
 use super::authenticate::Hashing;
 use super::data_dir::make_private;
 use super::flusher::{self, Flusher, Offered};
 use super::lease_clock::{self, LeaseClock};
 use super::log_loop::{LOG_QUEUE, LogLoop};
-use super::metrics::Metrics;
+use super::metrics::{ApplyTimes, Metrics};
 use super::reads::{ReadNews, ReadPorts, Reads};
 use super::renewals::{self, Renewals};
 use super::replica_loop::ReplicaLoop;

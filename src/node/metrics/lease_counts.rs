@@ -4,12 +4,12 @@ use prometheus::{
 
 /// What is counted of leases, under etcd's names.
 #[derive(Debug)]
-pub(super) struct LeaseCounts {
+pub(in crate::node) struct LeaseCounts {
     granted: IntCounter,
     ttls: Histogram,
-    pub(super) revoked: IntCounter,
-    pub(super) renewed: IntCounter,
-    pub(super) expired: IntCounter,
+    pub(in crate::node) revoked: IntCounter,
+    pub(in crate::node) renewed: IntCounter,
+    pub(in crate::node) expired: IntCounter,
 }
 
 impl LeaseCounts {
@@ -33,7 +33,7 @@ impl LeaseCounts {
         })
     }
 
-    pub(super) fn granted(&self, ttl_seconds: i64) {
+    pub(in crate::node) fn granted(&self, ttl_seconds: i64) {
         self.granted.inc();
         self.ttls.observe(ttl_seconds as f64);
     }

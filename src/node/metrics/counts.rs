@@ -15,7 +15,7 @@ pub struct Counts {
     puts: IntCounter,
     deletes: IntCounter,
     transactions: IntCounter,
-    pub(super) put_bytes: AtomicI64,
+    pub(in crate::node) put_bytes: AtomicI64,
     put_bytes_shown: IntGauge,
     /// Ranges read for clients; those within transactions count as well.
     pub ranges: IntCounter,
@@ -26,14 +26,14 @@ pub struct Counts {
     /// Streams that watchers are on.
     pub watch_streams: IntGauge,
     slow_watchers: IntGauge,
-    pub(super) leases: LeaseCounts,
-    pub(super) promotions: IntCounter,
-    pub(super) reads_failed: IntCounter,
-    pub(super) reads_slow: IntCounter,
-    pub(super) applies_slow: IntCounter,
-    pub(super) late_heartbeats: IntCounter,
-    pub(super) log_bytes: IntGauge,
-    pub(super) installing: IntGauge,
+    pub(in crate::node) leases: LeaseCounts,
+    pub(in crate::node) promotions: IntCounter,
+    pub(in crate::node) reads_failed: IntCounter,
+    pub(in crate::node) reads_slow: IntCounter,
+    pub(in crate::node) applies_slow: IntCounter,
+    pub(in crate::node) late_heartbeats: IntCounter,
+    pub(in crate::node) log_bytes: IntGauge,
+    pub(in crate::node) installing: IntGauge,
     /// Probes of `/health` that went well, and those that did not.
     pub healthy: IntCounter,
     pub unhealthy: IntCounter,
@@ -116,7 +116,7 @@ impl Counts {
     }
 
     /// Notes one applied request: what it put, and its operations as etcd counts them.
-    pub(super) fn applied(&self, outcome: &Outcome) {
+    pub(in crate::node) fn applied(&self, outcome: &Outcome) {
         let mut puts = 0;
         let mut bytes = 0;
         for event in outcome.events.iter().filter(|event| !event.deleted) {
@@ -155,7 +155,7 @@ impl Counts {
     }
 
     /// Fills in what is known only when somebody asks.
-    pub(super) fn refresh(&self, in_step: usize) {
+    pub(in crate::node) fn refresh(&self, in_step: usize) {
         self.put_bytes_shown.set(self.put_bytes.load(Ordering::Relaxed));
         let in_step = i64::try_from(in_step).unwrap_or(i64::MAX);
         self.slow_watchers.set((self.watchers.get() - in_step).max(0));

@@ -6,14 +6,14 @@ use crate::apply::{Error, Outcome};
 
 /// How long requests take to be applied, by what they ask for and whether they get it. The apply thread owns it.
 #[derive(Debug)]
-pub(super) struct ApplyTimes {
+pub(in crate::node) struct ApplyTimes {
     durations: HistogramVec,
     /// Looked up once: a series is there from its first request on, as in etcd.
     known: Vec<(&'static str, bool, Histogram)>,
 }
 
 impl ApplyTimes {
-    pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+    pub(in crate::node) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let help = "Time to apply a request that is committed.";
         let opts = HistogramOpts::new("etcd_server_apply_duration_seconds", help)
             .buckets(exponential_buckets(0.0001, 2.0, 20)?);
@@ -23,7 +23,7 @@ impl ApplyTimes {
     }
 
     /// Notes one request. That a revision is compacted already is no failure, as in etcd.
-    pub(super) fn observe(&mut self, outcome: &Outcome, took: Duration) {
+    pub(in crate::node) fn observe(&mut self, outcome: &Outcome, took: Duration) {
         let success = matches!(outcome.response, Ok(_) | Err(Error::Compacted));
         let seconds = took.as_secs_f64();
         let same = |(op, done, _): &&(&str, bool, Histogram)| *op == outcome.op && *done == success;

@@ -74,12 +74,17 @@ impl Labelled {
     }
 
     /// Notes that this member, which leads, refused to promote a learner.
-    pub(super) fn learner_not_ready(&self) {
+    pub(in crate::node) fn learner_not_ready(&self) {
         self.promotions_failed.with_label_values(&[NOT_READY]).inc();
     }
 
     /// Fills in the alarms that are on and the members that are known.
-    pub(super) fn refresh(&self, alarms: &[pb::AlarmMember], local: &str, peers: &[String]) {
+    pub(in crate::node) fn refresh(
+        &self,
+        alarms: &[pb::AlarmMember],
+        local: &str,
+        peers: &[String],
+    ) {
         self.alarms.reset();
         for alarm in alarms {
             let member = format!("{:x}", alarm.member_id);

@@ -1,3 +1,9 @@
+mod apply_times;
+mod counts;
+mod durations;
+mod labelled;
+mod lease_counts;
+
 use std::time::Duration;
 
 use prometheus::{
@@ -5,12 +11,14 @@ use prometheus::{
     TextEncoder, exponential_buckets,
 };
 
-use super::counts::Counts;
-use super::durations::Durations;
-use super::labelled::Labelled;
-use super::{Feature, Status};
+use crate::node::{Feature, Status};
 use crate::raft::Role;
 use crate::transport::Identity;
+
+pub(super) use apply_times::ApplyTimes;
+pub(super) use counts::Counts;
+pub(super) use durations::Durations;
+pub(super) use labelled::Labelled;
 
 /// What a node counts, under etcd's names where etcd has the metric.
 #[derive(Debug)]

@@ -5,18 +5,18 @@ use prometheus::{
     exponential_buckets as exponential,
 };
 
-use super::Error;
 use crate::apply;
+use crate::node::Error;
 
 /// How long what happens seldom takes, and reading ranges, under etcd's names and in its buckets.
 #[derive(Debug)]
 pub struct Durations {
-    pub(super) hash: Histogram,
-    pub(super) hash_of_revision: Histogram,
+    pub(in crate::node) hash: Histogram,
+    pub(in crate::node) hash_of_revision: Histogram,
     /// Snapshots sent to clients.
     pub snapshot: Histogram,
-    pub(super) defragmentation: Histogram,
-    pub(super) defragmenting: IntGauge,
+    pub(in crate::node) defragmentation: Histogram,
+    pub(in crate::node) defragmenting: IntGauge,
     snapshot_saved: Histogram,
     snapshot_synced: Histogram,
     ranges: Histogram,
@@ -120,24 +120,24 @@ impl Durations {
     }
 
     /// Notes a snapshot that a peer has sent, and how much of the time was for the disk alone.
-    pub(super) fn snapshot_saved(&self, took: Duration, synced_in: Duration) {
+    pub(in crate::node) fn snapshot_saved(&self, took: Duration, synced_in: Duration) {
         self.snapshot_saved.observe(took.as_secs_f64());
         self.snapshot_synced.observe(synced_in.as_secs_f64());
     }
 
     /// Notes one step of a compaction through the index.
-    pub(super) fn compacted_index(&self, took: Duration) {
+    pub(in crate::node) fn compacted_index(&self, took: Duration) {
         self.compaction_index_millis.observe(took.as_secs_f64() * 1000.0);
     }
 
     /// Notes one step of a compaction that removed records.
-    pub(super) fn compacted_some(&self, took: Duration, removed: u64) {
+    pub(in crate::node) fn compacted_some(&self, took: Duration, removed: u64) {
         self.compaction_pause_millis.observe(took.as_secs_f64() * 1000.0);
         self.compaction_keys.inc_by(removed);
     }
 
     /// Notes that nothing is left to be removed.
-    pub(super) fn compacted(&self, begun: Instant) {
+    pub(in crate::node) fn compacted(&self, begun: Instant) {
         self.compaction_millis.observe(begun.elapsed().as_secs_f64() * 1000.0);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         self.compaction_last.set(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
