@@ -2,7 +2,7 @@ use std::io;
 
 use serde_json::Value as Json;
 
-use super::{Flag, Given, Kind, Note, Problem, Source, table};
+use super::{Flag, Given, Kind, Note, Problem, Source, Treatment, table};
 
 /// A configuration has a few kilobytes; what is larger is some other file.
 const MAX_BYTES: u64 = 1 << 20;
@@ -70,6 +70,14 @@ fn parse(path: &str, text: &str) -> Result<(Vec<Given>, Vec<Note>), Problem> {
         // `config-file` and `version` make no sense in a file.
         match flag.filter(|flag| !matches!(flag.name, "config-file" | "version")) {
             Some(flag) => {
+                // It would be read as two names, of which neither was meant.
+                let has_comma = |item: &Json| item.as_str().is_some_and(|text| text.contains(','));
+                let is_secured =
+                    matches!(flag.treatment, Treatment::ClientTls | Treatment::PeerTls);
+                if is_secured && value.as_array().is_some_and(|items| items.iter().any(has_comma)) {
+                    let text = format!("{path}: an item of `{key}` must not contain a comma");
+                    return Err(Problem::setting(text));
+                }
                 let text = scalar(value, flag.kind);
                 given.extend(text.map(|text| Given { flag, text, source: Source::File }));
             }
@@ -103,6 +111,7 @@ fn scalar(value: &Json, kind: Kind) -> Option<String> {
         Json::Null => None,
         Json::String(text) => Some(text.clone()),
         Json::Number(number) if kind == Kind::Duration => Some(format!("{number}ns")),
+        Json::Array(items) if items.is_empty() => None,
         Json::Array(items) => {
             let items: Vec<String> = items.iter().filter_map(|item| scalar(item, kind)).collect();
             Some(items.join(","))
@@ -147,6 +156,18 @@ mod tests {
             (
                 "client-transport-security:\n  cert-file: a\n  zzz: b",
                 "cert-file=a; unknown client-transport-security.zzz",
+            ),
+            (
+                "client-transport-security:\n  allowed-cn: [a, b c]\n  allowed-hostname: [h]",
+                "client-cert-allowed-cn=a,b c; client-cert-allowed-hostname=h",
+            ),
+            (
+                "peer-transport-security:\n  allowed-cn: a\n  allowed-hostname: []",
+                "peer-cert-allowed-cn=a",
+            ),
+            (
+                "client-transport-security:\n  allowed-cn: ['Doe, J']",
+                "error: x.yaml: an item of `client-transport-security.allowed-cn` must not contain a comma",
             ),
             ("dataDir: x", "unknown dataDir"),
             ("name: a\nname: b", "name=b; repeated in line 2"),

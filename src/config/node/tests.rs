@@ -1,4 +1,5 @@
 mod fuzz;
+mod security;
 
 use std::ffi::OsString;
 use std::time::Duration;

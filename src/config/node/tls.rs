@@ -29,7 +29,7 @@ pub struct PortTls {
     pub ca: Option<PathBuf>,
     pub crl: Option<PathBuf>,
     pub allowed: Allowed,
-    /// Whether the names in a client's certificate have to fit its address.
+    /// Whether the names in a certificate have to fit the address of whoever shows it.
     pub check_addresses: bool,
 }
 
@@ -118,7 +118,11 @@ struct Names {
     ca: &'static str,
     crl: &'static str,
     auto: &'static str,
+    allowed_names: &'static str,
     allowed_hosts: &'static str,
+    /// The setting that frees clients from showing the names of their own address; without one they
+    /// are free of it.
+    skip_addresses: Option<&'static str>,
 }
 
 impl Names {
@@ -134,7 +138,9 @@ impl Names {
         ca: "trusted-ca-file",
         crl: "client-crl-file",
         auto: "auto-tls",
+        allowed_names: "client-cert-allowed-cn",
         allowed_hosts: "client-cert-allowed-hostname",
+        skip_addresses: None,
     };
     const PEER: Self = Self {
         port: "peer",
@@ -148,7 +154,9 @@ impl Names {
         ca: "peer-trusted-ca-file",
         crl: "peer-crl-file",
         auto: "peer-auto-tls",
+        allowed_names: "peer-cert-allowed-cn",
         allowed_hosts: "peer-cert-allowed-hostname",
+        skip_addresses: Some("peer-skip-client-san-verification"),
     };
 }
 
@@ -171,6 +179,19 @@ fn port(
     }
     let path = |name: &str| values.is_set(name).then(|| PathBuf::from(values.text(name)));
     let allowed = allowed(values, names, problems);
+    // As in etcd, naming an authority asks for certificates, but only the flag makes users of them.
+    let asks = values.bool(names.auth) || values.is_set(names.ca);
+    if allowed != Allowed::Anyone && !asks && urls.iter().any(PeerUrl::is_https) {
+        let set = [names.allowed_names, names.allowed_hosts];
+        let set: Vec<&str> = set.into_iter().filter(|name| values.is_given(name)).collect();
+        notes.push(Note::WithoutEffect {
+            setting: set.join(","),
+            meaning: format!(
+                "nobody is asked for a certificate on the {} port; --{} or --{} asks",
+                names.port, names.auth, names.ca
+            ),
+        });
+    }
     let certificate = certificate(values, names, &urls, notes, problems);
     let client_pair = match (path(names.client_cert), path(names.client_key)) {
         (Some(cert), Some(key)) => Some(Pair { cert, key }),
@@ -186,8 +207,6 @@ fn port(
             None
         }
     };
-    // As in etcd, naming an authority asks for certificates, but only the flag makes users of them.
-    let asks = values.bool(names.auth) || values.is_set(names.ca);
     PortTls {
         certificate,
         client_pair,
@@ -196,30 +215,33 @@ fn port(
         ca: path(names.ca),
         crl: path(names.crl),
         allowed,
-        check_addresses: names.port == "client"
-            || !values.bool("peer-skip-client-san-verification"),
+        check_addresses: names.skip_addresses.is_some_and(|skip| !values.bool(skip)),
     }
 }
 
+/// Who is let in. A list that was given and names nobody lets nobody in, as in etcd: an empty text is
+/// a value that is missing rather than the wish for an open port.
 fn allowed(values: &Values, names: &Names, problems: &mut Vec<Problem>) -> Allowed {
-    let hosts = values.text(names.allowed_hosts);
-    let hosts: Vec<String> = hosts
-        .split(',')
-        .map(|host| host.trim().to_owned())
-        .filter(|host| !host.is_empty())
-        .collect();
-    let name = match names.port {
-        "peer" => values.text("peer-cert-allowed-cn"),
-        _ => String::new(),
+    let list = |name: &str| {
+        let text = values.is_given(name).then(|| values.text(name))?;
+        let items = text.split(',').filter(|item| !item.trim().is_empty());
+        Some(items.map(str::to_owned).collect::<Vec<_>>())
     };
-    match (name.is_empty(), hosts.is_empty()) {
-        (true, true) => Allowed::Anyone,
-        (true, false) => Allowed::Hosts(hosts),
-        (false, true) => Allowed::CommonName(name),
-        (false, false) => {
+    match (list(names.allowed_names), list(names.allowed_hosts)) {
+        (None, None) => Allowed::Anyone,
+        (None, Some(hosts)) => {
+            Allowed::Hosts(hosts.iter().map(|host| host.trim().to_owned()).collect())
+        }
+        // Not trimmed: a space is part of a name.
+        (Some(common_names), None) => Allowed::CommonNames(common_names),
+        (Some(common_names), Some(hosts)) => {
+            let quoted = |items: &[String]| {
+                items.iter().map(|item| format!("\"{item}\"")).collect::<Vec<_>>().join(" ")
+            };
             problems.push(Problem::setting(format!(
-                "AllowedCN and AllowedHostname are mutually exclusive (cn=\"{name}\", hostname={})",
-                hosts.iter().map(|host| format!("\"{host}\"")).collect::<Vec<_>>().join(",")
+                "AllowedCNs and AllowedHostnames are mutually exclusive (cns=[{}], hostnames=[{}])",
+                quoted(&common_names),
+                quoted(&hosts)
             )));
             Allowed::Anyone
         }

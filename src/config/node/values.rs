@@ -58,6 +58,11 @@ impl Values {
         values
     }
 
+    /// Whether the setting was given any value, an empty one too.
+    pub(super) fn is_given(&self, name: &str) -> bool {
+        self.given.contains_key(name)
+    }
+
     /// Whether the setting was given a value that is not empty.
     pub(super) fn is_set(&self, name: &str) -> bool {
         self.given.get(name).is_some_and(|(value, _)| *value != Value::Text(String::new()))

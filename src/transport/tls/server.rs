@@ -25,9 +25,9 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 pub enum Allowed {
     #[default]
     Anyone,
-    /// Only those with this common name.
-    CommonName(String),
-    /// Only those for one of these hosts.
+    /// Only those with one of these common names; with none of them nobody.
+    CommonNames(Vec<String>),
+    /// Only those for one of these hosts; with none of them nobody.
     Hosts(Vec<String>),
 }
 

@@ -144,7 +144,7 @@ async fn bad_clients_are_refused_in_the_words_of_etcd() {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     });
     let strict = |allowed| ServerOptions { allowed, ..ca.server() };
-    let cn = Allowed::CommonName("alice".to_owned());
+    let cn = Allowed::CommonNames(vec!["carol".to_owned(), "alice".to_owned()]);
     let hosts = Allowed::Hosts(vec!["a.example".to_owned()]);
     let alice = || Some(ca.sign("alice", &[], |_| {}));
     let bob = || Some(ca.sign("bob", &[], |_| {}));
@@ -297,7 +297,7 @@ async fn versions_and_names_count_for_clients_too() {
     let skipping = ClientOptions { verification: Verification::Skipped, ..wrong };
     assert_eq!(shake(&server, skipping.clone()).await.1, Ok(()));
     // As in etcd, a name that members must carry counts in both directions.
-    let allowed = Allowed::CommonName("member".to_owned());
+    let allowed = Allowed::CommonNames(vec!["member".to_owned()]);
     let picky = ClientOptions { allowed, ..skipping };
     assert!(shake(&server, picky).await.1.unwrap_err().contains("authentication failed"));
 }

@@ -216,7 +216,9 @@ impl Allowed {
         let identity = PeerIdentity::of(shown).ok_or(CertificateError::BadEncoding)?;
         let fits = match self {
             Self::Anyone => true,
-            Self::CommonName(name) => identity.common_name.as_ref() == Some(name),
+            Self::CommonNames(names) => {
+                identity.common_name.as_ref().is_some_and(|name| names.contains(name))
+            }
             Self::Hosts(hosts) => hosts.iter().any(|host| identity.is_for(host)),
         };
         if fits { Ok(()) } else { Err(CertificateError::ApplicationVerificationFailure.into()) }
