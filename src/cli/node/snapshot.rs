@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use super::{EXIT_FAILED, complain, print};
 use crate::backup::{self, Status, Target};
@@ -72,11 +73,24 @@ struct Restore {
     #[arg(long, default_value_t = 0)]
     bump_revision: u64,
     /// Count everything before as compacted, so that watchers start afresh; with --bump-revision.
-    #[arg(long, requires = "bump_revision")]
+    #[arg(long)]
     mark_compacted: bool,
     /// Accepted for scripts; there is no memory map here.
     #[arg(long, hide = true)]
     initial_memory_map_size: Option<u64>,
+}
+
+impl Restore {
+    /// One without the other is refused, in the words of `etcdutl`: watchers that go on where they were
+    /// would miss what happened between.
+    fn check(&self) -> Result<(), clap::Error> {
+        if (self.bump_revision > 0) == self.mark_compacted {
+            return Ok(());
+        }
+        let text = "--mark-compacted required if --revision-bump > 0\n\n\
+             --bump-revision N and --mark-compacted go together, or both are left out.";
+        Err(Arguments::command().error(ErrorKind::ArgumentConflict, text))
+    }
 }
 
 /// Why nothing was restored.
@@ -105,7 +119,13 @@ enum Error {
 /// Runs the command; `args` are those behind `snapshot`.
 pub(super) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let name = std::iter::once(OsString::from("quorate-node snapshot"));
-    let arguments = match Arguments::try_parse_from(name.chain(args)) {
+    let arguments = Arguments::try_parse_from(name.chain(args)).and_then(|arguments| {
+        if let Command::Restore(restore) = &arguments.command {
+            restore.check()?;
+        }
+        Ok(arguments)
+    });
+    let arguments = match arguments {
         Ok(arguments) => arguments,
         Err(error) => {
             // Nobody is left to tell when the output is closed.
@@ -254,6 +274,27 @@ fn human(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn revisions_are_bumped_and_marked_or_neither() {
+        for (flags, fine) in [
+            (&[][..], true),
+            (&["--bump-revision=0"], true),
+            (&["--bump-revision=5", "--mark-compacted"], true),
+            (&["--bump-revision=5"], false),
+            (&["--bump-revision=0", "--mark-compacted"], false),
+            (&["--mark-compacted"], false),
+        ] {
+            let line = ["snapshot", "restore", "x.db"].iter().chain(flags);
+            let Command::Restore(restore) = Arguments::try_parse_from(line).unwrap().command else {
+                panic!("{flags:?}")
+            };
+            let checked = restore.check().map_err(|error| error.to_string());
+            assert_eq!(checked.is_ok(), fine, "{flags:?}: {checked:?}");
+            let said = "error: --mark-compacted required if --revision-bump > 0\n";
+            assert!(checked.err().is_none_or(|text| text.starts_with(said)));
+        }
+    }
 
     #[test]
     fn a_status_looks_as_etcd_shows_it() {
