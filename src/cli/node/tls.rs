@@ -42,6 +42,10 @@ impl Secured {
         let dials = is_secure(&settings.bootstrap.peer_urls)
             || is_secure(&settings.listen_peer_urls)
             || settings.tls.peer.ca.is_some();
+        if let (Certificate::Files(pair), false) = (&settings.tls.peer.certificate, dials) {
+            // etcd reads them without an encrypted URL too, and does not start when it cannot.
+            pair.check(&settings.tls.policy)?;
+        }
         let dialer = dials.then(|| {
             let own = match &settings.tls.peer.certificate {
                 Certificate::Files(pair) => Some(pair),

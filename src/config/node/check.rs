@@ -2,10 +2,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::Problem;
 use super::discovery_v3::{self, BOTH_DISCOVERIES, is_v3};
 use super::value::parse_duration;
 use super::values::Values;
+use super::{Note, Problem};
 use crate::discovery::{Request, SrvRequest, TokenRequest, Way};
 use crate::membership::{InitialCluster, PeerUrl};
 use crate::node::{AutoCompaction, TokenOptions, parse_options};
@@ -16,7 +16,9 @@ const HEARTBEATS_PER_ELECTION: u64 = 5;
 /// Longest election timeout, in milliseconds.
 const MAX_ELECTION_MS: u64 = 50_000;
 /// Costs that bcrypt knows.
-const BCRYPT_COSTS: RangeInclusive<u64> = 4..=31;
+pub(super) const BCRYPT_COSTS: RangeInclusive<u32> = 4..=31;
+/// The cost when none of these was given; `bcrypt.DefaultCost`.
+pub(super) const DEFAULT_BCRYPT_COST: u32 = 10;
 /// Settings that say how to find a cluster that is not known yet.
 const BOOTSTRAP: [&str; 8] = [
     "initial-cluster",
@@ -134,6 +136,7 @@ pub(super) fn auto_compaction(values: &Values) -> Result<AutoCompaction, String>
             Ok(AutoCompaction::Periodic(Duration::from_secs(hours.saturating_mul(HOUR))))
         }
         (_, None, Some(duration)) => Ok(AutoCompaction::Periodic(duration)),
+        (_, None, None) if retention.is_empty() => Ok(AutoCompaction::Off),
         (_, None, None) => Err(format!(
             "error parsing CompactionRetention: time: invalid duration \"{retention}\""
         )),
@@ -142,20 +145,24 @@ pub(super) fn auto_compaction(values: &Values) -> Result<AutoCompaction, String>
 
 /// Checks the settings of authentication and reads the keys they name.
 pub(super) fn auth(values: &Values, problems: &mut Vec<Problem>) -> TokenOptions {
-    let cost = values.uint("bcrypt-cost");
-    if !BCRYPT_COSTS.contains(&cost) {
-        problems.push(Problem::setting(format!(
-            "--bcrypt-cost: {cost} is not between {} and {}",
-            BCRYPT_COSTS.start(),
-            BCRYPT_COSTS.end()
-        )));
-    }
     let simple_ttl = Duration::from_secs(values.uint("auth-token-ttl"));
     let options = parse_options(&values.text("auth-token"), simple_ttl, parse_duration);
     options.unwrap_or_else(|error| {
         problems.push(Problem::setting(chain(&error)));
         TokenOptions::default()
     })
+}
+
+/// The cost of a password hash: as in etcd, the default if bcrypt does not know the one that was given.
+pub(super) fn bcrypt_cost(values: &Values, notes: &mut Vec<Note>) -> u32 {
+    let given = values.uint("bcrypt-cost");
+    match u32::try_from(given) {
+        Ok(cost) if BCRYPT_COSTS.contains(&cost) => cost,
+        _ => {
+            notes.push(Note::BcryptCost { given });
+            DEFAULT_BCRYPT_COST
+        }
+    }
 }
 
 /// The bootstrap settings that were given.
@@ -217,7 +224,8 @@ fn static_list(
     problems: &mut Vec<Problem>,
 ) -> InitialCluster {
     let mut list = InitialCluster::new();
-    if !values.is_set("initial-cluster") {
+    // One that was given and is empty names nobody, which the start of a new member says.
+    if !values.is_given("initial-cluster") {
         for url in peer_urls {
             list.add(name, url.clone());
         }

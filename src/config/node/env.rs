@@ -5,6 +5,9 @@ use super::{Given, Kind, Note, Problem, Source, table};
 /// Variables that start like a setting and are none.
 const OTHER: [&str; 1] = ["ETCD_UNSUPPORTED_ARCH"];
 
+/// A flag without a variable: images set one to tell what they hold, and etcd starts with it.
+const SPECIAL: &str = "ETCD_VERSION";
+
 /// Reads `ETCD_*` variables; an empty one counts as not set.
 pub(super) fn read(
     variables: impl Iterator<Item = (OsString, OsString)>,
@@ -19,6 +22,10 @@ pub(super) fn read(
         .collect();
     variables.sort();
     for (variable, text) in variables {
+        if variable == SPECIAL {
+            notes.push(Note::SpecialVariable { variable, text });
+            continue;
+        }
         match table::all().find(|flag| flag.kind != Kind::Nothing && flag.variable() == variable) {
             Some(flag) => given.push(Given { flag, text, source: Source::Variable }),
             None if OTHER.contains(&variable.as_str()) => {}

@@ -61,8 +61,13 @@ pub(super) fn check(text: &str) -> Result<(), String> {
 
 /// Whether that gate was turned on; said twice, the last counts.
 pub(super) fn is_on(text: &str, name: &str) -> bool {
+    said(text, name).unwrap_or_default()
+}
+
+/// What was said of that gate, if anything was.
+pub(super) fn said(text: &str, name: &str) -> Option<bool> {
     let said = pairs(text).filter(|(gate, _)| *gate == name);
-    said.last().and_then(|(_, value)| parse_bool(value?)).unwrap_or_default()
+    said.last().and_then(|(_, value)| parse_bool(value?))
 }
 
 /// Whether this node does what each gate of etcd says; `is_on` tells it of those that one can choose,

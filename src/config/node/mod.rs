@@ -10,12 +10,14 @@
 
 mod args;
 mod check;
+mod clash;
 mod discovery_v3;
 mod env;
 mod file;
 mod flag;
 mod gates;
 mod help;
+mod leeway;
 mod note;
 mod problem;
 mod rotation;
@@ -76,7 +78,10 @@ pub fn load(
         return Ok(Command::Version);
     }
     let (variables, mut notes) = env::read(variables);
-    let file = flags.iter().chain(&variables).find(|given| given.flag.name == "config-file");
+    // Of flags given twice the last one counts, and a name that is empty as none.
+    let names_file = |given: &&Given| given.flag.name == "config-file";
+    let file = flags.iter().rfind(names_file).filter(|given| !given.text.is_empty());
+    let file = file.or_else(|| variables.iter().find(names_file));
     let given = if let Some(path) = file.map(|given| given.text.clone()) {
         let silenced = flags.iter().chain(&variables).map(|given| given.flag.name);
         let silenced = silenced.filter(|name| *name != "config-file");

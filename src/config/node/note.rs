@@ -1,5 +1,7 @@
 use tracing::{info, warn};
 
+use super::check::{BCRYPT_COSTS, DEFAULT_BCRYPT_COST};
+
 /// Something about the configuration that is worth a log line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Note {
@@ -7,10 +9,16 @@ pub enum Note {
     FileSilences { file: String, settings: Vec<String> },
     /// A variable that starts with `ETCD_` and belongs to no setting.
     UnknownVariable { variable: String },
+    /// A variable that is not to be set.
+    SpecialVariable { variable: String, text: String },
     /// A key of the file that belongs to no setting.
     UnknownKey { file: String, key: String },
     /// A setting that does nothing here, and what that means.
     WithoutEffect { setting: String, meaning: String },
+    /// A value that is none for its setting, and what it is taken for.
+    Instead { setting: String, meaning: String },
+    /// A cost that bcrypt does not know.
+    BcryptCost { given: u64 },
     /// A setting with a newer name.
     Deprecated { setting: String, instead: String },
     /// A setting that etcd itself ignores.
@@ -38,6 +46,19 @@ impl Note {
             Self::UnknownVariable { variable } => {
                 warn!(environment_variable = variable, "unrecognized environment variable");
             }
+            Self::SpecialVariable { variable, text } => {
+                warn!(key = variable, value = text, "cannot set special environment variable");
+            }
+            Self::Instead { setting, meaning } => {
+                warn!(setting, meaning, "setting has a value that means something else");
+            }
+            Self::BcryptCost { given } => warn!(
+                min_cost = BCRYPT_COSTS.start(),
+                max_cost = BCRYPT_COSTS.end(),
+                default_cost = DEFAULT_BCRYPT_COST,
+                given_cost = given,
+                "use default bcrypt cost instead of the invalid given cost"
+            ),
             Self::UnknownKey { file, key } => {
                 warn!(path = file, key, "unknown key in the configuration file is ignored");
             }

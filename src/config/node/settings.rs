@@ -4,7 +4,7 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 use super::values::Values;
-use super::{Note, Problem, Tls, check, gates, rotation, tls};
+use super::{Note, Problem, Tls, check, clash, gates, rotation, tls};
 use crate::api::Cors;
 use crate::discovery::Request;
 use crate::membership::PeerUrl;
@@ -15,6 +15,8 @@ use crate::telemetry;
 const DEFAULT_QUOTA_BYTES: i64 = 2 << 30;
 /// Progress of an idle watch is announced at this interval when nothing else is said.
 const DEFAULT_PROGRESS_INTERVAL: Duration = Duration::from_secs(600);
+/// The shortest interval of client pings when 0 was said: gRPC's own, `defaultKeepalivePolicyMinTime`.
+const GRPC_PING_FLOOR: Duration = Duration::from_secs(300);
 /// Applied entries after which the log may be cut when 0 was said.
 const DEFAULT_SNAPSHOT_COUNT: u64 = 10_000;
 
@@ -67,6 +69,8 @@ pub(super) fn settle(
     check::urls(values, problems);
     check::timing(values, problems);
     check::words(values, problems);
+    clash::features(values, problems);
+    clash::numbers(values, problems);
     notes.extend(gates::notes(&values.text("feature-gates")));
     let mut listen_client_urls = values.urls("listen-client-urls");
     listen_client_urls.extend(values.urls("listen-client-http-urls"));
@@ -95,11 +99,18 @@ pub(super) fn settle(
         host_whitelist: host_whitelist(&values.text("host-whitelist")),
         tls: tls::settle(values, &mut notes, problems),
         keepalive_interval: Some(values.duration("grpc-keepalive-interval"))
-            .filter(|interval| !interval.is_zero()),
+            .filter(|interval| !interval.is_zero())
+            .filter(|_| !values.duration("grpc-keepalive-timeout").is_zero()),
         keepalive_timeout: values.duration("grpc-keepalive-timeout"),
-        keepalive_floor: values.duration("grpc-keepalive-min-time"),
+        keepalive_floor: match values.duration("grpc-keepalive-min-time") {
+            Duration::ZERO => GRPC_PING_FLOOR,
+            floor => floor,
+        },
         log: logging(values, &mut notes, problems),
-        node: node_config(values, check::auth(values, problems)),
+        node: node::Config {
+            bcrypt_cost: check::bcrypt_cost(values, &mut notes),
+            ..node_config(values, check::auth(values, problems))
+        },
         notes,
     }
 }
@@ -150,8 +161,8 @@ fn node_config(values: &Values, auth_token: node::TokenOptions) -> node::Config 
             },
         },
         auth_token,
-        // Checked to lie between 4 and 31.
-        bcrypt_cost: u32::try_from(values.uint("bcrypt-cost")).unwrap_or_default(),
+        // Settled with its note.
+        bcrypt_cost: check::DEFAULT_BCRYPT_COST,
         upkeep: upkeep(values),
     }
 }

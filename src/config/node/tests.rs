@@ -1,4 +1,6 @@
+mod clash;
 mod fuzz;
+mod leeway;
 mod security;
 
 use std::ffi::OsString;
@@ -360,8 +362,6 @@ fn problems_have_the_texts_of_etcd() {
             "--auth-token jwt,sign-method=RS256,priv-key=/nowhere/key",
             "auth: invalid auth options: priv-key `/nowhere/key`: No such file or directory (os error 2)",
         ),
-        ("--bcrypt-cost 3", "--bcrypt-cost: 3 is not between 4 and 31"),
-        ("--bcrypt-cost 32", "--bcrypt-cost: 32 is not between 4 and 31"),
         (
             "--listen-client-urls https://127.0.0.1:1 --advertise-client-urls https://127.0.0.1:1",
             "TLS key/cert (--cert-file, --key-file) must be provided for client url https://127.0.0.1:1 with HTTPS scheme",

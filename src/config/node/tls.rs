@@ -178,7 +178,8 @@ fn port(
         }));
     }
     let path = |name: &str| values.is_set(name).then(|| PathBuf::from(values.text(name)));
-    let allowed = allowed(values, names, problems);
+    let is_used = is_used(values, names, &urls);
+    let allowed = allowed(values, names, is_used, problems);
     // As in etcd, naming an authority asks for certificates, but only the flag makes users of them.
     let asks = values.bool(names.auth) || values.is_set(names.ca);
     if allowed != Allowed::Anyone && !asks && urls.iter().any(PeerUrl::is_https) {
@@ -192,7 +193,7 @@ fn port(
             ),
         });
     }
-    let certificate = certificate(values, names, &urls, notes, problems);
+    let certificate = certificate(values, names, &urls, is_used, notes, problems);
     let client_pair = match (path(names.client_cert), path(names.client_key)) {
         (Some(cert), Some(key)) => Some(Pair { cert, key }),
         (None, None) => None,
@@ -219,9 +220,23 @@ fn port(
     }
 }
 
+/// Whether anything is encrypted with these settings. The peer's are read without an encrypted URL
+/// too, because members dial with them; those of clients are then ignored with a note.
+fn is_used(values: &Values, names: &Names, urls: &[PeerUrl]) -> bool {
+    let more: &[&str] = match names.port {
+        "peer" => &["initial-advertise-peer-urls"],
+        _ => &["listen-metrics-urls"],
+    };
+    let dials = [names.cert, names.key, names.ca];
+    urls.iter()
+        .chain(&more.iter().flat_map(|name| values.urls(name)).collect::<Vec<_>>())
+        .any(PeerUrl::is_https)
+        || names.port == "peer" && dials.iter().any(|name| values.is_set(name))
+}
+
 /// Who is let in. A list that was given and names nobody lets nobody in, as in etcd: an empty text is
 /// a value that is missing rather than the wish for an open port.
-fn allowed(values: &Values, names: &Names, problems: &mut Vec<Problem>) -> Allowed {
+fn allowed(values: &Values, names: &Names, is_used: bool, problems: &mut Vec<Problem>) -> Allowed {
     let list = |name: &str| {
         let text = values.is_given(name).then(|| values.text(name))?;
         let items = text.split(',').filter(|item| !item.trim().is_empty());
@@ -234,6 +249,7 @@ fn allowed(values: &Values, names: &Names, problems: &mut Vec<Problem>) -> Allow
         }
         // Not trimmed: a space is part of a name.
         (Some(common_names), None) => Allowed::CommonNames(common_names),
+        (Some(_), Some(_)) if !is_used => Allowed::Anyone,
         (Some(common_names), Some(hosts)) => {
             let quoted = |items: &[String]| {
                 items.iter().map(|item| format!("\"{item}\"")).collect::<Vec<_>>().join(" ")
@@ -252,6 +268,7 @@ fn certificate(
     values: &Values,
     names: &Names,
     urls: &[PeerUrl],
+    is_used: bool,
     notes: &mut Vec<Note>,
     problems: &mut Vec<Problem>,
 ) -> Certificate {
@@ -286,6 +303,7 @@ fn certificate(
             }
             Certificate::None
         }
+        _ if !is_used => Certificate::None,
         _ => {
             problems.push(Problem::setting(format!(
                 "KeyFile and CertFile must both be present[key: {key}, cert: {cert}]"

@@ -74,7 +74,7 @@ pub(super) fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
-/// Reads comma-separated URLs; an empty text is an empty list.
+/// Reads comma-separated URLs; an empty text is an empty list, and one that stands twice counts once.
 fn parse_urls(
     text: &str,
     parse_url: fn(&str) -> Result<PeerUrl, UrlError>,
@@ -85,12 +85,19 @@ fn parse_urls(
         }
         parse_url(url).map_err(|error| error.to_string())
     };
-    text.split(',').filter(|url| !url.trim().is_empty()).map(parse).collect()
+    let mut urls = Vec::new();
+    for url in text.split(',').filter(|url| !url.trim().is_empty()) {
+        let url = parse(url)?;
+        if !urls.contains(&url) {
+            urls.push(url);
+        }
+    }
+    Ok(urls)
 }
 
 /// Reads a duration as Go writes them: `1h2m3.5s`, `100ms`, `0`.
 ///
-/// A negative duration is no setting of this node, so the sign is not accepted.
+/// The sign of a negative one is not read; what such settings mean says `leeway`.
 pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);

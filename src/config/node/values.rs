@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::value::Value;
-use super::{Flag, Given, Note, Problem, Treatment, table};
+use super::{Flag, Given, Note, Problem, Treatment, leeway, table};
 use crate::membership::PeerUrl;
 
 /// The value of every setting: given, or the default.
@@ -21,10 +21,10 @@ impl Values {
         let mut values = Self::default();
         let mut aliases = Vec::new();
         for given in given {
-            let value = match Value::parse(given.flag.kind, &given.text) {
+            let value = match leeway::read(&given, notes) {
                 Ok(value) => value,
-                Err(reason) => {
-                    problems.push(Problem::value(&given, &reason));
+                Err(problem) => {
+                    problems.push(problem);
                     continue;
                 }
             };
@@ -33,7 +33,7 @@ impl Values {
             match given.flag.treatment {
                 Treatment::Alias(target) => {
                     notes.push(Note::Deprecated { setting, instead: target.to_owned() });
-                    aliases.push((target, value, given.source));
+                    aliases.push((given.flag.name, target, value, given.source));
                     continue;
                 }
                 Treatment::Legacy => notes.push(Note::Ignored { setting }),
@@ -47,7 +47,13 @@ impl Values {
             }
             values.given.insert(given.flag.name, (value, given.source));
         }
-        for (target, value, source) in aliases {
+        for (older, target, value, source) in aliases {
+            // As etcd 3.6 does with the names that it replaced.
+            if older.starts_with("experimental-") && values.is_given(target) {
+                problems.push(Problem::setting(format!(
+                    "cannot set --{older} and --{target} at the same time, please use --{target} only"
+                )));
+            }
             let flag = table::find(target).expect("a test looks every alias up");
             if let (Treatment::Warn(meaning), true) = (flag.treatment, value != default(flag)) {
                 let setting = target.to_owned();

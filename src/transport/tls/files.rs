@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKey
 use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{CertificateRevocationList, FromDer as _, X509Certificate};
 
-use super::TlsError;
+use super::{Policy, TlsError};
 
 /// Where a system keeps the authorities it trusts (Go's `crypto/x509/root_linux.go`).
 const SYSTEM_FILES: [&str; 6] = [
@@ -32,6 +32,11 @@ pub struct Pair {
 }
 
 impl Pair {
+    /// Whether the files can be read and belong together.
+    pub fn check(&self, policy: &Policy) -> Result<(), TlsError> {
+        self.load(&policy.provider()).map(drop)
+    }
+
     pub(super) fn load(&self, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
         let chain = certificates(&self.cert, "certificate")?;
         let key =

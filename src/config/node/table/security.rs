@@ -36,6 +36,6 @@ pub(super) const FLAGS: &[Flag] = &[
 #[rustfmt::skip] // a table reads by its lines
 pub(super) const AUTH: &[Flag] = &[
     flag("auth-token", Text, "simple", Honoured, "'simple', or 'jwt,sign-method=RS256,pub-key=FILE,priv-key=FILE,ttl=10m'."),
-    flag("bcrypt-cost", Uint, "10", Honoured, "Cost of a password hash, 4 to 31."),
+    flag("bcrypt-cost", Uint, "10", Honoured, "Cost of a password hash, 4 to 31; another means 10."),
     flag("auth-token-ttl", Uint, "300", Honoured, "Seconds a simple token lives unused."),
 ];
