@@ -1,8 +1,10 @@
 //! The calls that clients make all the time, with one message each way and nothing in between that
 //! streams would need: half of what such a call costs is spent around its handler.
 
+use std::any::Any;
 use std::convert::Infallible;
 use std::marker::PhantomData;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -20,12 +22,12 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
 use super::counted::{Counted, Method, Outcome};
-use super::{GrpcResponse, compressed, too_large, unreadable};
+use super::{GrpcResponse, compressed, parts, too_large, unreadable};
 
 /// The compression flag and the length before every message.
-const PREFIX: usize = 5;
+pub(super) const PREFIX: usize = 5;
 
-/// Answers of so many bytes are not encoded where others wait for the thread.
+/// Answers of so many bytes are encoded part by part, or not where others wait for the thread.
 const LONG: usize = 1 << 20;
 
 /// One method, answered by `call`. Whatever is unusual goes to the library's service.
@@ -101,20 +103,24 @@ where
     let message = Q::decode(message).map_err(|error| unreadable(&error.to_string()))?;
     let metadata = MetadataMap::from_headers(parts.headers);
     let request = tonic::Request::from_parts(metadata, parts.extensions, message);
-    let answer = call(request).await?.into_inner();
+    let mut answer = call(request).await?.into_inner();
     let length = answer.encoded_len();
     let prefix = u32::try_from(length).map_err(|_too_long| {
         Status::resource_exhausted(format!("grpc: message too large ({length} bytes)"))
     })?;
     outcome.sent(length);
-    let message = if length < LONG {
-        framed(&answer, prefix)
+    let reply = if length < LONG {
+        Reply { message: Some(framed(&answer, prefix)), more: None, open: true }
+    } else if let Some(range) = (&mut answer as &mut dyn Any).downcast_mut() {
+        let parts = parts::of_range(mem::take(range), prefix);
+        Reply { message: None, more: Some(Box::new(parts)), open: true }
     } else {
         // With whatever it takes to free the answer.
         let encoded = tokio::task::spawn_blocking(move || framed(&answer, prefix)).await;
-        encoded.map_err(|error| Status::internal(error.to_string()))?
+        let encoded = encoded.map_err(|error| Status::internal(error.to_string()))?;
+        Reply { message: Some(encoded), more: None, open: true }
     };
-    let mut response = Response::new(Body::new(Reply { message: Some(message), open: true }));
+    let mut response = Response::new(Body::new(reply));
     let kind = HeaderValue::from_static("application/grpc");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     Ok(response)
@@ -174,9 +180,10 @@ fn length_of(message: &[u8], largest: usize) -> Result<Option<usize>, Status> {
 }
 
 /// One message and the status behind it.
-#[derive(Debug)]
 struct Reply {
     message: Option<Bytes>,
+    /// A long message comes in parts.
+    more: Option<Box<dyn Iterator<Item = Bytes> + Send>>,
     /// The status is still to come.
     open: bool,
 }
@@ -192,7 +199,10 @@ impl hyper::body::Body for Reply {
         if let Some(message) = self.message.take() {
             return Poll::Ready(Some(Ok(Frame::data(message))));
         }
-        let open = std::mem::take(&mut self.open);
+        if let Some(part) = self.more.as_mut().and_then(Iterator::next) {
+            return Poll::Ready(Some(Ok(Frame::data(part))));
+        }
+        let open = mem::take(&mut self.open);
         Poll::Ready(open.then(|| {
             let mut trailers = HeaderMap::with_capacity(1);
             trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("0"));

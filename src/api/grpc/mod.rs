@@ -18,6 +18,7 @@ mod lease;
 mod led;
 mod lock;
 mod maintenance;
+mod parts;
 mod range_stream;
 mod reflection;
 mod snapshot;
