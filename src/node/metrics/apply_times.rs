@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use prometheus::{Histogram, HistogramOpts, HistogramVec, Registry, exponential_buckets};
+use prometheus::{
+    Histogram, HistogramVec, Registry, exponential_buckets, register_histogram_vec_with_registry,
+};
 
 use crate::apply::{Error, Outcome};
 
@@ -14,11 +16,13 @@ pub(in crate::node) struct ApplyTimes {
 
 impl ApplyTimes {
     pub(in crate::node) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let help = "Time to apply a request that is committed.";
-        let opts = HistogramOpts::new("etcd_server_apply_duration_seconds", help)
-            .buckets(exponential_buckets(0.0001, 2.0, 20)?);
-        let durations = HistogramVec::new(opts, &["version", "op", "success"])?;
-        registry.register(Box::new(durations.clone()))?;
+        let durations = register_histogram_vec_with_registry!(
+            "etcd_server_apply_duration_seconds",
+            "Time to apply a request that is committed.",
+            &["version", "op", "success"],
+            exponential_buckets(0.0001, 2.0, 20)?,
+            registry
+        )?;
         Ok(Self { durations, known: Vec::new() })
     }
 

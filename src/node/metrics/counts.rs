@@ -1,6 +1,9 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use prometheus::{Gauge, IntCounter, IntGauge, Registry};
+use prometheus::{
+    Gauge, IntCounter, IntGauge, Registry, register_gauge_with_registry,
+    register_int_counter_with_registry, register_int_gauge_with_registry,
+};
 use rustix::process::{Resource, getrlimit};
 
 use super::lease_counts::LeaseCounts;
@@ -45,19 +48,10 @@ pub struct Counts {
 
 impl Counts {
     pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let gauge = |name: &str, help: &str| {
-            let gauge = IntGauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone())).map(|()| gauge)
-        };
-        let counter = |name: &str, help: &str| {
-            let counter = IntCounter::new(name, help)?;
-            registry.register(Box::new(counter.clone())).map(|()| counter)
-        };
-        let memory_limit = Gauge::new(
-            "process_virtual_memory_max_bytes",
-            "Bytes of virtual memory that may be in use.",
-        )?;
-        registry.register(Box::new(memory_limit.clone()))?;
+        let gauge =
+            |name: &str, help: &str| register_int_gauge_with_registry!(name, help, registry);
+        let counter =
+            |name: &str, help: &str| register_int_counter_with_registry!(name, help, registry);
         Ok(Self {
             puts: counter("etcd_mvcc_put_total", "Puts applied.")?,
             deletes: counter(
@@ -111,7 +105,11 @@ impl Counts {
             unhealthy: counter("etcd_server_health_failures", "Health checks failed.")?,
             descriptors_used: gauge("os_fd_used", "File descriptors in use.")?,
             descriptors_limit: gauge("os_fd_limit", "File descriptors that may be in use.")?,
-            memory_limit,
+            memory_limit: register_gauge_with_registry!(
+                "process_virtual_memory_max_bytes",
+                "Bytes of virtual memory that may be in use.",
+                registry
+            )?,
         })
     }
 

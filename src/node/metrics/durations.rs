@@ -1,8 +1,9 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntGauge, Registry,
-    exponential_buckets as exponential,
+    Histogram, IntCounter, IntGauge, Registry, exponential_buckets as exponential,
+    register_histogram_vec_with_registry, register_histogram_with_registry,
+    register_int_counter_with_registry, register_int_gauge_with_registry,
 };
 
 use crate::apply;
@@ -31,25 +32,17 @@ pub struct Durations {
 impl Durations {
     pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let histogram = |name: &str, help: &str, buckets: Vec<f64>| {
-            let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?;
-            registry.register(Box::new(histogram.clone())).map(|()| histogram)
+            register_histogram_with_registry!(name, help, buckets, registry)
         };
-        let gauge = |name: &str, help: &str| {
-            let gauge = IntGauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone())).map(|()| gauge)
-        };
-        let compaction_keys = IntCounter::new(
-            "etcd_debugging_mvcc_db_compaction_keys_total",
-            "Records removed by compaction.",
-        )?;
-        registry.register(Box::new(compaction_keys.clone()))?;
-        let ranges = HistogramOpts::new(
+        let gauge =
+            |name: &str, help: &str| register_int_gauge_with_registry!(name, help, registry);
+        let ranges = register_histogram_vec_with_registry!(
             "etcd_server_range_duration_seconds",
             "Time to read a range once it may be read.",
-        );
-        let ranges = ranges.buckets(exponential(0.0001, 2.0, 20)?);
-        let ranges = HistogramVec::new(ranges, &["success"])?;
-        registry.register(Box::new(ranges.clone()))?;
+            &["success"],
+            exponential(0.0001, 2.0, 20)?,
+            registry
+        )?;
         Ok(Self {
             hash: histogram(
                 "etcd_mvcc_hash_duration_seconds",
@@ -106,7 +99,11 @@ impl Durations {
                 "etcd_debugging_mvcc_db_compaction_last",
                 "Unix time of the last compaction, 0 when there was none since the start.",
             )?,
-            compaction_keys,
+            compaction_keys: register_int_counter_with_registry!(
+                "etcd_debugging_mvcc_db_compaction_keys_total",
+                "Records removed by compaction.",
+                registry
+            )?,
         })
     }
 

@@ -1,4 +1,7 @@
-use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    IntCounterVec, IntGaugeVec, Registry, register_int_counter_vec_with_registry,
+    register_int_gauge_vec_with_registry,
+};
 
 use crate::proto::etcdserverpb as pb;
 
@@ -20,12 +23,10 @@ pub struct Labelled {
 impl Labelled {
     pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let gauges = |name: &str, help: &str, labels: &[&str]| {
-            let gauges = IntGaugeVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(gauges.clone())).map(|()| gauges)
+            register_int_gauge_vec_with_registry!(name, help, labels, registry)
         };
         let counters = |name: &str, help: &str, labels: &[&str]| {
-            let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(counters.clone())).map(|()| counters)
+            register_int_counter_vec_with_registry!(name, help, labels, registry)
         };
         Ok(Self {
             checks: gauges(

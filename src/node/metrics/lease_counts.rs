@@ -1,5 +1,6 @@
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, Opts, Registry, core::Collector, exponential_buckets,
+    Histogram, IntCounter, Registry, exponential_buckets, register_histogram_with_registry,
+    register_int_counter_with_registry,
 };
 
 /// What is counted of leases, under etcd's names.
@@ -14,16 +15,16 @@ pub(in crate::node) struct LeaseCounts {
 
 impl LeaseCounts {
     pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let counter = |name: &str, help: &str| {
-            let counter = IntCounter::with_opts(Opts::new(name, help))?;
-            shown(registry, counter)
-        };
-        let ttls =
-            HistogramOpts::new("etcd_debugging_lease_ttl_total", "Seconds of leases granted.");
-        let ttls = Histogram::with_opts(ttls.buckets(exponential_buckets(1.0, 2.0, 24)?))?;
+        let counter =
+            |name: &str, help: &str| register_int_counter_with_registry!(name, help, registry);
         Ok(Self {
             granted: counter("etcd_debugging_lease_granted_total", "Leases granted.")?,
-            ttls: shown(registry, ttls)?,
+            ttls: register_histogram_with_registry!(
+                "etcd_debugging_lease_ttl_total",
+                "Seconds of leases granted.",
+                exponential_buckets(1.0, 2.0, 24)?,
+                registry
+            )?,
             revoked: counter("etcd_debugging_lease_revoked_total", "Leases revoked.")?,
             renewed: counter("etcd_debugging_lease_renewed_total", "Renewals seen by the leader.")?,
             expired: counter(
@@ -37,11 +38,4 @@ impl LeaseCounts {
         self.granted.inc();
         self.ttls.observe(ttl_seconds as f64);
     }
-}
-
-fn shown<C: Collector + Clone + 'static>(
-    registry: &Registry,
-    metric: C,
-) -> Result<C, prometheus::Error> {
-    registry.register(Box::new(metric.clone())).map(|()| metric)
 }

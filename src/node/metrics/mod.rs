@@ -7,8 +7,9 @@ mod lease_counts;
 use std::time::Duration;
 
 use prometheus::{
-    Encoder as _, Histogram, HistogramOpts, IntCounter, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder, exponential_buckets,
+    Encoder as _, Histogram, IntCounter, IntGauge, Registry, TextEncoder, exponential_buckets,
+    register_histogram_with_registry, register_int_counter_with_registry,
+    register_int_gauge_vec_with_registry, register_int_gauge_with_registry,
 };
 
 use crate::node::{Feature, Status};
@@ -62,29 +63,22 @@ pub(super) struct Gauges {
 impl Metrics {
     pub(super) fn new(identity: Identity, gates: &[Feature]) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let gauge = |name: &str, help: &str| {
-            let gauge = IntGauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone())).map(|()| gauge)
-        };
-        let counter = |name: &str, help: &str| {
-            let counter = IntCounter::new(name, help)?;
-            registry.register(Box::new(counter.clone())).map(|()| counter)
-        };
+        let gauge =
+            |name: &str, help: &str| register_int_gauge_with_registry!(name, help, registry);
+        let counter =
+            |name: &str, help: &str| register_int_counter_with_registry!(name, help, registry);
         let histogram = |name: &str, help: &str| {
             let buckets = exponential_buckets(0.001, 2.0, 14)?;
-            let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?;
-            registry.register(Box::new(histogram.clone())).map(|()| histogram)
+            register_histogram_with_registry!(name, help, buckets, registry)
         };
-        let id = IntGaugeVec::new(
-            Opts::new(
-                "etcd_server_id",
-                "Server or member ID in hexadecimal format. 1 for 'server_id' label with current ID.",
-            ),
+        let id = register_int_gauge_vec_with_registry!(
+            "etcd_server_id",
+            "Server or member ID in hexadecimal format. 1 for 'server_id' label with current ID.",
             &["server_id"],
+            registry
         )?;
-        registry.register(Box::new(id.clone()))?;
         id.with_label_values(&[&identity.member.to_string()]).set(1);
-        registry.register(Box::new(shown(gates)?))?;
+        show(gates, &registry)?;
         let process = prometheus::process_collector::ProcessCollector::for_self();
         registry.register(Box::new(process))?;
         Ok(Self {
@@ -205,13 +199,15 @@ impl Metrics {
 }
 
 /// What the gates of etcd come to here.
-fn shown(gates: &[Feature]) -> Result<IntGaugeVec, prometheus::Error> {
-    let features = IntGaugeVec::new(
-        Opts::new("etcd_server_feature_enabled", "1 if this member does what the gate says."),
+fn show(gates: &[Feature], registry: &Registry) -> Result<(), prometheus::Error> {
+    let features = register_int_gauge_vec_with_registry!(
+        "etcd_server_feature_enabled",
+        "1 if this member does what the gate says.",
         &["name", "stage"],
+        registry
     )?;
     for gate in gates {
         features.with_label_values(&[gate.name, gate.stage]).set(i64::from(gate.enabled));
     }
-    Ok(features)
+    Ok(())
 }
