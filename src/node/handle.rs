@@ -1,7 +1,8 @@
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, RwLockReadGuard};
 use std::time::Duration;
 
+use parking_lot::RwLockReadGuard;
 use prost::Message as _;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;

@@ -1,8 +1,9 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use prost::Message as _;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -41,6 +42,8 @@ pub(super) struct Shared {
     /// What entries may take of the memory: those that followers could still need, and as much what waits for the store.
     pub(super) buffer_bytes: usize,
     pub(super) identity: Identity,
+    /// A writer that waits goes before readers that come after it. The standard library's lock makes no such promise: who
+    /// reads slice after slice would be back before the writer is awake, until the whole range is read.
     pub(super) state: RwLock<State>,
     pub(super) roster: Arc<ArcSwap<Roster>>,
     /// The queue of the replica.
@@ -78,13 +81,12 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// The state for reading. A panic while it was written to would have ended the process.
     pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
+        self.state.read()
     }
 
     pub(super) fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
+        self.state.write()
     }
 
     /// Ends the node: an error that only this replica has must not become an answer.
