@@ -87,6 +87,9 @@ pub(crate) async fn measure(plan: &Plan, size: usize) {
     );
     for question in asked {
         for in_flight in question.depths() {
+            if plan.in_flight.is_some_and(|only| only != *in_flight) {
+                continue;
+            }
             let mut samples = vec![Sample::default(); clusters.len()];
             for _ in 0..plan.rounds {
                 for (cluster, sample) in clusters.iter().zip(&mut samples) {

@@ -7,6 +7,7 @@
 //!     herd polls million dns
 //! cargo bench --bench quorate -- --seconds 1 put      shorter measurements
 //! cargo bench --bench quorate -- --keys 1000000 memory    of `tokens`, a tenth as many
+//! cargo bench --bench quorate -- --nodes 3 --in-flight 64 put     one cluster, one depth of it
 //! ```
 //!
 //! Name servers are measured beside Knot and dnsmasq, where these are installed.
@@ -46,12 +47,21 @@ struct Plan {
     rounds: u32,
     /// Keys stored before memory and start time are measured.
     keys: u64,
+    /// The only cluster that is asked what is asked often, and how many are in flight there.
+    nodes: Option<usize>,
+    in_flight: Option<usize>,
 }
 
 impl Plan {
     fn from_arguments() -> Self {
-        let mut plan =
-            Self { questions: Vec::new(), span: Duration::from_secs(3), rounds: 3, keys: 100_000 };
+        let mut plan = Self {
+            questions: Vec::new(),
+            span: Duration::from_secs(3),
+            rounds: 3,
+            keys: 100_000,
+            nodes: None,
+            in_flight: None,
+        };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
             let mut number = || arguments.next().and_then(|text| text.parse::<u64>().ok());
@@ -61,6 +71,8 @@ impl Plan {
                     plan.rounds = number().and_then(|n| n.try_into().ok()).expect("--rounds N");
                 }
                 "--keys" => plan.keys = number().expect("--keys N"),
+                "--nodes" => plan.nodes = number().map(|n| n.try_into().unwrap()),
+                "--in-flight" => plan.in_flight = number().map(|n| n.try_into().unwrap()),
                 // What `cargo bench` adds by itself.
                 "--bench" => {}
                 question => plan.questions.push(question.to_owned()),
@@ -80,6 +92,9 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         for size in [1, 3] {
+            if plan.nodes.is_some_and(|only| only != size) {
+                continue;
+            }
             cluster::measure(&plan, size).await;
         }
         if plan.asks("watch") {
