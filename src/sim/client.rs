@@ -30,6 +30,8 @@ struct Operation {
     answer: Option<(u64, Action)>,
     /// Known not to have happened.
     void: bool,
+    /// Its client waits no longer, so that what became of it stays unknown.
+    given_up: bool,
 }
 
 /// All that clients did, in the order of one global clock. An operation's number is also its request's id.
@@ -65,7 +67,14 @@ impl History {
     }
 
     fn begin_with(&mut self, begin: u64, key: u64, wish: Wish) -> u64 {
-        self.operations.push(Operation { key, wish, begin, answer: None, void: false });
+        self.operations.push(Operation {
+            key,
+            wish,
+            begin,
+            answer: None,
+            void: false,
+            given_up: false,
+        });
         self.operations.len() as u64
     }
 
@@ -145,11 +154,18 @@ impl History {
     pub(super) fn read(&mut self, number: u64, now: u64, response: &pb::RangeResponse) {
         let found = value_of(response);
         let operation = self.operation(number);
+        if operation.given_up {
+            return;
+        }
         operation.answer = Some((now, Action::Get(found)));
         let key = operation.key;
         if let Some(value) = found {
             self.seen.insert(key, value);
         }
+    }
+
+    pub(super) fn give_up(&mut self, number: u64) {
+        self.operation(number).given_up = true;
     }
 
     /// It certainly had no effect.

@@ -104,7 +104,7 @@ impl World {
     fn change(&mut self, through: MemberId, kind: Kind, member_id: u64) -> Result<(), String> {
         let urls = |url: &crate::membership::PeerUrl| url.to_string();
         let change = MembershipChange {
-            id: 0,
+            id: self.next_number(),
             kind: kind.into(),
             member_id,
             peer_urls: entry(member_id).peer_urls.iter().map(urls).collect(),

@@ -67,7 +67,7 @@ impl Member {
     }
 
     /// What a process does that finds a log.
-    pub(super) fn start(&mut self, draw: &mut Draw) -> Result<(), String> {
+    pub(super) fn start(&mut self, draw: &mut Draw, request_ticks: u32) -> Result<(), String> {
         let disk = self.disk.take().expect("only a member that is down starts");
         let (wal, recovered) = Wal::open_on(disk, WAL).map_err(|error| error.to_string())?;
         let mut state = load(&self.stored);
@@ -94,7 +94,7 @@ impl Member {
             seed: draw.number(),
             max_learners: 1,
             max_queued: 8,
-            request_ticks: 70,
+            request_ticks,
             catchup_entries: draw.below(20),
             catchup_bytes: 64 << 20,
         })

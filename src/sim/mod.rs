@@ -4,8 +4,9 @@
 //! A run has two acts. In the first, clients put, get and compare-and-swap a few keys while members crash
 //! (unsynced writes are lost sector by sector), messages are lost, delayed, repeated and reordered, links are
 //! cut in one direction or both, disks stall, members are added and removed, users come, go and may
-//! more or less, leases are held, renewed and left alone, history is compacted and watched. In the second
-//! everything heals, and the cluster must come to rest and serve again. Checkers watch all the time:
+//! more or less, leases are held, renewed and left alone, history is compacted and watched, and clients give up
+//! waiting at whichever member they asked. In the second everything heals, and the cluster must come to rest and
+//! serve again. Checkers watch all the time:
 //!
 //! - election safety: a term has one leader ([`check`]);
 //! - log matching: an index and a term name one entry, on every disk;
@@ -13,6 +14,7 @@
 //! - equal answers: an entry is carried out or refused alike by everybody, whatever the users are;
 //! - equal hashes: everybody holds the same at the same revision;
 //! - watches: a watcher hears of every revision in order, or that it was compacted ([`watchers`]);
+//! - patience: nothing is proposed for a client that must have given up ([`patience`]);
 //! - leases: none ends before its time since the last acknowledged renewal ([`tenants`]);
 //! - durability: what was acknowledged is in every state at the end;
 //! - linearizability: the clients' history has an explanation ([`linear`]);
@@ -28,6 +30,7 @@ mod faults;
 mod linear;
 mod member;
 mod network;
+mod patience;
 mod tenants;
 mod traffic;
 mod users;

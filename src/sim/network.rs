@@ -3,6 +3,9 @@ use std::collections::BTreeSet;
 use crate::membership::MemberId;
 use crate::raft::{Draw, Message, kind};
 
+/// Nothing takes longer, if it arrives at all.
+pub(super) const LONGEST_DELAY: u64 = 150;
+
 /// Links that lose, delay, repeat, reorder, and are cut.
 #[derive(Debug, Default)]
 pub(super) struct Network {
@@ -25,7 +28,7 @@ impl Network {
         let times = if repeats { 2 } else { 1 };
         let delay = |draw: &mut Draw| {
             let slow = draw.chance(self.slow_per_mille);
-            1 + draw.below(if slow { 150 } else { 5 })
+            1 + draw.below(if slow { LONGEST_DELAY } else { 5 })
         };
         (0..times).map(|_| delay(draw)).collect()
     }

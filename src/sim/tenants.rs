@@ -15,7 +15,7 @@ use crate::replica::{Event, Status};
 const UNIT_MS: u64 = 10;
 /// What a new leader adds: an election timeout.
 const EXTEND: Duration = Duration::from_secs(1);
-/// Numbers of requests and reads that are about leases: no history has so many operations.
+/// Numbers of requests and reads that are no operations of the history, which has far fewer.
 const FIRST: u64 = 1 << 40;
 const TENANTS: u64 = 3;
 /// A tenant that has waited for so long asks again.
@@ -74,7 +74,7 @@ impl World {
         Some(&mut running.clock)
     }
 
-    fn next_number(&mut self) -> u64 {
+    pub(super) fn next_number(&mut self) -> u64 {
         self.tenants.last_number += 1;
         FIRST + self.tenants.last_number
     }
@@ -231,7 +231,8 @@ impl World {
             lease,
             ..pb::PutRequest::default()
         };
-        self.step(id, Event::Propose(request(0, Op::Put(put), Term::default())))
+        let number = self.next_number();
+        self.step(id, Event::Propose(request(number, Op::Put(put), Term::default())))
     }
 
     /// What a leader does about leases now and then.
@@ -257,7 +258,8 @@ impl World {
         let expired = lease_clock.deadlines.expired(clock(now), 10);
         for lease in expired {
             let revoke = Op::LeaseRevoke(pb::LeaseRevokeRequest { id: lease.0 });
-            self.step(id, Event::Propose(request(0, revoke, term)))?;
+            let number = self.next_number();
+            self.step(id, Event::Propose(request(number, revoke, term)))?;
         }
         self.checkpoint(id, term)?;
         self.renew(id)

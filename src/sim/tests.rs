@@ -37,7 +37,7 @@ fn clusters_keep_their_promises() {
         None => (0, SEEDS),
     };
     let (mut answered, mut operations) = (0, 0);
-    let mut counted = [0; 8];
+    let mut counted = [0; 9];
     for seed in first..first + seeds {
         match outcome(seed, Sabotage::None, &mut Vec::new()) {
             Ok(summary) => {
@@ -45,6 +45,7 @@ fn clusters_keep_their_promises() {
                 operations += summary.operations;
                 let more = [
                     summary.installed_snapshots,
+                    summary.given_up,
                     summary.denied,
                     summary.compacted,
                     summary.renewed,
@@ -62,6 +63,7 @@ fn clusters_keep_their_promises() {
     }
     let named = [
         "snapshots",
+        "given up",
         "denied",
         "compactions",
         "renewals",
@@ -113,6 +115,12 @@ fn acknowledging_before_the_disk_is_noticed() {
 fn leases_by_the_clock_of_an_old_leader_are_noticed() {
     let complaint = complaint(Sabotage::TrustClocks, 2000);
     assert!(complaint.starts_with("leases"), "{complaint}");
+}
+
+#[test]
+fn requests_that_outlive_their_clients_are_noticed() {
+    let complaint = complaint(Sabotage::NeverForget, 50);
+    assert!(complaint.starts_with("patience"), "{complaint}");
 }
 
 #[test]

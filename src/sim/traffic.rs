@@ -32,17 +32,23 @@ impl World {
         }
         let pause = 5 + self.draw.below(60);
         self.after(pause, Happening::Act(client));
-        let patient = |(number, since): (u64, u64)| {
-            !self.history.is_answered(number) && since + CLIENT_PATIENCE > self.now
-        };
-        if self.clients[client].is_some_and(patient) || self.history.len() >= MAX_OPERATIONS {
+        if let Some((number, since)) = self.clients[client]
+            && !self.history.is_answered(number)
+        {
+            if since + CLIENT_PATIENCE > self.now {
+                return Ok(());
+            }
+            self.clients[client] = None;
+            self.give_up(number);
+        }
+        if self.history.len() >= MAX_OPERATIONS {
             return Ok(());
         }
         let Some(id) = self.any_member(|member| member.up.is_some()) else { return Ok(()) };
         let stamp = self.stamp();
         let number = self.history.begin(stamp, &mut self.draw);
         self.clients[client] = Some((number, self.now));
-        if matches!(self.sabotage, Sabotage::None | Sabotage::TrustClocks) {
+        if self.sabotage.leaves_others_alone() {
             self.disturb(id)?;
         }
         self.ask(id, number)
@@ -51,7 +57,8 @@ impl World {
     /// What others want meanwhile.
     fn disturb(&mut self, id: MemberId) -> Result<(), String> {
         if self.users.chance(300) {
-            let change = users::change(&mut self.users);
+            let number = self.next_number();
+            let change = users::change(&mut self.users, number);
             self.step(id, Event::Propose(change))?;
         }
         if self.users.chance(150) {
@@ -62,10 +69,20 @@ impl World {
             let revision =
                 running.state.revision() + 1 - i64::try_from(self.users.below(12)).unwrap_or(0);
             let op = Op::Compaction(pb::CompactionRequest { revision, physical: false });
-            self.step(id, Event::Propose(request(0, op, Term::default())))?;
+            let number = self.next_number();
+            self.step(id, Event::Propose(request(number, op, Term::default())))?;
         }
         self.tenants_act(id)?;
         self.watchers_look()
+    }
+
+    /// A client waits no longer. Nobody tells the replica, which may propose the request until that is too old.
+    fn give_up(&mut self, number: u64) {
+        self.summary.given_up += 1;
+        self.history.give_up(number);
+        for running in self.members.values_mut().filter_map(|member| member.up.as_mut()) {
+            running.writes.retain(|held| *held != number);
+        }
     }
 
     pub(super) fn ask(&mut self, id: MemberId, number: u64) -> Result<(), String> {
@@ -83,7 +100,9 @@ impl World {
                     Sabotage::None if !self.calm => users::caller(&mut self.users, &running.state),
                     _ => Caller::Cluster,
                 };
-                running.replica.step(Event::Propose(self.history.request(number, caller)));
+                let event = Event::Propose(self.history.request(number, caller));
+                self.patience.hears(&event, self.now);
+                running.replica.step(event);
             }
         }
         self.settle(id)

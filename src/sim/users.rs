@@ -26,7 +26,7 @@ pub(super) fn caller(draw: &mut Draw, state: &State<Memory>) -> Caller {
 }
 
 /// A change of users, by the cluster itself; many of them are refused, which all must do alike.
-pub(super) fn change(draw: &mut Draw) -> Bytes {
+pub(super) fn change(draw: &mut Draw, id: u64) -> Bytes {
     let root = "root".to_owned();
     let (user, role) = (USER.to_owned(), ROLE.to_owned());
     let add = |name: String| UserAdd { name, password: Bytes::new(), no_password: true };
@@ -54,6 +54,5 @@ pub(super) fn change(draw: &mut Draw) -> Bytes {
         _ => Change::Disable(pb::AuthDisableRequest {}),
     };
     let op = Op::Auth(AuthChange { change: Some(change) });
-    // Nobody waits for it.
-    Request { id: 0, op: Some(op), caller: Caller::Cluster.into(), term: 0 }.encode_to_vec().into()
+    Request { id, op: Some(op), caller: Caller::Cluster.into(), term: 0 }.encode_to_vec().into()
 }

@@ -4,6 +4,7 @@ use super::check::Checkers;
 use super::client::{History, Wish};
 use super::member::Member;
 use super::network::Network;
+use super::patience::Patience;
 use super::tenants::Tenants;
 use super::traffic::CLIENT_PATIENCE;
 use super::watchers::Watchers;
@@ -32,6 +33,15 @@ pub enum Sabotage {
     ForgetVotes,
     /// Judges about leases by the clock of whoever believes to lead.
     TrustClocks,
+    /// Proposes what clients asked for, however long ago.
+    NeverForget,
+}
+
+impl Sabotage {
+    /// Whether users, leases, compactions and watches go on around the broken rule.
+    pub(super) fn leaves_others_alone(self) -> bool {
+        matches!(self, Self::None | Self::TrustClocks | Self::NeverForget)
+    }
 }
 
 /// What a run did, so that tests can see that it did something.
@@ -41,6 +51,8 @@ pub struct Summary {
     pub answered: usize,
     pub crashes: u64,
     pub installed_snapshots: u64,
+    /// Operations that were not answered while their client waited.
+    pub given_up: u64,
     /// Requests that were refused for who made them.
     pub denied: u64,
     /// Compactions that took place.
@@ -95,6 +107,9 @@ pub(super) struct World {
     pub(super) checkers: Checkers,
     /// What each client waits for, and since when.
     pub(super) clients: [Option<(u64, u64)>; CLIENTS],
+    /// For how long members propose what they were asked for.
+    request_ticks: u32,
+    pub(super) patience: Patience,
     pub(super) tenants: Tenants,
     pub(super) watchers: Watchers,
     pub(super) sabotage: Sabotage,
@@ -119,6 +134,8 @@ impl World {
     fn new(seed: u64, sabotage: Sabotage) -> Self {
         let mut draw = Draw::new(seed);
         let roster = founders(if draw.chance(700) { 3 } else { 5 });
+        // About as long as clients wait, or longer, so that what was lost with a leader is proposed again.
+        let request_ticks = if seed.is_multiple_of(2) { 20 } else { 70 };
         let member = |id: &MemberId| (*id, Member::create(*id, &roster, false));
         Self {
             now: 0,
@@ -129,6 +146,8 @@ impl World {
             history: History::default(),
             checkers: Checkers::default(),
             clients: [None; CLIENTS],
+            request_ticks,
+            patience: Patience::of_ticks(request_ticks),
             tenants: Tenants::default(),
             watchers: Watchers::default(),
             sabotage,
@@ -286,7 +305,11 @@ impl World {
 
     pub(super) fn start(&mut self, id: MemberId) -> Result<(), String> {
         let member = self.members.get_mut(&id).expect("members are never forgotten");
-        member.start(&mut self.draw)?;
+        let request_ticks = match self.sabotage {
+            Sabotage::NeverForget => u32::MAX,
+            _ => self.request_ticks,
+        };
+        member.start(&mut self.draw, request_ticks)?;
         let starts = member.starts;
         self.tell(format!("{id} starts"));
         let first = self.draw.below(TICK);
@@ -324,6 +347,7 @@ impl World {
         let Some(running) = self.members.get_mut(&id).and_then(|member| member.up.as_mut()) else {
             return Ok(());
         };
+        self.patience.hears(&event, self.now);
         running.replica.step(event);
         self.settle(id)
     }
@@ -348,7 +372,7 @@ impl World {
                 self.checkers.leads(status.term, id)?;
             }
         }
-        self.send(id, effects.send);
+        self.send(id, effects.send)?;
         if let Some(persist) = effects.persist {
             self.take_batch(id, persist)?;
         }
@@ -389,6 +413,7 @@ impl World {
 
     fn take_batch(&mut self, id: MemberId, mut persist: Persist) -> Result<(), String> {
         self.checkers.logs(id, &persist.entries)?;
+        self.patience.logs(id, &persist.entries, self.now)?;
         let member = self.members.get_mut(&id).expect("it exists");
         if let Some((meta, data)) = &persist.snapshot {
             member.keep_snapshot(meta, data);
@@ -406,7 +431,7 @@ impl World {
         let begin = !running.disk_busy;
         running.disk_busy = true;
         let starts = member.starts;
-        self.send(id, early);
+        self.send(id, early)?;
         if begin {
             // A broken promise shows only while the disk has not caught up, so it is given time.
             let slow = if self.sabotage == Sabotage::AcknowledgeEarly { 500 } else { 20 };
@@ -425,15 +450,16 @@ impl World {
         let Some(last) = batches.last().map(|persist| persist.batch) else { return Ok(()) };
         // The news and the messages take different ways and may overtake each other.
         let messages = batches.into_iter().flat_map(|persist| persist.then_send).collect();
-        self.send(id, messages);
+        self.send(id, messages)?;
         if self.sabotage == Sabotage::AcknowledgeEarly {
             return Ok(());
         }
         self.step(id, Event::Persisted { batch: last })
     }
 
-    fn send(&mut self, from: MemberId, messages: Vec<Message>) {
+    fn send(&mut self, from: MemberId, messages: Vec<Message>) -> Result<(), String> {
         for message in messages {
+            self.patience.sends(from, &message, self.now)?;
             let to = MemberId(message.to);
             let delays = self.network.delays(from, &message, &mut self.draw);
             if message.snapshot.is_some() {
@@ -445,6 +471,7 @@ impl World {
                 self.after(delay, Happening::Deliver(Box::new(message.clone())));
             }
         }
+        Ok(())
     }
 
     fn apply(&mut self, id: MemberId, starts: u64) -> Result<(), String> {
