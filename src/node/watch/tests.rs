@@ -102,6 +102,45 @@ fn a_revision_that_was_not_published_is_read_from_the_store() {
     assert!(matches!(subscription.try_next(), Some(Delivery::Behind { watch: 1, next: 6 })));
 }
 
+#[test]
+fn what_an_older_state_published_is_not_news() {
+    let hub = Hub::default();
+    hub.restored(10);
+    let mut subscription = hub.subscribe();
+    hub.publish(8, &[put("a", 8, Bytes::new())]);
+    assert_eq!(subscription.position(), Some(10));
+    assert!(!subscription.join(1, &interest("a", ""), 10));
+}
+
+#[test]
+fn a_position_counts_only_when_nothing_waits() {
+    let hub = Hub::default();
+    let mut subscription = hub.subscribe();
+    assert!(subscription.join(1, &interest("a", ""), 2));
+    hub.publish(2, &[put("a", 2, Bytes::new())]);
+    assert_eq!(subscription.position(), None);
+    subscription.try_next().unwrap();
+    assert_eq!(subscription.position(), Some(2));
+}
+
+#[test]
+fn a_watcher_that_leaves_takes_nothing_from_others_with_it() {
+    let hub = Hub::default();
+    let mut subscription = hub.subscribe();
+    assert!(subscription.join(1, &interest("a", "b"), 2));
+    assert!(subscription.join(2, &interest("c", "d"), 2));
+    assert!(subscription.join(3, &interest("x", ""), 2));
+    // The room of what waits for it is free again.
+    let large = Bytes::from(vec![1; 3 << 20]);
+    hub.publish(2, &[put("a", 2, large.clone())]);
+    subscription.leave(1);
+    hub.publish(3, &[put("x", 3, Bytes::new())]);
+    hub.publish(4, &[put("c", 4, large)]);
+    let told: Vec<_> = std::iter::from_fn(|| subscription.try_next()).collect();
+    let told: Vec<_> = told.iter().filter_map(events_of).map(|(watch, _)| watch).collect();
+    assert_eq!(told, [3, 2]);
+}
+
 const KEYS: [&str; 6] = ["a", "ab", "abc", "b", "c", "ca"];
 const RANGES: [(&str, &str); 8] = [
     ("a", ""),
