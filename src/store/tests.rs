@@ -415,16 +415,18 @@ fn a_read_goes_past_a_revision_of_many_records() {
     for n in 0..9000 {
         apply(&mut state, put(format!("x{n}")));
     }
+    // The second read begins to walk along the records, the third has to go past the many.
     apply(&mut state, put("a".to_owned()));
+    apply(&mut state, put("b".to_owned()));
     let (key, range_end) = ("x".into(), "y".into());
     apply(
         &mut state,
         Op::DeleteRange(pb::DeleteRangeRequest { key, range_end, ..Default::default() }),
     );
-    apply(&mut state, put("b".to_owned()));
+    apply(&mut state, put("c".to_owned()));
     flush(&mut state, Durability::Immediate);
     drop(state);
     let state = State::open(Store::open(&paths.one).unwrap()).unwrap();
-    let all = pb::RangeRequest { key: "a".into(), range_end: "c".into(), ..Default::default() };
-    assert_eq!(state.range(&all).unwrap().kvs.len(), 2);
+    let all = pb::RangeRequest { key: "a".into(), range_end: "d".into(), ..Default::default() };
+    assert_eq!(state.range(&all).unwrap().kvs.len(), 3);
 }
