@@ -429,7 +429,8 @@ impl fmt::Debug for Disk {
     }
 }
 
-fn stored_len(encoded: &[u8]) -> u64 {
+/// Bytes that a record counts for.
+pub(super) fn stored_len(encoded: &[u8]) -> u64 {
     (size_of::<[u8; 12]>() + encoded.len()) as u64
 }
 

@@ -29,8 +29,8 @@ use super::pending::Pending;
 use super::{Durability, Frozen, Store};
 use crate::mvcc::{Revision, StorageError};
 
-/// Bytes of records in one commit of the copy.
-const COPY_BYTES: usize = 4 << 20;
+/// Bytes of records in one commit of the copy. Few in tests, so that small stores take many.
+const COPY_BYTES: usize = if cfg!(test) { 128 << 10 } else { 4 << 20 };
 
 /// The copy while it is made.
 #[derive(Debug)]

@@ -1,3 +1,6 @@
+mod fuzz;
+mod model;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -377,6 +380,45 @@ fn a_rewrite_gives_room_back() {
     let adopted = copied.finish().unwrap().settle().unwrap();
     drop(state.storage_mut().adopt(adopted).unwrap());
     assert!(state.db_size() * 4 < before, "{before} bytes became {}", state.db_size());
+}
+
+#[test]
+fn a_rewrite_is_on_disk_when_it_is_adopted() {
+    let paths = paths();
+    let mut state = filled(&paths.one);
+    flush(&mut state, Durability::Deferred);
+    let copied = state.storage_mut().begin_copy().unwrap().run().unwrap();
+    let adopted = copied.finish().unwrap().settle().unwrap();
+    drop(state.storage_mut().adopt(adopted).unwrap());
+    assert_eq!(state.storage().durable(), Applied { index: 2000, term: 4 });
+    let left = crash(state, &paths.one);
+    assert_eq!(left.storage().applied(), Applied { index: 2000, term: 4 });
+}
+
+/// What is set and removed shows at once, whether it is on disk, on its way or only applied.
+#[test]
+fn small_values_are_found_where_they_are() {
+    let paths = paths();
+    let mut store = Store::open(&paths.one).unwrap();
+    let set = |store: &mut Store, names: [&'static str; 2]| {
+        for name in names {
+            store.set_meta(name.as_bytes(), Some(Bytes::from_static(name.as_bytes())));
+        }
+    };
+    set(&mut store, ["v/1", "v/2"]);
+    store.flush().unwrap();
+    set(&mut store, ["v/3", "w"]);
+    store.set_meta(b"v/1", None);
+    let batch = store.begin_flush(Durability::Deferred).unwrap();
+    set(&mut store, ["v/1", "v/4"]);
+    store.set_meta(b"v/2", None);
+    store.set_meta(b"v/3", None);
+    for committed in [false, true] {
+        let found = store.scan_meta(b"v/").unwrap();
+        let found: Vec<_> = found.iter().map(|(_, value)| &value[..]).collect();
+        assert_eq!(found, [b"v/1", b"v/4"], "{committed}");
+        batch.commit().unwrap();
+    }
 }
 
 /// A copy that fails is not left on a disk that may be full of it.
