@@ -287,6 +287,19 @@ fn a_flush_waits_for_the_one_before() {
     assert!(state.storage_mut().begin_flush(Durability::Immediate).is_none());
 }
 
+/// The log is cut up to there, so it must not be further than what is on disk.
+#[test]
+fn what_is_applied_during_a_flush_is_not_durable_by_it() {
+    let paths = paths();
+    let mut state = filled(&paths.one);
+    let batch = state.storage_mut().begin_flush(Durability::Immediate).unwrap();
+    state.apply_membership(Index(2001), Term(4), &roster());
+    batch.commit().unwrap();
+    state.storage_mut().end_flush().unwrap();
+    assert_eq!(state.storage().durable(), Applied { index: 2000, term: 4 });
+    assert_eq!(state.storage().applied(), Applied { index: 2001, term: 4 });
+}
+
 #[test]
 fn a_stop_commits_what_a_flusher_has_begun() {
     let paths = paths();
@@ -382,6 +395,27 @@ fn a_rewrite_gives_room_back() {
     assert!(state.db_size() * 4 < before, "{before} bytes became {}", state.db_size());
 }
 
+/// Records that are removed while they are copied are not in the copy.
+#[test]
+fn a_rewrite_follows_what_compaction_removes() {
+    let paths = paths();
+    let mut state = filled(&paths.one);
+    let put = pb::PutRequest { key: "k7".into(), ..Default::default() };
+    let compaction = pb::CompactionRequest { revision: 2002, physical: false };
+    for (op, index) in [Op::Put(put), Op::Compaction(compaction)].into_iter().zip(2001..) {
+        let request = Request { id: 1, op: Some(op), caller: None, term: 0 }.encode_to_vec();
+        state.apply(Index(index), Term(4), &request.into()).unwrap();
+    }
+    flush(&mut state, Durability::Immediate);
+    let copied = state.storage_mut().begin_copy().unwrap().run().unwrap();
+    while state.compaction_step(100) {}
+    flush(&mut state, Durability::Deferred);
+    let left = state.storage().size_in_use();
+    let adopted = copied.finish().unwrap().settle().unwrap();
+    drop(state.storage_mut().adopt(adopted).unwrap());
+    assert_eq!(state.storage().size_in_use(), left);
+}
+
 #[test]
 fn a_rewrite_is_on_disk_when_it_is_adopted() {
     let paths = paths();
@@ -400,23 +434,23 @@ fn a_rewrite_is_on_disk_when_it_is_adopted() {
 fn small_values_are_found_where_they_are() {
     let paths = paths();
     let mut store = Store::open(&paths.one).unwrap();
-    let set = |store: &mut Store, names: [&'static str; 2]| {
+    let set = |store: &mut Store, names: &[&'static str]| {
         for name in names {
             store.set_meta(name.as_bytes(), Some(Bytes::from_static(name.as_bytes())));
         }
     };
-    set(&mut store, ["v/1", "v/2"]);
+    set(&mut store, &["v/1", "v/2"]);
     store.flush().unwrap();
-    set(&mut store, ["v/3", "w"]);
+    set(&mut store, &["v/3", "v/5", "w"]);
     store.set_meta(b"v/1", None);
     let batch = store.begin_flush(Durability::Deferred).unwrap();
-    set(&mut store, ["v/1", "v/4"]);
+    set(&mut store, &["v/1", "v/4"]);
     store.set_meta(b"v/2", None);
     store.set_meta(b"v/3", None);
     for committed in [false, true] {
         let found = store.scan_meta(b"v/").unwrap();
         let found: Vec<_> = found.iter().map(|(_, value)| &value[..]).collect();
-        assert_eq!(found, [b"v/1", b"v/4"], "{committed}");
+        assert_eq!(found, [b"v/1", b"v/4", b"v/5"], "{committed}");
         batch.commit().unwrap();
     }
 }

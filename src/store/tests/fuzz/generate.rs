@@ -53,7 +53,7 @@ pub(super) fn range(fuzz: &mut Fuzz, model: &Model) -> pb::RangeRequest {
         true => revision(fuzz, model),
         false => 0,
     };
-    let bounds = [bound(5), bound(1), bound(1), bound(1), bound(1)];
+    let bounds = [bound(5), bound(2), bound(1), bound(2), bound(2)];
     let mut request = pb::RangeRequest {
         key,
         range_end,

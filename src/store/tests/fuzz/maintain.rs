@@ -23,18 +23,20 @@ pub(super) fn open(mut store: Store, fuzz: &mut Fuzz) -> State<Store> {
 
 impl Pair {
     pub(super) fn maintain(&mut self, fuzz: &mut Fuzz) {
+        if self.flushing.is_some() && fuzz.below(2) == 0 {
+            return self.go_on_flushing();
+        }
         match fuzz.below(24) {
             0..4 => self.flush(Durability::Deferred),
             4 => self.flush(Durability::Immediate),
-            5 => self.begin_flush(fuzz),
-            6..8 => self.go_on_flushing(),
-            8..11 => {
+            5..8 => self.begin_flush(fuzz),
+            8..10 => {
                 let limit = *fuzz.pick(&[3, 100, 20_000]);
                 for _ in 0..fuzz.below(6) {
                     self.state().compaction_step(limit);
                 }
             }
-            11..20 => self.go_on_copying(),
+            10..20 => self.go_on_copying(),
             20 => self.close_and_open(fuzz),
             21 | 22 => self.kill(fuzz),
             _ => self.send_elsewhere(fuzz),
