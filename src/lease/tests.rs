@@ -67,6 +67,30 @@ fn leases_expire_in_order_and_renewal_postpones() {
     assert_eq!(deadlines.renew(LeaseId(3), seconds(13)), None);
 }
 
+/// Its end may stand in the log already, before or behind the refill of an earlier leader.
+#[test]
+fn a_refill_does_not_bring_back_a_lease_that_was_given_out() {
+    let mut deadlines = Deadlines::default();
+    deadlines.promote([(LeaseId(1), 10, 5), (LeaseId(2), 10, 5)], seconds(0), seconds(0));
+    deadlines.refilled(LeaseId(2), seconds(4));
+    assert_eq!(deadlines.expired(seconds(5), 10), [LeaseId(1)]);
+    deadlines.refilled(LeaseId(1), seconds(6));
+    assert!(deadlines.is_ending(LeaseId(1)));
+    assert_eq!(deadlines.expired(seconds(7), 10), [LeaseId(1)]);
+}
+
+/// What an earlier leader told gets into the log in the term of this one.
+#[test]
+fn a_checkpoint_of_an_earlier_leader_has_to_be_taken_back_as_well() {
+    let mut deadlines = Deadlines::default();
+    deadlines.promote([(LeaseId(1), 100, 0)], seconds(0), seconds(0));
+    assert!(!deadlines.renew(LeaseId(1), seconds(1)).unwrap().refill);
+    deadlines.told(LeaseId(1));
+    assert!(deadlines.renew(LeaseId(1), seconds(2)).unwrap().refill);
+    deadlines.refilled(LeaseId(1), seconds(3));
+    assert!(!deadlines.renew(LeaseId(1), seconds(4)).unwrap().refill);
+}
+
 #[test]
 fn the_longest_lease_fits() {
     let mut deadlines = Deadlines::default();

@@ -175,6 +175,40 @@ fn a_lease_is_as_dear_as_its_keys() {
     assert_eq!(machine.state.range(&range("\0", "\0")).unwrap().count, 0);
 }
 
+/// Whoever may only write hears nothing of what was there.
+#[test]
+fn a_write_tells_the_pair_before_it_to_readers_only() {
+    let mut machine = guarded();
+    let write_only = authpb::Permission {
+        perm_type: authpb::permission::Type::Write.into(),
+        key: bytes("q"),
+        range_end: bytes("s"),
+    };
+    machine.set_up(vec![
+        Change::RoleAdd(pb::AuthRoleAddRequest { name: "w".into() }),
+        Change::RoleGrantPermission(pb::AuthRoleGrantPermissionRequest {
+            name: "w".into(),
+            perm: Some(write_only),
+        }),
+        grant("bob", "w"),
+    ]);
+    for prev_kv in [true, false] {
+        let put = pb::PutRequest { prev_kv, ..put("q", "3") };
+        let (key, range_end) = (bytes("q"), bytes("r"));
+        let delete = pb::DeleteRangeRequest { key, range_end, prev_kv };
+        let in_txn = |op| Op::Txn(pb::TxnRequest { success: ops([op]), ..Default::default() });
+        for op in [
+            Op::Put(put.clone()),
+            Op::DeleteRange(delete.clone()),
+            in_txn(TxnOp::RequestPut(put)),
+            in_txn(TxnOp::RequestDeleteRange(delete)),
+        ] {
+            let written = machine.as_user("bob", op.clone());
+            assert_eq!(written.err(), prev_kv.then_some(DENIED), "{op:?}");
+        }
+    }
+}
+
 #[test]
 fn users_survive_in_the_store() {
     let machine = guarded();

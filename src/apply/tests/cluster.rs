@@ -1,7 +1,9 @@
 use super::{Machine, always, put, range};
 use crate::apply::{Response, State};
 use crate::membership::{Member, MemberId, PeerUrl, Roster, RosterEntry};
+use crate::proto::etcdserverpb::alarm_request::AlarmAction;
 use crate::proto::etcdserverpb::request_op::Request as TxnOp;
+use crate::proto::etcdserverpb::{AlarmRequest, AlarmType, DowngradeInfo};
 use crate::proto::quorate::replica::{PublishAttributes, request::Op};
 use crate::raft::{Index, Term};
 
@@ -43,9 +45,34 @@ fn members_are_roster_and_attributes() {
     // An entry that is in the state already changes nothing.
     machine.state.apply_membership(Index(index + 1), Term(2), &roster(&[7]));
     assert_eq!(machine.state.roster(), &roster(&[3, 9]));
-    // A member that comes back has to publish again.
+    // A member that comes back has to publish again, after a restart as well.
+    machine.state = State::from_bytes(&machine.state.to_bytes()).unwrap();
     machine.state.apply_membership(Index(index + 2), Term(2), &roster(&[3, 7]));
     assert_eq!(names(&machine.state.members()), [(3, "three"), (7, "")]);
+}
+
+#[test]
+fn alarms_and_downgrades_are_kept_until_they_are_taken_back() {
+    let mut machine = Machine::new();
+    let alarm = |action: AlarmAction| {
+        let (action, alarm) = (action.into(), AlarmType::Nospace.into());
+        Op::Alarm(AlarmRequest { action, member_id: 3, alarm })
+    };
+    let downgrade = |enabled| {
+        let target_version = "3.5.0".to_owned();
+        Op::Downgrade(DowngradeInfo { enabled, target_version })
+    };
+    let kept = |machine: &Machine| {
+        let copy = State::from_bytes(&machine.state.to_bytes()).unwrap();
+        (copy.alarms().list(AlarmType::None).len(), copy.downgrade().enabled)
+    };
+    assert_eq!(kept(&machine), (0, false));
+    machine.run(alarm(AlarmAction::Activate)).unwrap();
+    machine.run(downgrade(true)).unwrap();
+    assert_eq!(kept(&machine), (1, true));
+    machine.run(alarm(AlarmAction::Deactivate)).unwrap();
+    machine.run(downgrade(false)).unwrap();
+    assert_eq!(kept(&machine), (0, false));
 }
 
 #[test]

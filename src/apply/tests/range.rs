@@ -83,6 +83,13 @@ fn options_of_a_range() {
             false,
             4,
         ),
+        (
+            "another filter then limit",
+            pb::RangeRequest { max_create_revision: 3, limit: 1, ..all() },
+            &["a=1"],
+            true,
+            4,
+        ),
         ("min create", pb::RangeRequest { min_create_revision: 5, ..all() }, &["d=0"], false, 4),
         ("max create", pb::RangeRequest { max_create_revision: 2, ..all() }, &["c=3"], false, 4),
     ];

@@ -2,9 +2,10 @@ use super::{Machine, always, bytes, delete, encoded, ops, pairs, put, range, rev
 use crate::apply::{Error, Fatal};
 use crate::mvcc::{Event, KeyRange, KeyValue};
 use crate::proto::etcdserverpb as pb;
-use crate::proto::quorate::replica::request::Op;
+use crate::proto::quorate::replica::{Request, request::Op};
 use crate::raft::{Index, Term};
 use pb::request_op::Request as TxnOp;
+use prost::Message as _;
 
 #[test]
 fn first_write_is_revision_two_and_reads_back() {
@@ -100,7 +101,9 @@ fn a_lease_takes_its_keys_along() {
     let mut machine = Machine::new();
     machine.grant(5, 60).unwrap();
     machine.grant(-6, 60).unwrap();
-    assert_eq!(machine.grant(5, 60), Err(Error::LeaseExists));
+    let again = machine.outcome(Op::LeaseGrant(pb::LeaseGrantRequest { id: 5, ttl: 60 }));
+    assert_eq!(again.response, Err(Error::LeaseExists));
+    assert_eq!(again.lease, None, "its clock goes on");
     assert_eq!(machine.grant(7, 9_000_000_001), Err(Error::LeaseTtlTooLarge));
     assert_eq!(machine.grant(5, 9_000_000_001), Err(Error::LeaseTtlTooLarge), "checked first");
     for key in ["b", "a", "c", "d"] {
@@ -118,6 +121,25 @@ fn a_lease_takes_its_keys_along() {
     machine.grant(8, 60).unwrap();
     let outcome = machine.revoke(8);
     assert_eq!((outcome.revision, outcome.events.len()), (8, 0), "no keys, no revision");
+}
+
+/// A new leader has given the lease more time.
+#[test]
+fn what_an_earlier_leader_judged_has_no_effect() {
+    let mut machine = Machine::new();
+    machine.grant(5, 60).unwrap();
+    for (judged_in, applied_in, expected) in
+        [(2, 3, Some(Error::LeaderChanged)), (4, 3, Some(Error::LeaderChanged)), (3, 3, None)]
+    {
+        let op = Some(Op::LeaseRevoke(pb::LeaseRevokeRequest { id: 5 }));
+        let request = Request { id: 7, op, caller: None, term: judged_in }.encode_to_vec();
+        let Index(index) = machine.state.applied().0;
+        let outcome = machine.state.apply(Index(index + 1), Term(applied_in), &request.into());
+        let outcome = outcome.unwrap().unwrap();
+        assert_eq!(outcome.response.err(), expected);
+        assert_eq!(outcome.lease.is_some(), expected.is_none());
+        assert_eq!(machine.state.leases().is_empty(), expected.is_none());
+    }
 }
 
 #[test]
