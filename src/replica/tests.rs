@@ -9,7 +9,7 @@ use crate::membership::{PeerUrl, RosterEntry};
 use crate::proto::quorate::peer;
 use crate::proto::quorate::replica::Request;
 use crate::proto::quorate::replica::membership_change::Kind;
-use crate::raft::{Mark, SnapshotMeta, kind};
+use crate::raft::{Mark, Payload, SnapshotMeta, kind};
 
 /// Replicas whose disks and networks are instantaneous and perfect.
 struct Cluster {
@@ -230,6 +230,86 @@ fn every_member_reads() {
 }
 
 #[test]
+fn a_read_that_was_lost_is_asked_again() {
+    let mut cluster = Cluster::founded(3);
+    let leader = cluster.elect();
+    cluster.tick(2);
+    let follower = *cluster.replicas.keys().find(|id| **id != leader).unwrap();
+    cluster.cut_off = Some(follower);
+    cluster.step(follower, Event::Read { context: 7 });
+    cluster.cut_off = None;
+    assert!(cluster.reads[&follower].is_empty());
+    cluster.tick(4);
+    assert_eq!(cluster.replicas[&follower].status().leader, Some(leader));
+    assert_eq!(cluster.reads[&follower], [ReadReady { context: 7, index: Index(4) }]);
+}
+
+/// Who applies slowly is not given ever more to apply.
+#[test]
+fn proposals_are_refused_while_too_much_waits_to_be_applied() {
+    let mut replica = Replica::new(config(1, &roster(1..=1), true)).unwrap();
+    let settle = |replica: &mut Replica| {
+        let mut refused = 0;
+        loop {
+            let effects = replica.effects();
+            if effects.is_empty() {
+                return refused;
+            }
+            refused += effects.refused.len();
+            if let Some(persist) = effects.persist {
+                replica.step(Event::Persisted { batch: persist.batch });
+            }
+        }
+    };
+    while replica.status().role != Role::Leader {
+        replica.step(Event::Tick);
+        settle(&mut replica);
+    }
+    let request = || Event::Propose(Bytes::from_static(b"one"));
+    let taken = (0..2 * MAX_COMMIT_LEAD).take_while(|_| {
+        replica.step(request());
+        settle(&mut replica) == 0
+    });
+    let taken = taken.count() as u64;
+    assert!((MAX_COMMIT_LEAD - 5..=MAX_COMMIT_LEAD + 1).contains(&taken), "{taken}");
+    replica.step(Event::Applied { index: replica.status().commit });
+    replica.step(request());
+    assert_eq!(settle(&mut replica), 0);
+}
+
+#[test]
+fn a_log_and_a_store_that_do_not_fit_are_refused() {
+    let start = |applied: u64, entries: &[u64], commit: u64| {
+        let entry =
+            |index: &u64| Entry { term: Term(2), index: Index(*index), payload: Payload::Empty };
+        let started = Replica::new(Config {
+            applied: Index(applied),
+            base: Mark { index: Index(10), term: Term(2) },
+            entries: entries.iter().map(entry).collect(),
+            hard_state: HardState { term: Term(2), vote: None, commit: Index(commit) },
+            ..config(1, &roster(1..=3), true)
+        });
+        started.err().map(|error| error.to_string())
+    };
+    let refused = |text: &str| Some(text.to_owned());
+    assert_eq!(start(11, &[11, 12, 13], 12), None);
+    assert_eq!(start(13, &[11, 12, 13], 11), None, "what is applied was committed");
+    assert_eq!(
+        start(14, &[11, 12, 13], 12),
+        refused("the store has applied entry 14, but the log ends at 13")
+    );
+    assert_eq!(
+        start(9, &[11, 12, 13], 12),
+        refused("the log begins behind entry 10, but the store has applied only 9")
+    );
+    assert_eq!(
+        start(11, &[11, 12, 13], 14),
+        refused("entry 14 is committed, but the log ends at 13")
+    );
+    assert_eq!(start(11, &[11, 13], 11), refused("entry 13 of the log does not follow 11"));
+}
+
+#[test]
 fn proposals_wait_for_a_leader_within_bounds() {
     let mut replica = Replica::new(config(1, &roster(1..=3), true)).unwrap();
     for number in 0..20_u8 {
@@ -307,6 +387,25 @@ fn invalid_changes_change_nothing() {
         };
         assert_eq!(*outcome, Err(expected));
         assert_eq!(*after, roster(1..=3));
+    }
+}
+
+#[test]
+fn a_removed_id_never_returns() {
+    let mut cluster = Cluster::founded(3);
+    let leader = cluster.elect();
+    let gone = *cluster.replicas.keys().find(|id| **id != leader).unwrap();
+    for kind in [Kind::Remove, Kind::Add, Kind::AddLearner] {
+        cluster.step(leader, Event::ProposeMembership(change(kind, gone.0)));
+        cluster.tick(2);
+        let Some(Committed::Membership { outcome, roster, .. }) = cluster.committed[&leader].last()
+        else {
+            panic!("no membership change")
+        };
+        let expected =
+            if kind == Kind::Remove { Ok(()) } else { Err(MembershipError::NotFound(gone)) };
+        assert_eq!(*outcome, expected);
+        assert!(!roster.members.contains_key(&gone));
     }
 }
 
