@@ -6,8 +6,8 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::Code;
 use tonic::transport::Channel;
+use tonic::{Code, Status};
 use tracing::{debug, info, warn};
 
 use super::dial::Dialer;
@@ -33,6 +33,8 @@ const BATCH_BYTES: usize = 4 << 20;
 const REASONS: usize = 4;
 /// How often the time to the peer and back is measured.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
+/// Why a server is no peer that has gRPC, but not the service of members.
+const NO_PEER: &str = "the other end has no service for members, as etcd has none: it cannot be a peer of this member";
 
 /// One peer: takes messages from the queue and brings them over, in order.
 #[derive(Debug)]
@@ -131,7 +133,9 @@ impl Link {
                 let started = Instant::now();
                 match client.probe(ProbeRequest { envelope: Some(envelope) }).await {
                     // A peer too old for the question answers as fast.
-                    Err(status) if status.code() != Code::Unimplemented => continue,
+                    Err(status) if status.code() != Code::Unimplemented || stranger(&status) => {
+                        continue;
+                    }
                     _ => metrics.round_trip.observe(started.elapsed().as_secs_f64()),
                 }
                 if state.connected_since().is_none() {
@@ -161,7 +165,7 @@ impl Link {
                     if status.message() == super::REMOVED {
                         self.removed.cancel();
                     }
-                    status.message().to_owned()
+                    if stranger(&status) { NO_PEER } else { status.message() }.to_owned()
                 }
             },
             () = probing => "the peer is no longer asked".to_owned(),
@@ -171,6 +175,11 @@ impl Link {
             }
         }
     }
+}
+
+/// Whether who answered has no service of peers at all: not even an old one.
+fn stranger(status: &Status) -> bool {
+    status.code() == Code::Unimplemented && status.message().starts_with("unknown service")
 }
 
 /// What can go in one batch: the first message and some of those that wait behind it.
@@ -188,8 +197,48 @@ fn gathered(first: Message, messages: &mut mpsc::Receiver<Message>) -> Vec<Messa
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
+    use tokio::net::TcpListener;
+
     use super::*;
+    use crate::membership::ClusterId;
     use crate::proto::quorate::peer::Entry;
+    use crate::transport::metrics::PeerMetrics;
+
+    /// As the peer port of etcd until 3.5.
+    #[tokio::test]
+    async fn a_server_without_our_service_is_never_active() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let etcd = Router::new().fallback(|| async {
+            Status::unimplemented("unknown service quorate.peer.Peer")
+                .into_http::<axum::body::Body>()
+        });
+        tokio::spawn(async move { axum::serve(listener, etcd).await });
+
+        let (_queue, messages) = mpsc::channel(1);
+        let (events, mut told) = mpsc::channel(1);
+        let state = Arc::new(LinkState::default());
+        let identity = Identity { cluster: ClusterId(1), member: MemberId(1) };
+        let url = PeerUrl::parse(&url).unwrap();
+        let mut link = Link {
+            identity,
+            dialer: Dialer::default(),
+            to: MemberId(2),
+            urls: vec![url.clone()],
+            messages,
+            events,
+            state: Arc::clone(&state),
+            metrics: PeerMetrics::new(identity.member).unwrap().link(MemberId(2)),
+            removed: CancellationToken::new(),
+        };
+        for _ in 0..20 {
+            let channel = link.dialer.connect(&url, &LastWords::default()).await.unwrap();
+            assert_eq!(link.stream(channel, &url).await, NO_PEER);
+            assert_eq!(state.connected_since(), None);
+        }
+        told.close();
+    }
 
     #[test]
     fn a_batch_has_a_bound_in_bytes() {
