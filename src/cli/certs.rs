@@ -69,6 +69,10 @@ pub(super) struct Node {
 pub(super) struct Client {
     /// Name of the client, and of the files NAME.pem and NAME-key.pem
     name: String,
+    /// Make it the organization instead of the common name: where there are users, the JSON gateway
+    /// (Patroni, etcd3gw, curl) refuses certificates with a common name
+    #[arg(long)]
+    no_common_name: bool,
     #[command(flatten)]
     place: Place,
     /// Days it is valid
@@ -130,7 +134,7 @@ impl Certs {
 
 impl Ca {
     fn make(&self) -> Result<(PathBuf, PathBuf), Error> {
-        let mut params = params(&self.name, vec![], self.days)?;
+        let mut params = params(DnType::CommonName, &self.name, vec![], self.days)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate()?;
@@ -156,19 +160,23 @@ impl Node {
             }
         }
         let uses = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        self.place.sign(&self.name, hosts, uses, self.days)
+        self.place.sign(DnType::CommonName, &self.name, hosts, uses, self.days)
     }
 }
 
 impl Client {
     fn make(&self) -> Result<(PathBuf, PathBuf), Error> {
-        self.place.sign(&self.name, vec![], vec![ExtendedKeyUsagePurpose::ClientAuth], self.days)
+        let part = if self.no_common_name { DnType::OrganizationName } else { DnType::CommonName };
+        let uses = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.place.sign(part, &self.name, vec![], uses, self.days)
     }
 }
 
 impl Place {
+    /// Signs a certificate whose subject has the name as this part.
     fn sign(
         &self,
+        part: DnType,
         name: &str,
         hosts: Vec<String>,
         uses: Vec<ExtendedKeyUsagePurpose>,
@@ -181,7 +189,7 @@ impl Place {
         if matches!(name, "ca" | "ca-key") {
             return Err(Error::Reserved);
         }
-        let mut params = params(name, hosts, days)?;
+        let mut params = params(part, name, hosts, days)?;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = uses;
         let issuer = self.authority()?;
@@ -248,13 +256,18 @@ fn create(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     file.sync_all()
 }
 
-fn params(name: &str, hosts: Vec<String>, days: u32) -> Result<CertificateParams, Error> {
+fn params(
+    part: DnType,
+    name: &str,
+    hosts: Vec<String>,
+    days: u32,
+) -> Result<CertificateParams, Error> {
     if !(1..=36_500).contains(&days) {
         return Err(Error::Days);
     }
     let mut params = CertificateParams::new(hosts)?;
     params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, name);
+    params.distinguished_name.push(part, name);
     let now = SystemTime::now();
     params.not_before = (now - SKEW).into();
     params.not_after = (now + DAY * days).into();

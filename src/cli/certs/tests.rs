@@ -20,7 +20,8 @@ fn node(dir: &Path, name: &str, hosts: &[&str]) -> Node {
 }
 
 fn client(dir: &Path, name: &str) -> Client {
-    Client { name: name.to_owned(), place: Place { dir: dir.to_owned() }, days: 10 }
+    let place = Place { dir: dir.to_owned() };
+    Client { name: name.to_owned(), no_common_name: false, place, days: 10 }
 }
 
 #[test]
@@ -53,6 +54,11 @@ fn certificates_carry_the_names_and_are_signed() {
     let uses = signed.extended_key_usage().unwrap().unwrap();
     assert!(uses.value.client_auth && !uses.value.server_auth);
     assert_eq!(signed.subject().iter_common_name().next().unwrap().as_str().unwrap(), "alice");
+    let patroni = Client { no_common_name: true, ..client(&dir, "patroni") };
+    let der = read(&patroni.make().unwrap().0);
+    let (_, signed) = X509Certificate::from_der(&der).unwrap();
+    assert!(signed.subject().iter_common_name().next().is_none());
+    assert_eq!(signed.subject().to_string(), "O=patroni");
 }
 
 #[test]
