@@ -36,7 +36,7 @@ pub(super) async fn join(
     http: &reqwest::Client,
     resolve: impl AsyncFn(&str) -> io::Result<IpAddr>,
 ) -> Result<Found, Error> {
-    let running = peers::first_list(http, &others(request, list), LIMIT).await;
+    let running = peers::first_list(http, &others(request, list), None, LIMIT).await;
     let running = running.ok_or(Error::Unreachable)?;
     info!(cluster.id = %running.cluster, members = running.members.len(), "joining a running cluster");
     let own = match_members(request, list, &running, resolve).await?;

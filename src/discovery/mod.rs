@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 pub use memo::Memo;
 pub use pace::Pace;
-pub use peers::{PeerMember, client_urls};
+pub use peers::{PeerMember, Reach, reach};
 
 pub use token::redact;
 pub use token_v3::{Credentials, TokenV3Request};

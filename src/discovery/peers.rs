@@ -67,10 +67,11 @@ pub(super) async fn members(
     tokio::time::timeout(limit, ask).await.ok().flatten()
 }
 
-/// Asks all of them at once; the first that answers counts.
+/// Asks all of them at once; the first that answers counts, of this cluster where one is named.
 pub(super) async fn first_list(
     http: &reqwest::Client,
     peers: &[PeerUrl],
+    cluster: Option<ClusterId>,
     limit: Duration,
 ) -> Option<PeerList> {
     let mut asked = tokio::task::JoinSet::new();
@@ -79,22 +80,35 @@ pub(super) async fn first_list(
         asked.spawn(async move { members(&http, &peer, limit).await });
     }
     while let Some(answer) = asked.join_next().await {
-        if let Ok(Some(list)) = answer {
+        if let Ok(Some(list)) = answer
+            && cluster.is_none_or(|cluster| cluster == list.cluster)
+        {
             return Some(list);
         }
     }
     None
 }
 
-/// The client URLs of the cluster that these peers belong to, and the peer URLs it has now.
-pub async fn client_urls(
+/// What a proxy has to know of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reach {
+    pub cluster: ClusterId,
+    pub client_urls: Vec<String>,
+    pub peer_urls: Vec<PeerUrl>,
+}
+
+/// How the cluster of these peers is reached now. A peer of another cluster than `cluster`, which has
+/// the address of one that is gone, does not count.
+pub async fn reach(
     peers: &[PeerUrl],
+    cluster: Option<ClusterId>,
     limit: Duration,
     tls: Option<&TlsClient>,
-) -> Option<(Vec<String>, Vec<PeerUrl>)> {
+) -> Option<Reach> {
     let http = shared::client(None, None, tls).ok()?;
-    let list = first_list(&http, peers, limit).await?;
-    let clients = list.members.iter().flat_map(|member| member.client_urls.clone()).collect();
+    let list = first_list(&http, peers, cluster, limit).await?;
+    let client_urls = list.members.iter().flat_map(|member| member.client_urls.clone()).collect();
     let peers = list.members.iter().flat_map(|member| &member.peer_urls);
-    Some((clients, peers.filter_map(|url| PeerUrl::parse(url).ok()).collect()))
+    let peer_urls = peers.filter_map(|url| PeerUrl::parse(url).ok()).collect();
+    Some(Reach { cluster: list.cluster, client_urls, peer_urls })
 }

@@ -198,7 +198,7 @@ pub(super) async fn check_not_bootstrapped(
         return Ok(());
     }
     info!(members = others.len(), "asking the other members whether the cluster runs already");
-    let running = peers::first_list(http, &others, BOOTSTRAPPED_LIMIT).await;
+    let running = peers::first_list(http, &others, None, BOOTSTRAPPED_LIMIT).await;
     let id = list.member_id(&request.name, &request.cluster_token);
     let made = list.cluster_id(&request.cluster_token);
     if let Some(running) = running.iter().find(|running| running.cluster != made) {

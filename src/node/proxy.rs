@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::data_dir::{make_private, write_whole};
-use crate::discovery::client_urls;
-use crate::membership::PeerUrl;
+use crate::discovery::reach;
+use crate::membership::{ClusterId, PeerUrl};
 use crate::transport::tls::TlsClient;
 
 /// Connections at a time; more wait in the kernel's queue.
@@ -120,7 +120,8 @@ pub async fn forward(
     tasks.shutdown().await;
 }
 
-/// Keeps the rota like the cluster is.
+/// Keeps the rota like the cluster is, which the first answer names: where a machine has got the
+/// address of a lost member, what clients write must not end up in its cluster.
 async fn refresh(
     rota: &Mutex<Rota>,
     data_dir: &Path,
@@ -129,25 +130,31 @@ async fn refresh(
     options: ProxyOptions,
 ) {
     info!(peer_urls = join(&peer_urls), "proxy using peer URLS");
+    let mut cluster: Option<ClusterId> = None;
     let mut failed = false;
     loop {
-        let pause = match client_urls(&peer_urls, LIST_LIMIT, tls).await {
-            Some((clients, peers)) if !clients.is_empty() => {
-                let addresses = clients.iter().filter_map(|url| PeerUrl::parse(url).ok());
+        let pause = match reach(&peer_urls, cluster, LIST_LIMIT, tls).await {
+            Some(now) if !now.client_urls.is_empty() => {
+                cluster = Some(now.cluster);
+                let addresses = now.client_urls.iter().filter_map(|url| PeerUrl::parse(url).ok());
                 lock(rota).replace(addresses.map(|url| address(&url)).collect());
-                if !peers.is_empty() && peers != peer_urls {
-                    if let Err(error) = write_state(data_dir, &peers) {
+                if !now.peer_urls.is_empty() && now.peer_urls != peer_urls {
+                    if let Err(error) = write_state(data_dir, &now.peer_urls) {
                         warn!(error = %error, "failed to write the cluster's peer URLs");
                     }
-                    info!(from = join(&peer_urls), to = join(&peers), "updated peer URLs");
-                    peer_urls = peers;
+                    info!(from = join(&peer_urls), to = join(&now.peer_urls), "updated peer URLs");
+                    peer_urls = now.peer_urls;
                 }
                 failed = false;
                 options.refresh_interval.max(FIRST_REFRESH)
             }
             _ => {
                 if !failed {
-                    warn!(peer_urls = join(&peer_urls), "no member says where clients reach it");
+                    warn!(
+                        peer_urls = join(&peer_urls),
+                        cluster.id = cluster.map(tracing::field::display),
+                        "no member of the cluster says where clients reach it"
+                    );
                 }
                 failed = true;
                 FIRST_REFRESH

@@ -1,4 +1,8 @@
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use axum::Router;
+use axum::http::StatusCode;
 use axum::routing::get;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -49,6 +53,75 @@ async fn member(name: &'static str) -> String {
     url
 }
 
+/// A peer port.
+async fn peer(members: Router) -> PeerUrl {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = PeerUrl::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    tokio::spawn(async move { axum::serve(listener, members).await });
+    url
+}
+
+/// The name that a member behind the proxy greets with; empty while there is none.
+async fn greeting(proxy: SocketAddr) -> String {
+    let mut client = TcpStream::connect(proxy).await.unwrap();
+    let mut greeting = String::new();
+    client.read_to_string(&mut greeting).await.unwrap();
+    greeting
+}
+
+#[tokio::test]
+async fn a_stranger_at_the_address_of_a_member_is_not_followed() {
+    let (ours, strange) = (member("ours").await, member("strange").await);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let stranger = Router::new().route(
+        "/members",
+        get(move || async move {
+            count.fetch_add(1, Ordering::SeqCst);
+            let list = format!(r#"[{{"id":9,"name":"s","clientURLs":["{strange}"]}}]"#);
+            ([("X-Etcd-Cluster-Id", "8")], list)
+        }),
+    );
+    let stranger = peer(stranger).await;
+    // Names the stranger's address as that of a member, and is gone.
+    let answers = Arc::new(AtomicUsize::new(0));
+    let last = Router::new().route(
+        "/members",
+        get(move || async move {
+            let first = answers.fetch_add(1, Ordering::SeqCst) == 0;
+            let list = format!(
+                r#"[{{"id":1,"name":"n1","peerURLs":["{stranger}"],"clientURLs":["{ours}"]}}]"#
+            );
+            let answer = ([("X-Etcd-Cluster-Id", "7")], list);
+            first.then_some(answer).ok_or(StatusCode::SERVICE_UNAVAILABLE)
+        }),
+    );
+    let last = peer(last).await;
+
+    let dir = tempfile::tempdir().unwrap();
+    let front = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = front.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let (path, stopped) = (dir.path().to_owned(), stop.clone());
+    let options = ProxyOptions {
+        failure_wait: Duration::ZERO,
+        refresh_interval: Duration::ZERO,
+        dial_timeout: Duration::from_secs(1),
+    };
+    let proxy = tokio::spawn(async move {
+        forward(vec![front], &path, vec![last], None, options, stopped).await;
+    });
+    let deadline = Instant::now() + Duration::from_secs(20);
+    // When it is asked again, what it said before has been judged.
+    while asked.load(Ordering::SeqCst) < 2 {
+        assert!(Instant::now() < deadline, "the stranger is not asked");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(greeting(address).await, "ours");
+    stop.cancel();
+    proxy.await.unwrap();
+}
+
 #[tokio::test]
 async fn connections_reach_the_members_that_live() {
     let dead = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -62,9 +135,7 @@ async fn connections_reach_the_members_that_live() {
     );
     let members = Router::new()
         .route("/members", get(move || async move { ([("X-Etcd-Cluster-Id", "7")], list) }));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let peer = PeerUrl::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
-    tokio::spawn(async move { axum::serve(listener, members).await });
+    let peer = peer(members).await;
 
     let dir = tempfile::tempdir().unwrap();
     let front = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -84,9 +155,7 @@ async fn connections_reach_the_members_that_live() {
     let deadline = Instant::now() + Duration::from_secs(10);
     while greetings.len() < 6 {
         assert!(Instant::now() < deadline, "{greetings:?}");
-        let mut client = TcpStream::connect(address).await.unwrap();
-        let mut greeting = String::new();
-        client.read_to_string(&mut greeting).await.unwrap();
+        let greeting = greeting(address).await;
         // Before the first reading there is nobody to forward to.
         if !greeting.is_empty() {
             greetings.push(greeting);
