@@ -1,10 +1,11 @@
-//! Lets in clients whose `:authority` is a whole URL, or the path of a Unix socket.
+//! Lets in clients whose `:authority` is a whole URL, the path of a Unix socket, or a list of addresses.
 //!
 //! `etcdctl --endpoints http://HOST:PORT endpoint status`, and every client library of that
 //! generation in its maintenance calls, sends `:authority: http://HOST:PORT`; with `unix:///run/etcd.sock` all calls send
-//! `/run/etcd.sock` or the whole. etcd does not look at it; our HTTP/2 library ends the stream before any of our
-//! code sees the request. So the slashes of such a value, and the colon before two of them, are overwritten before
-//! the library reads it. The new text has as many characters and as many bits in HPACK's Huffman code: neither
+//! `/run/etcd.sock` or the whole. gRPC for Python, C++ and others sends all addresses of `ipv4:HOST:PORT,HOST:PORT`, with
+//! commas or `%2C` between them. etcd does not look at it; our HTTP/2 library ends the stream before any of our
+//! code sees the request. So the slashes of such a value, the colon before two of them, and what divides the addresses
+//! behind the first are overwritten before the library reads it. The new text has as many characters and as many bits in HPACK's Huffman code: neither
 //! lengths nor the compression table of the connection change.
 
 use std::io;
@@ -25,6 +26,7 @@ const SLASH: (u8, usize) = (0x18, 6);
 const DASH: (u8, usize) = (0x16, 6);
 const COLON: (u8, usize) = (0x5c, 7);
 const LETTER_C: (u8, usize) = (0x5e, 7);
+const COMMA: (u8, usize) = (0xfa, 8);
 
 /// A connection whose inbound bytes are looked at until it is clear that nothing needs mending.
 #[derive(Debug)]
@@ -132,7 +134,7 @@ impl State {
     }
 }
 
-/// Overwrites the slashes of the authority in the payload of a header frame, if it has any.
+/// Overwrites what the authority must not have, in the payload of a header frame; whether there was any.
 fn mend(flags: u8, payload: &mut [u8]) -> bool {
     let skipped = usize::from(flags & PADDED != 0) + if flags & PRIORITY == 0 { 0 } else { 5 };
     let mut block = payload.get_mut(skipped..).unwrap_or_default();
@@ -163,11 +165,14 @@ fn next_authority(mut block: &mut [u8]) -> Option<(Text<'_>, &mut [u8])> {
         if matches!(bits, 5 | 7) {
             continue;
         }
+        let mut wanted = name == AUTHORITY;
         if name == 0 {
-            block = string(block)?.1;
+            let ((huffman, text), rest) = string(block)?;
+            wanted = !huffman && text == b":authority";
+            block = rest;
         }
         let (value, rest) = string(block)?;
-        if name == AUTHORITY {
+        if wanted {
             return Some((value, rest));
         }
         block = rest;
@@ -200,11 +205,19 @@ fn integer(block: &[u8], bits: u32) -> Option<(usize, usize)> {
     None
 }
 
-/// `http://h` becomes `httpC--h`.
+/// `http://h` becomes `httpC--h`, and `h:1,h:2` becomes `h:1,hC2`.
 fn replace(text: &mut [u8]) -> bool {
     let mut found = false;
+    let mut list = false;
     for at in 0..text.len() {
         match text[at..] {
+            [b'%', b'2', b'C', ..] => {
+                text[at] = b'-';
+                list = true;
+            }
+            [b',', ..] => list = true,
+            [b':', ..] if list => text[at] = b'C',
+            [b'[' | b']', ..] if list => text[at] = b'-',
             [b':', b'/', b'/', ..] => text[at] = b'C',
             [b'/', ..] => {
                 text[at] = b'-';
@@ -213,11 +226,12 @@ fn replace(text: &mut [u8]) -> bool {
             _ => {}
         }
     }
-    found
+    found || list
 }
 
 fn replace_huffman(text: &mut [u8]) -> bool {
     let mut found = false;
+    let mut list = false;
     let mut at = 0;
     while let Some(code) = code_at(text, at) {
         let (_, length) = code;
@@ -226,12 +240,14 @@ fn replace_huffman(text: &mut [u8]) -> bool {
         if code == SLASH {
             set_code(text, at, DASH);
             found = true;
-        } else if code == COLON && slash_at(behind) && slash_at(behind + SLASH.1) {
+        } else if code == COMMA {
+            list = true;
+        } else if code == COLON && (list || slash_at(behind) && slash_at(behind + SLASH.1)) {
             set_code(text, at, LETTER_C);
         }
         at = behind;
     }
-    found
+    found || list
 }
 
 /// The code that begins at this bit; `None` at the end, and at characters that no address has: their codes are longer
@@ -387,6 +403,32 @@ mod tests {
         assert_eq!(read(&[&[PREFACE, &bad].concat()]), [PREFACE, &good].concat());
         let bad = headers(true, &[0xb8, 0x36, 0x3f]);
         let good = headers(true, &[0xb8, 0x35, 0xbf]);
+        assert_eq!(read(&[&[PREFACE, &bad].concat()]), [PREFACE, &good].concat());
+    }
+
+    /// What gRPC for Python sends when it was given all members, older releases with `%2C`. The name is spelled out.
+    #[test]
+    fn the_addresses_of_a_list_become_one() {
+        let request = |authority: &str| {
+            let mut block = vec![0x83, 0x40, 10];
+            block.extend_from_slice(b":authority");
+            block.push(u8::try_from(authority.len()).unwrap());
+            block.extend_from_slice(authority.as_bytes());
+            let length = u8::try_from(block.len()).unwrap();
+            [PREFACE, &[0, 0, length, HEADERS, 4, 0, 0, 0, 1], &block].concat()
+        };
+        for (bad, good) in [
+            ("127.0.0.1:2379,127.0.0.1:22379", "127.0.0.1:2379,127.0.0.1C22379"),
+            ("10.0.0.1:2379%2C10.0.0.2:2379", "10.0.0.1:2379-2C10.0.0.2C2379"),
+            ("[::1]:2379,[::2]:2379", "[::1]:2379,-CC2-C2379"),
+        ] {
+            assert!(http::uri::Authority::try_from(bad).is_err(), "{bad}");
+            assert!(http::uri::Authority::try_from(good).is_ok(), "{good}");
+            assert_eq!(read(&[&request(bad)]), request(good));
+        }
+        // `1:0,1:0`, with the padding of ones.
+        let bad = headers(true, &[0x0d, 0xc0, 0x7d, 0x06, 0xe0, 0x3f]);
+        let good = headers(true, &[0x0d, 0xc0, 0x7d, 0x06, 0xf0, 0x3f]);
         assert_eq!(read(&[&[PREFACE, &bad].concat()]), [PREFACE, &good].concat());
     }
 
