@@ -13,13 +13,15 @@ pub struct PeerUrl {
     port: u16,
 }
 
-/// Why a text is no member URL. The texts are etcd's.
+/// Why a text is no member URL. The texts are etcd's, but for that of a socket.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     #[error("parse \"{text}\": {reason}")]
     Syntax { text: String, reason: String },
     #[error("URL scheme must be http, https, unix, or unixs: {text}")]
     Scheme { text: String },
+    #[error("members reach each other over TCP, not over a Unix socket: {text}")]
+    Socket { text: String },
     #[error("URL address does not have the form \"host:port\": {text}")]
     HostPort { text: String },
     #[error("URL must not contain a path: {text}")]
@@ -43,6 +45,7 @@ impl PeerUrl {
         let https = match scheme {
             "http" => false,
             "https" => true,
+            "unix" | "unixs" => return Err(UrlError::Socket { text: owned() }),
             _ => return Err(UrlError::Scheme { text: owned() }),
         };
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -131,6 +134,9 @@ mod tests {
         let url = PeerUrl::parse_client("https://h:1").unwrap();
         assert_eq!((url.socket(), url.is_https(), url.port()), (None, true, 1));
         assert!(PeerUrl::parse_client("unix://").is_err());
-        assert!(PeerUrl::parse("unix:///run/etcd.sock").is_err());
+        let refused = PeerUrl::parse("unix:///run/etcd.sock").unwrap_err().to_string();
+        let words =
+            "members reach each other over TCP, not over a Unix socket: unix:///run/etcd.sock";
+        assert_eq!(refused, words);
     }
 }

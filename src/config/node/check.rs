@@ -48,13 +48,11 @@ pub(super) fn urls(values: &Values, problems: &mut Vec<Problem>) {
         }
     }
     let certificate = values.is_set("cert-file") || values.bool("auto-tls");
-    for url in values.urls("listen-metrics-urls").iter().filter(|url| url.is_https()) {
-        if !certificate {
-            problems.push(Problem::setting(format!(
-                "TLS key/cert (--cert-file, --key-file) must be provided for metrics url {url} \
-                 with HTTPS scheme"
-            )));
-        }
+    let metrics_need_one = values.urls("listen-metrics-urls").iter().any(PeerUrl::is_https);
+    if metrics_need_one && !certificate {
+        problems.push(Problem::setting(
+            "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url",
+        ));
     }
     if values.urls("initial-advertise-peer-urls").is_empty() {
         problems.push(Problem::setting("--initial-advertise-peer-urls must not be empty"));

@@ -367,6 +367,10 @@ fn problems_have_the_texts_of_etcd() {
             "TLS key/cert (--cert-file, --key-file) must be provided for client url https://127.0.0.1:1 with HTTPS scheme",
         ),
         (
+            "--listen-metrics-urls https://127.0.0.1:1",
+            "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url",
+        ),
+        (
             "--listen-client-urls https://127.0.0.1:1 --advertise-client-urls https://h:1 --auto-tls --self-signed-cert-validity 0",
             "selfSignedCertValidity is invalid,it should be greater than 0",
         ),

@@ -176,7 +176,7 @@ mod tests {
             (
                 Kind::Urls,
                 "http://h:1,unix://x",
-                "URL scheme must be http, https, unix, or unixs: unix://x",
+                "members reach each other over TCP, not over a Unix socket: unix://x",
             ),
         ];
         let cases = cases.into_iter().chain([
