@@ -97,14 +97,14 @@ fn certificate_words(error: &CertificateError) -> String {
         C::Expired | C::ExpiredContext { .. } | C::NotValidYet | C::NotValidYetContext { .. } => {
             format!("x509: certificate has expired or is not yet valid: {error}")
         }
-        C::NotValidForName | C::NotValidForNameContext { .. } => {
+        C::NotValidForNameContext { .. } => {
             format!("x509: certificate is valid for other names: {error}")
         }
         C::InvalidPurpose | C::InvalidPurposeContext { .. } => {
             "x509: certificate specifies an incompatible key usage".to_owned()
         }
-        // Ours: a name that is not allowed.
-        C::ApplicationVerificationFailure => "client certificate authentication failed".to_owned(),
+        // Ours: a name that is not allowed. The library itself says which names there are.
+        C::NotValidForName => "client certificate authentication failed".to_owned(),
         // The library's own type for what has no other name; webpki's words are in its debug form.
         C::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
             "x509: certificate is one of an authority, and none of those that are trusted"

@@ -195,6 +195,8 @@ async fn bad_clients_are_refused_in_the_words_of_etcd() {
         let refused = met(options, client).await.unwrap_err();
         assert!(refused.starts_with(reason), "{refused}\ninstead of\n{reason}");
     }
+    let (_, told) = shake(&TlsServer::load(strict(cn.clone())).unwrap(), ca.client(bob())).await;
+    assert!(told.clone().unwrap_err().contains("BadCertificate"), "{told:?}");
     assert!(met(strict(cn), ca.client(alice())).await.is_ok());
     let named = || Some(ca.sign("named", &["a.example"], |_| {}));
     let hosts = Allowed::Hosts(vec!["b.example".to_owned(), "a.example".to_owned()]);

@@ -129,7 +129,10 @@ impl ServerCertVerifier for Servers {
                 in_time(shown, now)?;
                 let identity = PeerIdentity::of(shown).ok_or(CertificateError::BadEncoding)?;
                 if !identity.is_for(&name.to_str()) {
-                    return Err(CertificateError::NotValidForName.into());
+                    let presented = identity.dns_names;
+                    let expected = name.to_owned();
+                    let other = CertificateError::NotValidForNameContext { expected, presented };
+                    return Err(other.into());
                 }
             }
             outcome => {
@@ -221,7 +224,8 @@ impl Allowed {
             }
             Self::Hosts(hosts) => hosts.iter().any(|host| identity.is_for(host)),
         };
-        if fits { Ok(()) } else { Err(CertificateError::ApplicationVerificationFailure.into()) }
+        // Go tells the other side that such a certificate is bad, and rustls does for this error.
+        if fits { Ok(()) } else { Err(CertificateError::NotValidForName.into()) }
     }
 }
 
