@@ -66,6 +66,7 @@ pub(super) async fn watch_compactions(handle: Handle) {
                 for member in members {
                     alarm(&handle, member).await;
                 }
+                info!(number_of_hashes_checked = 1, "finished compaction hash check");
                 checked = compacted;
             }
             Err(error) => debug!(error = %error, "hashes were not compared"),

@@ -345,10 +345,26 @@ impl FlushLoop {
             if !more {
                 durations.compacted(since);
                 self.compacting = None;
+                self.tell_compacted(since);
             }
             let rest = step.elapsed().max(upkeep.compaction_pause);
             std::thread::sleep(rest.min(FLUSH_EVERY));
         }
+    }
+
+    /// The line in which operators of etcd look for how long a compaction took and what it left.
+    fn tell_compacted(&self, since: Instant) {
+        let (revision, size, in_use) = {
+            let state = self.shared.read();
+            (state.compact_revision(), state.db_size(), state.db_size_in_use())
+        };
+        info!(
+            compact_revision = revision,
+            took = ?since.elapsed(),
+            current_db_size_bytes = size,
+            current_db_size_in_use_bytes = in_use,
+            "finished scheduled compaction"
+        );
     }
 
     fn offer(&self) -> Result<SnapshotMeta, StorageError> {

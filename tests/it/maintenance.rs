@@ -240,6 +240,12 @@ fn history_is_compacted_by_itself() {
         client.range(old).err()
     });
     assert_eq!(refused.message(), "etcdserver: mvcc: required revision has been compacted");
+    node.process().wait_for_log("finished scheduled compaction");
+    let log = node.process().log();
+    let told = log.lines().find(|line| line.contains("finished scheduled compaction")).unwrap();
+    for field in ["compact-revision", "took", "current-db-size-bytes"] {
+        assert!(told.contains(&format!("\"{field}\":")), "{told}");
+    }
 }
 
 /// A cluster, and which of its members, no leader, holds another value at the same revision.
@@ -313,6 +319,11 @@ fn a_compaction_finds_a_member_that_holds_something_else() {
     let compacted = etcdctl(&url, &["compaction", &last.to_string()]).unwrap();
     assert!(compacted.status.success(), "{compacted:?}");
     wait_for_alarm(&url, victim_id);
+    wait("the line of the leader", || {
+        let told =
+            |node: &mut Node| node.process().log().contains("finished compaction hash check");
+        nodes.iter_mut().any(told).then_some(())
+    });
 }
 
 /// Puts another value into the store of a member that does not run.
