@@ -304,11 +304,11 @@ impl Handle {
             auth_revision,
             quota_bytes,
         };
-        let peers: Vec<String> =
-            self.0.peers.connected_since().keys().map(ToString::to_string).collect();
+        let members: Vec<String> =
+            self.0.roster.load().members.keys().map(ToString::to_string).collect();
         let local = self.member_id().to_string();
         self.counts().refresh(self.0.watches.in_step());
-        self.labelled().refresh(&alarms, &local, &peers);
+        self.labelled().refresh(&alarms, &local, &members);
         self.0.metrics.text(&gauges)
     }
 

@@ -67,6 +67,8 @@ fn metrics_are_measured() {
     let compaction = "etcd_debugging_mvcc_db_compaction";
     let index_compaction = "etcd_debugging_mvcc_index_compaction";
     let gate = r#"{name="LeaseCheckpoint",stage="ALPHA""#;
+    let id = client.status().unwrap().header.unwrap().member_id;
+    let known = format!(r#"etcd_network_known_peers{{Local="{id:x}",Remote="{id:x}""#);
     wait("the metrics to have moved", || {
         let text = metrics(&nodes[0]);
         let at_least = [
@@ -94,6 +96,7 @@ fn metrics_are_measured() {
             ("etcd_network_peer_received_bytes_total".to_owned(), 20.0),
             ("etcd_network_peer_round_trip_time_seconds_count".to_owned(), 1.0),
             ("etcd_network_active_peers".to_owned(), 1.0),
+            (known.clone(), 1.0),
             ("etcd_server_quota_backend_bytes".to_owned(), 2_147_483_648.0),
             ("etcd_debugging_mvcc_keys_total".to_owned(), 20.0),
             ("etcd_debugging_auth_revision".to_owned(), 1.0),

@@ -79,12 +79,12 @@ impl Labelled {
         self.promotions_failed.with_label_values(&[NOT_READY]).inc();
     }
 
-    /// Fills in the alarms that are on and the members that are known.
+    /// Fills in the alarms that are on and the members that are known; this one is among them, as in etcd.
     pub(in crate::node) fn refresh(
         &self,
         alarms: &[pb::AlarmMember],
         local: &str,
-        peers: &[String],
+        members: &[String],
     ) {
         self.alarms.reset();
         for alarm in alarms {
@@ -92,8 +92,8 @@ impl Labelled {
             self.alarms.with_label_values(&[&*member, alarm.alarm().as_str_name()]).set(1);
         }
         self.known_peers.reset();
-        for peer in peers {
-            self.known_peers.with_label_values(&[local, peer]).set(1);
+        for member in members {
+            self.known_peers.with_label_values(&[local, member]).set(1);
         }
     }
 }
