@@ -59,12 +59,14 @@ impl ReplicaLoop {
                 if !self.wait(&mut tick, &mut events).await {
                     break;
                 }
+                let mut ticked = false;
                 for event in events.drain(..) {
-                    let tick = matches!(event, Event::Tick);
+                    ticked |= matches!(event, Event::Tick);
                     self.replica.step(event);
-                    if tick {
-                        self.shared.progress.store(Arc::new(self.replica.progress()));
-                    }
+                }
+                // A learner may be promoted as soon as it has caught up, and not a tick later.
+                if ticked || self.replica.leads_learners() {
+                    self.shared.progress.store(Arc::new(self.replica.progress()));
                 }
             }
         });

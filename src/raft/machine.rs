@@ -439,6 +439,12 @@ impl Machine {
         all
     }
 
+    /// Whether this is the leader of a cluster that has learners.
+    pub fn leads_learners(&self) -> bool {
+        let conf = self.node.raft.prs().conf();
+        self.role() == Role::Leader && !conf.learners().is_empty()
+    }
+
     /// Whether the log in memory is ahead of the disk.
     fn log_unsettled(&self) -> bool {
         let log = &self.node.raft.raft_log;

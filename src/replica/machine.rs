@@ -148,6 +148,11 @@ impl Replica {
         self.machine.progress()
     }
 
+    /// Whether this is the leader of a cluster that has learners.
+    pub fn leads_learners(&self) -> bool {
+        self.machine.leads_learners()
+    }
+
     /// Who is about to take over the leadership, on a leader that hands over.
     pub fn transferee(&self) -> Option<MemberId> {
         self.machine.transferee()

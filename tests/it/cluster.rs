@@ -150,6 +150,23 @@ fn a_wiped_member_added_again_catches_up_under_load() {
     });
 }
 
+/// What the leader knows of a learner is not as old as its last heartbeat, which are seconds apart here.
+#[test]
+fn a_learner_that_serves_can_be_promoted_at_once() {
+    let dir = scratch();
+    let slow = ["--heartbeat-interval=2000", "--election-timeout=10000"];
+    let founder = static_cluster_with(&[Flavor::Ours], dir.path(), &slow).unwrap().remove(0);
+    let client = founder.client();
+    let mut learner = Node::new(Flavor::Ours, "learner", dir.path()).unwrap();
+    let id = client.add_learner(learner.peer_url()).unwrap();
+    let list = format!("{}={},learner={}", founder.name, founder.peer_url(), learner.peer_url());
+    learner.bootstrap =
+        vec![format!("--initial-cluster={list}"), "--initial-cluster-state=existing".to_owned()];
+    learner.bootstrap.extend(slow.map(str::to_owned));
+    learner.start().wait_for_log("ready to serve client requests");
+    client.promote_member(id).unwrap();
+}
+
 /// `etcdctl` sends the whole URL as authority in its maintenance calls.
 #[test]
 fn maintenance_by_etcdctl_takes_urls_as_endpoints() {

@@ -136,6 +136,14 @@ impl Client {
         self.runtime.block_on(cluster.member_add(request)).map(drop)
     }
 
+    /// Adds a member without a vote; its id.
+    pub fn add_learner(&self, peer_url: String) -> Result<u64, Status> {
+        let mut cluster = ClusterClient::new(self.channel.clone());
+        let request = MemberAddRequest { peer_ur_ls: vec![peer_url], is_learner: true };
+        let answer = self.runtime.block_on(cluster.member_add(request))?.into_inner();
+        Ok(answer.member.expect("the answer has the new member").id)
+    }
+
     pub fn remove_member(&self, id: u64) -> Result<(), Status> {
         let mut cluster = ClusterClient::new(self.channel.clone());
         self.runtime.block_on(cluster.member_remove(MemberRemoveRequest { id })).map(drop)
