@@ -64,6 +64,8 @@ pub struct Http {
     /// Whether messages are answered, so that answers of one connection may wait for each other; not so between members,
     /// whose streams go one way.
     pub answers: bool,
+    /// The words of the log line about a failed handshake.
+    pub rejected: &'static str,
 }
 
 impl Default for Http {
@@ -81,6 +83,7 @@ impl Default for Http {
             title_case_headers: true,
             trusted_proxies: Vec::new(),
             answers: true,
+            rejected: "rejected connection",
         }
     }
 }
@@ -211,6 +214,7 @@ impl Shared {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let client = origin.address;
+        let rejected = self.options.rejected;
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
             accepted = Box::pin(tls.accept(stream, client)) => accepted,
@@ -219,10 +223,10 @@ impl Shared {
             Ok((stream, identity)) => self.talk(stream, origin, identity, stop).await,
             // Whoever looks whether the port is open comes and goes like this, every few seconds.
             Err(Rejected { reason, .. }) if reason == "EOF" => {
-                debug!(remote_addr = %client, error = reason, "rejected connection");
+                debug!(remote_addr = %client, error = reason, "{rejected}");
             }
             Err(Rejected { server_name, reason }) => {
-                warn!(remote_addr = %client, server_name, error = reason, "rejected connection");
+                warn!(remote_addr = %client, server_name, error = reason, "{rejected}");
             }
         }
     }

@@ -13,6 +13,9 @@ use crate::node::{self, DataDir, Founding, Running, bootstrap};
 use crate::transport::tls::Expiry;
 use crate::transport::{Bound, Http, serve};
 
+/// What the log says of a client whose handshake failed, as in etcd.
+const CLIENT_REJECTED: &str = "rejected connection on client endpoint";
+
 /// Runs the member and serves it, until it is told to stop or cannot go on.
 pub(super) async fn run(
     settings: Settings,
@@ -52,7 +55,8 @@ pub(super) async fn run(
     let peers = api::peer_router(handle.clone()).merge(running.peer_router());
     for bound in peer {
         info!(address = bound.place(), "serving peer traffic");
-        let http = Http { answers: false, ..Http::default() };
+        let rejected = "rejected connection on peer endpoint";
+        let http = Http { answers: false, rejected, ..Http::default() };
         servers.spawn(serve(bound, peers.clone(), http, stop.clone()));
     }
     for bound in metrics {
@@ -60,7 +64,7 @@ pub(super) async fn run(
         servers.spawn(serve(
             bound,
             api::metrics_router(handle.clone()),
-            Http::default(),
+            Http { rejected: CLIENT_REJECTED, ..Http::default() },
             stop.clone(),
         ));
     }
@@ -79,6 +83,7 @@ pub(super) async fn run(
                 keepalive_interval: settings.keepalive_interval,
                 keepalive_timeout: settings.keepalive_timeout,
                 ping_floor: Some(settings.keepalive_floor),
+                rejected: CLIENT_REJECTED,
                 ..Http::default()
             };
             let router = api::client_router(&handle, options);
