@@ -22,6 +22,8 @@ pub struct Bound {
     socket: Socket,
     address: SocketAddr,
     tls: Option<TlsServer>,
+    /// Whether connections without TLS are taken where it is spoken.
+    mixed: bool,
 }
 
 #[derive(Debug)]
@@ -60,7 +62,7 @@ impl Bound {
         };
         let listener = listen(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { socket: Socket::Tcp(listener), address, tls: None })
+        Ok(Self { socket: Socket::Tcp(listener), address, tls: None, mixed: false })
     }
 
     /// Binds a Unix socket. One that an earlier process left behind is replaced, as etcd does.
@@ -73,12 +75,22 @@ impl Bound {
         }
         let listener = UnixListener::bind(path).map_err(failed)?;
         let socket = Socket::Unix(listener, SocketFile(path.to_owned()));
-        Ok(Self { socket, address: LOCAL, tls: None })
+        Ok(Self { socket, address: LOCAL, tls: None, mixed: false })
     }
 
     /// Takes connections over TLS only.
     pub fn secured(self, tls: TlsServer) -> Self {
         Self { tls: Some(tls), ..self }
+    }
+
+    /// Takes connections without TLS as well; a Unix socket does not.
+    pub fn mixed(self) -> Self {
+        Self { mixed: true, ..self }
+    }
+
+    /// Whether a client may come without TLS.
+    pub fn takes_plain(&self) -> bool {
+        self.tls.is_none() || self.mixed
     }
 
     /// Where it listens, with the port the kernel chose; loopback for a Unix socket.

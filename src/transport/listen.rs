@@ -13,6 +13,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +33,9 @@ use super::{Network, forwarded};
 const DRAIN: Duration = Duration::from_secs(3);
 /// Pause after the listener itself failed, usually for want of file descriptors.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+/// The type of the first record of TLS.
+const HANDSHAKE: u8 = 22;
 
 /// What clients of a listener may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,7 +126,13 @@ struct Shared {
     router: Router,
     options: Http,
     tls: Option<TlsServer>,
+    /// Whether connections without TLS are served as well.
+    mixed: bool,
 }
+
+/// In the extensions of a request that came over TLS.
+#[derive(Debug, Clone, Copy)]
+pub struct OverTls;
 
 /// The place of a connection among those that its listener may have at a time. A request that asks for another
 /// protocol carries it; whoever goes on with the connection behind HTTP keeps it for as long.
@@ -136,6 +146,7 @@ pub struct Place(
 struct Origin {
     address: SocketAddr,
     place: Place,
+    over_tls: bool,
 }
 
 /// What all requests of a connection share.
@@ -151,13 +162,13 @@ struct Caller {
 /// Serves HTTP/1.1 and HTTP/2 (by prior knowledge, or ALPN) until `stop`, then lets open requests
 /// finish.
 ///
-/// Handlers find the client's address with [`super::client_address`], and whom its certificate
-/// names as [`PeerIdentity`] in the extensions of a request.
+/// Handlers find the client's address with [`super::client_address`], and in the extensions of a request
+/// [`OverTls`], and whom the client's certificate names as [`PeerIdentity`].
 pub async fn serve(bound: Bound, router: Router, options: Http, stop: CancellationToken) {
     let room = Arc::new(Semaphore::new(options.max_connections));
-    let tls = bound.tls().cloned();
+    let (tls, mixed) = (bound.tls().cloned(), bound.takes_plain());
     let (http1, http2) = (options.http1(), options.http2());
-    let shared = Arc::new(Shared { http1, http2, router, options, tls });
+    let shared = Arc::new(Shared { http1, http2, router, options, tls, mixed });
     let mut connections = JoinSet::new();
     loop {
         // Ended connections are collected as they come, so the set does not grow.
@@ -176,10 +187,16 @@ pub async fn serve(bound: Bound, router: Router, options: Http, stop: Cancellati
         };
         // A token of its own: connections do not contend for the one above when they look at it.
         let (shared, stop) = (Arc::clone(&shared), stop.child_token());
-        let origin = Origin { address: client, place: Place(Arc::new(permit)) };
+        let over_tls = shared.tls.is_some();
+        let mut origin = Origin { address: client, place: Place(Arc::new(permit)), over_tls };
         connections.spawn(async move {
             match stream {
-                Stream::Tcp(stream) => shared.meet(stream, origin, &stop).await,
+                Stream::Tcp(stream) => {
+                    if over_tls && shared.mixed {
+                        origin.over_tls = Box::pin(shared.begins_tls(&stream, &stop)).await;
+                    }
+                    shared.meet(stream, origin, &stop).await;
+                }
                 Stream::Unix(stream) => Box::pin(shared.meet(stream, origin, &stop)).await,
             }
         });
@@ -193,12 +210,24 @@ pub async fn serve(bound: Bound, router: Router, options: Http, stop: Cancellati
 }
 
 impl Shared {
-    /// Shakes hands where the listener speaks TLS, then talks.
+    /// Whether the first byte is that of a handshake (RFC 8446 §5.1), which no HTTP begins with.
+    async fn begins_tls(&self, stream: &TcpStream, stop: &CancellationToken) -> bool {
+        let mut first = [0];
+        let seen = tokio::select! {
+            () = stop.cancelled() => return false,
+            seen = tokio::time::timeout(self.options.head_timeout, stream.peek(&mut first)) => seen,
+        };
+        matches!(seen, Ok(Ok(1))) && first == [HANDSHAKE]
+    }
+
+    /// Shakes hands with a client that speaks TLS, then talks.
     async fn meet<S>(&self, stream: S, origin: Origin, stop: &CancellationToken)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Some(tls) = &self.tls else { return self.talk(stream, origin, None, stop).await };
+        let Some(tls) = self.tls.as_ref().filter(|_| origin.over_tls) else {
+            return self.talk(stream, origin, None, stop).await;
+        };
         // What is rarer and larger is kept apart: each of ten thousand connections that wait has room
         // for all that stands in this future.
         Box::pin(self.meet_secured(tls, stream, origin, stop)).await;
@@ -320,6 +349,9 @@ impl Caller {
             forwarded::client(self.origin.address, request.headers(), &self.trusted_proxies)
         };
         request.extensions_mut().insert(ConnectInfo(client));
+        if self.origin.over_tls {
+            request.extensions_mut().insert(OverTls);
+        }
         if let Some(identity) = &self.identity {
             request.extensions_mut().insert(identity.clone());
         }

@@ -26,7 +26,7 @@ mod unread;
 pub use bound::{Bound, ListenError};
 pub use dial::{Dialer, connect, resolver};
 pub use forwarded::client_address;
-pub use listen::{Http, Place, serve};
+pub use listen::{Http, OverTls, Place, serve};
 pub use network::{Network, NoNetwork};
 pub use tls::PeerIdentity;
 

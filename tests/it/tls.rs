@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::{Flavor, Process, etcdctl, free_port, scratch, wait};
+use crate::harness::{Flavor, Node, Process, etcdctl, free_port, scratch, wait};
 
 const NODES: [&str; 3] = ["n1", "n2", "n3"];
 
@@ -107,6 +107,35 @@ fn serves(dir: &Path, members: &[Member]) -> Option<()> {
         assert!(left.contains("granted with TTL(100s)"), "{left}");
     }
     Some(())
+}
+
+/// As on the way from one to the other. Who speaks TLS is not asked for the name of the host.
+#[test]
+fn one_port_takes_clients_with_tls_and_without() {
+    let dir = scratch();
+    let mut node = Node::new(Flavor::Ours, "n1", dir.path()).unwrap();
+    let plain = node.client_url();
+    let secure = plain.replace("http://127.0.0.1", "https://localhost");
+    node.bootstrap = vec![
+        format!("--initial-cluster=n1={}", node.peer_url()),
+        format!("--listen-client-urls={plain},{}", plain.replace("http:", "https:")),
+        "--host-whitelist=127.0.0.1".to_owned(),
+        "--auto-tls".to_owned(),
+    ];
+    node.start().wait_for_log("serving client traffic securely");
+    node.process().wait_for_log("serving client traffic insecurely");
+    node.wait_until_healthy();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let client = reqwest::Client::builder().no_proxy().tls_danger_accept_invalid_certs(true);
+    let client = client.build().unwrap();
+    let status = |url: &str| {
+        let asked = client.get(format!("{url}/version")).send();
+        runtime.block_on(async { asked.await.unwrap().status().as_u16() })
+    };
+    assert_eq!(status(&plain), 200);
+    assert_eq!(status(&secure), 200);
+    assert_eq!(status(&secure.replace("https:", "http:")), 421);
 }
 
 #[test]

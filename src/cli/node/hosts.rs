@@ -1,4 +1,4 @@
-//! Refuses unknown `Host` headers on ports without TLS, against DNS rebinding (CVE-2018-5702).
+//! Refuses unknown `Host` headers of requests without TLS, against DNS rebinding (CVE-2018-5702).
 
 use std::sync::Arc;
 
@@ -10,7 +10,10 @@ use http::header::{CONTENT_TYPE, HOST, X_CONTENT_TYPE_OPTIONS};
 use http::{StatusCode, Uri, Version};
 use tracing::warn;
 
-/// Lets in requests for these hosts only. gRPC over HTTP/2 is not asked, as in etcd: browsers do not speak it.
+use crate::transport::OverTls;
+
+/// Lets in requests for these hosts only. Over TLS nobody is asked, nor is gRPC over HTTP/2, as in etcd: browsers do
+/// not speak it.
 pub(super) fn guard(router: Router, hosts: &[String]) -> Router {
     if hosts.is_empty() {
         return router;
@@ -32,6 +35,9 @@ pub(super) fn guard(router: Router, hosts: &[String]) -> Router {
 
 /// The host of a request that is not to be answered.
 fn refused(request: &Request, hosts: &[String]) -> Option<String> {
+    if request.extensions().get::<OverTls>().is_some() {
+        return None;
+    }
     let content = request.headers().get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
     if request.version() == Version::HTTP_2 && content.starts_with(b"application/grpc") {
         return None;

@@ -23,7 +23,7 @@ impl Listeners {
             listen_client_urls = join(&settings.listen_client_urls),
             "configuring client listeners"
         );
-        let client = bind(&settings.listen_client_urls, tls.client.as_ref()).await?;
+        let client = bind_clients(&settings.listen_client_urls, tls.client.as_ref()).await?;
         let metrics = bind(&settings.listen_metrics_urls, tls.client.as_ref()).await?;
         Ok(Self { peer, client, metrics })
     }
@@ -38,16 +38,41 @@ impl Listeners {
 async fn bind(urls: &[PeerUrl], tls: Option<&TlsServer>) -> Result<Vec<Bound>, ListenError> {
     let mut bound = Vec::new();
     for url in urls {
-        let one = match url.socket() {
-            Some(path) => Bound::bind_unix(path)?,
-            None => Bound::bind(&authority(url)).await?,
-        };
-        bound.push(match tls {
-            Some(tls) if url.is_https() => one.secured(tls.clone()),
-            _ => one,
-        });
+        bound.push(bind_one(url, tls).await?);
     }
     Ok(bound)
+}
+
+/// As [`bind`], but an address that stands more than once is one socket; with TLS and without, if its URLs are of
+/// both kinds, as in etcd.
+async fn bind_clients(
+    urls: &[PeerUrl],
+    tls: Option<&TlsServer>,
+) -> Result<Vec<Bound>, ListenError> {
+    let mut bound = Vec::new();
+    for (at, url) in urls.iter().enumerate() {
+        let same = |other: &&PeerUrl| url.socket().is_none() && authority(other) == authority(url);
+        if urls[..at].iter().any(|other| same(&other)) {
+            continue;
+        }
+        let mut alike = urls[at..].iter().filter(same);
+        let mixed = alike.clone().any(|other| other.is_https() != url.is_https());
+        let secure = alike.find(|other| other.is_https()).unwrap_or(url);
+        let one = bind_one(secure, tls).await?;
+        bound.push(if mixed { one.mixed() } else { one });
+    }
+    Ok(bound)
+}
+
+async fn bind_one(url: &PeerUrl, tls: Option<&TlsServer>) -> Result<Bound, ListenError> {
+    let one = match url.socket() {
+        Some(path) => Bound::bind_unix(path)?,
+        None => Bound::bind(&authority(url)).await?,
+    };
+    Ok(match tls {
+        Some(tls) if url.is_https() => one.secured(tls.clone()),
+        _ => one,
+    })
 }
 
 /// `host:port`, with brackets where the host is an IPv6 address.

@@ -86,9 +86,8 @@ pub(super) async fn run(
                 rejected: CLIENT_REJECTED,
                 ..Http::default()
             };
-            let router = api::client_router(&handle, options);
-            let doors = Doors { plain: hosts::guard(router.clone(), &whitelist), secure: router };
-            serve_clients(client, &doors, &http, &mut servers, &stop);
+            let router = hosts::guard(api::client_router(&handle, options), &whitelist);
+            serve_clients(client, &router, &http, &mut servers, &stop);
             tokio::select! {
                 reason = ended(&running, &stop) => reason,
                 never = announced(&running) => never,
@@ -135,37 +134,30 @@ async fn ended(running: &Running, stop: &CancellationToken) -> Option<String> {
     }
 }
 
-/// What clients find with and without TLS.
-struct Doors {
-    plain: axum::Router,
-    secure: axum::Router,
-}
-
 fn serve_clients(
     client: Vec<Bound>,
-    doors: &Doors,
+    router: &axum::Router,
     http: &Http,
     servers: &mut JoinSet<()>,
     stop: &CancellationToken,
 ) {
     info!("ready to serve client requests");
     for bound in client {
-        let router = if bound.tls().is_some() {
+        if bound.tls().is_some() {
             info!(
                 traffic = "grpc+http",
                 address = bound.place(),
                 "serving client traffic securely"
             );
-            doors.secure.clone()
-        } else {
+        }
+        if bound.takes_plain() {
             info!(
                 traffic = "grpc+http",
                 address = bound.place(),
                 "serving client traffic insecurely; this is strongly discouraged!"
             );
-            doors.plain.clone()
-        };
-        servers.spawn(serve(bound, router, http.clone(), stop.clone()));
+        }
+        servers.spawn(serve(bound, router.clone(), http.clone(), stop.clone()));
     }
 }
 

@@ -3,7 +3,7 @@ use std::io::ErrorKind;
 use axum::routing::get;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 
 use super::*;
 use crate::transport::client_address;
