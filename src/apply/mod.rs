@@ -24,6 +24,7 @@ mod convert;
 mod error;
 mod name;
 mod overlap;
+mod parts;
 mod range;
 mod rebuild;
 mod state;
@@ -33,7 +34,8 @@ mod write;
 pub use alarm::Alarms;
 pub use auth::AuthNews;
 pub use error::{Error, Fatal};
-pub use range::RangeScan;
+pub use parts::Parts;
+pub use range::{Listed, Pairs, RangeScan, Sent, by_key};
 pub use rebuild::{Rebuild, SenselessLease};
 pub use state::{LeaseChange, Outcome, Response, State, decode_lease, encode_lease, lease_key};
 

@@ -1,9 +1,12 @@
+use std::fmt::Debug;
+
 use bytes::Bytes;
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
 use super::convert::header;
-use super::{Error, State};
-use crate::mvcc::{KeyRange, KeyValue, Keyspace, Revision, Storage};
-use crate::proto::etcdserverpb as pb;
+use super::{Error, Parts, State};
+use crate::mvcc::{EventRef, KeyRange, Keyspace, Revision, Storage};
+use crate::proto::{etcdserverpb as pb, mvccpb};
 use pb::range_request::{SortOrder, SortTarget};
 
 /// Keys a slice reads at most, so that a reader holds the state for about a millisecond.
@@ -16,7 +19,7 @@ const READ_COST: usize = 16;
 /// Between two slices the state may change; the answer does not. Only a compaction beyond the
 /// fixed revision ends it, with [`Error::Compacted`].
 #[derive(Debug)]
-pub struct RangeScan {
+pub struct RangeScan<P = Listed> {
     request: pb::RangeRequest,
     range: KeyRange,
     order: SortOrder,
@@ -26,11 +29,69 @@ pub struct RangeScan {
     /// How many pairs are worth reading.
     fetch: usize,
     resume: Option<Bytes>,
-    kvs: Vec<KeyValue>,
+    pairs: P,
     count: i64,
 }
 
-impl RangeScan {
+/// The pairs of an answer while they are read.
+pub trait Pairs: Debug + Default {
+    /// Takes the next one; so many will follow it.
+    fn take(&mut self, record: EventRef<'_>, request: &pb::RangeRequest, behind: usize);
+
+    /// How many there are.
+    fn number(&self) -> usize;
+}
+
+/// Pairs that can still be sorted.
+#[derive(Debug, Default)]
+pub struct Listed(Vec<mvccpb::KeyValue>);
+
+impl Pairs for Listed {
+    fn take(&mut self, record: EventRef<'_>, request: &pb::RangeRequest, behind: usize) {
+        let by_value = request.sort_target == i32::from(SortTarget::Value);
+        let value = if request.keys_only && !by_value { &[][..] } else { record.value };
+        self.0.reserve(behind + 1);
+        self.0.push(EventRef { value, ..record }.to_event().kv.into());
+    }
+
+    fn number(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// Pairs as they are sent, in the order of their keys.
+#[derive(Debug, Default)]
+pub struct Sent {
+    parts: Parts,
+    number: usize,
+}
+
+/// The field of a range's answer that holds its pairs.
+const KVS: u32 = 2;
+
+impl Pairs for Sent {
+    fn take(&mut self, record: EventRef<'_>, request: &pb::RangeRequest, behind: usize) {
+        self.number += 1;
+        if positive(request.limit).is_some_and(|limit| self.number > limit) {
+            return;
+        }
+        let value = if request.keys_only { &[][..] } else { record.value };
+        let record = EventRef { value, ..record };
+        let inner = record.marshalled_len();
+        let length = key_len(KVS) + encoded_len_varint(inner as u64) + inner;
+        self.parts.piece(length, length * behind, |part| {
+            encode_key(KVS, WireType::LengthDelimited, part);
+            encode_varint(inner as u64, part);
+            record.marshal(part);
+        });
+    }
+
+    fn number(&self) -> usize {
+        self.number
+    }
+}
+
+impl<P: Pairs> RangeScan<P> {
     /// Fixes the revision. `current` is what the header will say.
     pub(super) fn begin<S: Storage>(
         keys: &Keyspace<S>,
@@ -57,7 +118,7 @@ impl RangeScan {
             current,
             fetch: fetch(request, order),
             resume: None,
-            kvs: Vec::new(),
+            pairs: P::default(),
             count: 0,
             request: request.clone(),
         })
@@ -80,7 +141,7 @@ impl RangeScan {
         let mut cost = 0;
         let mut last = None;
         let mut finished = true;
-        let mut full = self.kvs.len() >= self.fetch;
+        let mut full = self.pairs.number() >= self.fetch;
         let mut found = keys.range(&self.range, self.at, self.resume.as_deref());
         while !full && let Some((key, found)) = found.next() {
             if cost >= budget {
@@ -94,7 +155,7 @@ impl RangeScan {
             if self.mod_revision_fits(found.main) {
                 wanted.push(found);
                 cost += READ_COST;
-                full = self.kvs.len() + wanted.len() >= self.fetch;
+                full = self.pairs.number() + wanted.len() >= self.fetch;
             }
         }
         drop(found);
@@ -108,18 +169,15 @@ impl RangeScan {
             last = next;
         }
         let last = last.map(Bytes::copy_from_slice);
-        let records = keys.storage().get_many(&wanted)?;
-        self.kvs.reserve(records.len());
-        let drop_value = self.request.keys_only && self.target != SortTarget::Value;
-        for record in records {
-            let mut kv = record.kv;
-            if self.create_revision_fits(kv.create_revision) {
-                if drop_value {
-                    kv.value = Bytes::new();
-                }
-                self.kvs.push(kv);
+        let (request, pairs) = (&self.request, &mut self.pairs);
+        let mut behind = wanted.len();
+        keys.storage().visit(&wanted, &mut |record| {
+            behind -= 1;
+            let (min, max) = (request.min_create_revision, request.max_create_revision);
+            if fits(record.create_revision, min, max) {
+                pairs.take(record, request, behind);
             }
-        }
+        })?;
         self.resume = last;
         Ok(finished)
     }
@@ -128,18 +186,30 @@ impl RangeScan {
         fits(revision, self.request.min_mod_revision, self.request.max_mod_revision)
     }
 
-    fn create_revision_fits(&self, revision: i64) -> bool {
-        fits(revision, self.request.min_create_revision, self.request.max_create_revision)
+    /// The newest revision when it began, which the header of the answer says.
+    pub fn current(&self) -> i64 {
+        self.current
     }
+}
 
+impl RangeScan<Sent> {
+    /// Appends the answer but for its header, once [`Self::step`] has said that it is complete.
+    pub fn finish_into(self, out: &mut Parts) {
+        let limit = positive(self.request.limit);
+        let more = limit.is_some_and(|limit| self.pairs.number > limit);
+        out.append(self.pairs.parts);
+        out.message(&pb::RangeResponse { more, count: self.count, ..Default::default() });
+    }
+}
+
+impl RangeScan {
     /// The answer, once [`Self::step`] has said that it is complete.
-    pub fn finish(mut self) -> pb::RangeResponse {
+    pub fn finish(self) -> pb::RangeResponse {
+        let Listed(mut kvs) = self.pairs;
         let descending = self.order == SortOrder::Descend;
-        let unsorted = self.target == SortTarget::Key && !descending;
-        if !unsorted {
-            let target = self.target;
-            self.kvs.sort_by(|a, b| {
-                let ordering = match target {
+        if !by_key(&self.request) {
+            kvs.sort_by(|a, b| {
+                let ordering = match self.target {
                     SortTarget::Key => a.key.cmp(&b.key),
                     SortTarget::Version => a.version.cmp(&b.version),
                     SortTarget::Create => a.create_revision.cmp(&b.create_revision),
@@ -151,24 +221,15 @@ impl RangeScan {
         }
         let mut more = false;
         if let Some(limit) = positive(self.request.limit)
-            && self.kvs.len() > limit
+            && kvs.len() > limit
         {
-            self.kvs.truncate(limit);
+            kvs.truncate(limit);
             more = true;
         }
-        let keys_only = self.request.keys_only;
-        let kvs = self.kvs.into_iter().map(|mut kv| {
-            if keys_only {
-                kv.value = Bytes::new();
-            }
-            kv.into()
-        });
-        pb::RangeResponse {
-            header: header(self.current),
-            kvs: kvs.collect(),
-            more,
-            count: self.count,
+        if self.request.keys_only {
+            kvs.iter_mut().for_each(|kv| kv.value.clear());
         }
+        pb::RangeResponse { header: header(self.current), kvs, more, count: self.count }
     }
 }
 
@@ -178,9 +239,40 @@ pub(super) fn read<S: Storage>(
     current: i64,
     request: &pb::RangeRequest,
 ) -> Result<pb::RangeResponse, Error> {
+    Ok(read_all::<_, Listed>(keys, current, request)?.finish())
+}
+
+/// The same as it is sent.
+pub(super) fn read_parts<S: Storage>(
+    keys: &Keyspace<S>,
+    current: i64,
+    request: &pb::RangeRequest,
+) -> Result<Parts, Error> {
+    let mut parts = Parts::default();
+    if by_key(request) {
+        let header = header(current);
+        parts.message(&pb::RangeResponse { header, ..Default::default() });
+        read_all::<_, Sent>(keys, current, request)?.finish_into(&mut parts);
+    } else {
+        parts.message(&read(keys, current, request)?);
+    }
+    Ok(parts)
+}
+
+fn read_all<S: Storage, P: Pairs>(
+    keys: &Keyspace<S>,
+    current: i64,
+    request: &pb::RangeRequest,
+) -> Result<RangeScan<P>, Error> {
     let mut scan = RangeScan::begin(keys, current, request)?;
     scan.advance(keys, usize::MAX)?;
-    Ok(scan.finish())
+    Ok(scan)
+}
+
+/// Whether the pairs of an answer stand in the order of their keys, in which they are read.
+pub fn by_key(request: &pb::RangeRequest) -> bool {
+    request.sort_target == i32::from(SortTarget::Key)
+        && request.sort_order != i32::from(SortOrder::Descend)
 }
 
 /// How many pairs to read at most, by etcd's rule.

@@ -8,7 +8,7 @@ use super::auth::AuthNews;
 use super::cluster::Cluster;
 use super::convert::header;
 use super::write::Changes;
-use super::{Error, Fatal, RangeScan, Rebuild, auth, check, name, range, txn};
+use super::{Error, Fatal, Pairs, Parts, RangeScan, Rebuild, auth, check, name, range, txn};
 use crate::auth::{Auth, Caller};
 use crate::lease::{LeaseId, Leases};
 use crate::membership::{Member, Roster};
@@ -335,11 +335,11 @@ impl<S: Storage> State<S> {
     }
 
     /// Begins a range that is read slice by slice, so that nobody waits long for the state.
-    pub fn range_scan(
+    pub fn range_scan<P: Pairs>(
         &self,
         caller: &Caller,
         request: &pb::RangeRequest,
-    ) -> Result<RangeScan, Error> {
+    ) -> Result<RangeScan<P>, Error> {
         self.may_read(caller, request)?;
         RangeScan::begin(&self.keys, self.revision(), request)
     }
@@ -353,6 +353,18 @@ impl<S: Storage> State<S> {
         auth::txn(&self.auth, caller, request)?;
         self.auth.is_current(caller)?;
         txn::read(&self.keys, &self.leases, request)
+    }
+
+    /// The same as it is sent, appended to `out` but for its header. Tells how many ranges there were.
+    pub fn txn_read_into(
+        &self,
+        caller: &Caller,
+        request: &pb::TxnRequest,
+        out: &mut Parts,
+    ) -> Result<u64, Error> {
+        auth::txn(&self.auth, caller, request)?;
+        self.auth.is_current(caller)?;
+        txn::read_into(&self.keys, &self.leases, request, out)
     }
 
     /// What changed in a range from a revision on, oldest first, and the revision to go on from.

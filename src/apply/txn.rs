@@ -1,8 +1,10 @@
 use std::slice::Iter;
 
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
+
 use super::convert::header;
 use super::write::Changes;
-use super::{Error, compare, range};
+use super::{Error, Parts, compare, range};
 use crate::lease::Leases;
 use crate::mvcc::{Keyspace, Storage, StorageError};
 use crate::proto::etcdserverpb as pb;
@@ -33,19 +35,61 @@ pub(super) fn read<S: Storage>(
     leases: &Leases,
     request: &pb::TxnRequest,
 ) -> Result<pb::TxnResponse, Error> {
-    let mut path = Path::new();
-    choose(keys, leases, request, &mut path)?;
-    check_ranges(keys, request, &mut path.iter())?;
-    let succeeded = path[0];
+    let (succeeded, ranges) = begin_read(keys, leases, request)?;
     let mut responses = Vec::new();
-    for op in branch(request, succeeded) {
-        let Some(Op::RequestRange(request)) = &op.request else {
-            unreachable!("a read-only transaction holds ranges only");
-        };
-        let response = range::read(keys, keys.revision(), request)?;
+    for range in ranges {
+        let response = range::read(keys, keys.revision(), range)?;
         responses.push(answer(Answer::ResponseRange(response)));
     }
     Ok(pb::TxnResponse { header: header(keys.revision()), succeeded, responses })
+}
+
+/// The same as it is sent, appended to `out` but for its header. Tells how many ranges there were.
+pub(super) fn read_into<S: Storage>(
+    keys: &Keyspace<S>,
+    leases: &Leases,
+    request: &pb::TxnRequest,
+    out: &mut Parts,
+) -> Result<u64, Error> {
+    let (succeeded, ranges) = begin_read(keys, leases, request)?;
+    out.message(&pb::TxnResponse { succeeded, ..Default::default() });
+    let mut number = 0;
+    for range in ranges {
+        let range = range::read_parts(keys, keys.revision(), range)?;
+        let length = range.len() as u64;
+        let op = key_len(RESPONSE_RANGE) + encoded_len_varint(length) + range.len();
+        let heads = key_len(RESPONSES) + encoded_len_varint(op as u64) + op - range.len();
+        out.piece(heads, 0, |part| {
+            encode_key(RESPONSES, WireType::LengthDelimited, part);
+            encode_varint(op as u64, part);
+            encode_key(RESPONSE_RANGE, WireType::LengthDelimited, part);
+            encode_varint(length, part);
+        });
+        out.append(range);
+        number += 1;
+    }
+    Ok(number)
+}
+
+/// The field of a transaction's answer that holds those of its operations, and the one of such that holds a
+/// range's.
+const RESPONSES: u32 = 3;
+const RESPONSE_RANGE: u32 = 1;
+
+/// Which way a transaction of ranges only goes, and those on it.
+fn begin_read<'a, S: Storage>(
+    keys: &Keyspace<S>,
+    leases: &Leases,
+    request: &'a pb::TxnRequest,
+) -> Result<(bool, impl Iterator<Item = &'a pb::RangeRequest>), Error> {
+    let mut path = Path::new();
+    choose(keys, leases, request, &mut path)?;
+    check_ranges(keys, request, &mut path.iter())?;
+    let ranges = branch(request, path[0]).iter().map(|op| match &op.request {
+        Some(Op::RequestRange(range)) => range,
+        _ => unreachable!("a read-only transaction holds ranges only"),
+    });
+    Ok((path[0], ranges))
 }
 
 fn choose<S: Storage>(

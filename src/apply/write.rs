@@ -3,7 +3,9 @@ use bytes::Bytes;
 use super::convert::header;
 use super::{Error, range};
 use crate::lease::{LeaseId, Leases};
-use crate::mvcc::{Event, KeyRange, KeyValue, Keyspace, Revision, Storage, StorageError, Write};
+use crate::mvcc::{
+    Event, EventRef, KeyRange, KeyValue, Keyspace, Revision, Storage, StorageError, Write,
+};
 use crate::proto::etcdserverpb as pb;
 
 /// One request at work: the next revision in the making, and the leases whose keys it moves.
@@ -91,8 +93,8 @@ impl<'a, S: Storage> Changes<'a, S> {
             .unzip();
         let mut prev_kvs = Vec::new();
         if request.prev_kv {
-            let previous = self.keys().storage().get_many(&records)?;
-            prev_kvs.extend(previous.into_iter().map(|record| record.kv.into()));
+            let mut keep = |record: EventRef<'_>| prev_kvs.push(record.to_event().kv.into());
+            self.keys().storage().visit(&records, &mut keep)?;
         }
         let deleted = i64::try_from(keys.len()).expect("keys are counted in memory");
         for key in keys {

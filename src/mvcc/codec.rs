@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use prost::encoding::{decode_varint, encode_varint};
+use prost::encoding::{decode_varint, encode_varint, encoded_len_varint};
 
 use super::{Event, KeyValue, Revision};
 
@@ -69,6 +69,15 @@ impl<'a> EventRef<'a> {
         }
     }
 
+    /// The form on disk.
+    pub fn to_bytes(&self) -> Bytes {
+        const NUMBERS: usize = 1 + 10 + 10 + 8 + 5;
+        let mut bytes = Vec::with_capacity(NUMBERS + self.key.len() + self.value.len());
+        self.encode(&mut bytes);
+        // Not a byte more than that, since many are kept.
+        bytes.into_boxed_slice().into()
+    }
+
     /// Appends the form on disk.
     pub fn encode(&self, to: &mut Vec<u8>) {
         let leased = if self.lease == 0 { 0 } else { LEASED };
@@ -89,6 +98,16 @@ impl<'a> EventRef<'a> {
 }
 
 impl EventRef<'_> {
+    /// How many bytes [`Self::marshal`] appends.
+    pub fn marshalled_len(&self) -> usize {
+        let key = piece_len(self.key);
+        if self.deleted {
+            return key;
+        }
+        let numbers = [self.create_revision, self.mod_revision, self.version, self.lease];
+        key + piece_len(self.value) + numbers.into_iter().map(number_len).sum::<usize>()
+    }
+
     /// Appends etcd's bytes of the record, a marshalled `mvccpb.KeyValue`: a tombstone holds nothing
     /// but its key.
     pub fn marshal(&self, to: &mut Vec<u8>) {
@@ -114,6 +133,14 @@ fn piece(tag: u8, bytes: &[u8], to: &mut Vec<u8>) {
     }
 }
 
+fn piece_len(bytes: &[u8]) -> usize {
+    if bytes.is_empty() { 0 } else { 1 + encoded_len_varint(bytes.len() as u64) + bytes.len() }
+}
+
+fn number_len(number: i64) -> usize {
+    if number == 0 { 0 } else { 1 + encoded_len_varint(number.cast_unsigned()) }
+}
+
 /// A number of a protobuf message; zero is left out.
 fn varint(tag: u8, number: i64, to: &mut Vec<u8>) {
     if number != 0 {
@@ -123,6 +150,22 @@ fn varint(tag: u8, number: i64, to: &mut Vec<u8>) {
 }
 
 impl Event {
+    /// Reads a record, whose bytes its key and value share; `None` when the bytes are none.
+    pub fn decode(at: Revision, bytes: &Bytes) -> Option<Self> {
+        let record = EventRef::decode(at, bytes)?;
+        Some(Self {
+            kv: KeyValue {
+                key: bytes.slice_ref(record.key),
+                value: bytes.slice_ref(record.value),
+                create_revision: record.create_revision,
+                mod_revision: record.mod_revision,
+                version: record.version,
+                lease: record.lease,
+            },
+            deleted: record.deleted,
+        })
+    }
+
     /// The record without its ownership.
     pub fn as_ref(&self) -> EventRef<'_> {
         EventRef {

@@ -57,9 +57,16 @@ pub trait Storage: Debug {
         0
     }
 
-    /// Several records, in the order asked for.
-    fn get_many(&self, at: &[Revision]) -> Result<Vec<Event>, StorageError> {
-        at.iter().map(|at| self.get(*at)).collect()
+    /// Shows several records, in the order asked for and without a copy where that is possible.
+    fn visit(
+        &self,
+        at: &[Revision],
+        visit: &mut dyn FnMut(EventRef<'_>),
+    ) -> Result<(), StorageError> {
+        for at in at {
+            visit(self.get(*at)?.as_ref());
+        }
+        Ok(())
     }
 }
 

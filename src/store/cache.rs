@@ -1,17 +1,18 @@
 use std::collections::HashMap;
 use std::mem;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use rustc_hash::FxBuildHasher;
 
-use crate::mvcc::{Event, KeyValue, Revision};
+use crate::mvcc::{EventRef, Revision};
 
 /// How many shards there are, so that readers seldom meet.
 const SHARDS: usize = 16;
-/// What a record takes beyond its key and value.
-const OVERHEAD: usize = 200;
+/// What a record takes beyond its bytes.
+const OVERHEAD: usize = 128;
 
-/// Records lately written or read, so that a hot one costs no walk through the tree on disk.
+/// Records lately written or read, as they lie on disk, so that a hot one costs no walk through the tree there.
 ///
 /// Each shard has two generations. New records and those found in the old one go to the young one;
 /// when that is half of the budget it becomes the old one, and what was old is forgotten.
@@ -22,10 +23,13 @@ pub(super) struct Cache {
     budget_bytes: usize,
 }
 
+/// Nobody outside chooses a revision.
+type Records = HashMap<Revision, Bytes, FxBuildHasher>;
+
 #[derive(Debug, Default)]
 struct Shard {
-    young: HashMap<Revision, Event>,
-    old: HashMap<Revision, Event>,
+    young: Records,
+    old: Records,
     young_bytes: usize,
 }
 
@@ -37,41 +41,42 @@ impl Cache {
         }
     }
 
-    pub(super) fn get(&self, at: Revision) -> Option<Event> {
-        let mut shard = self.shard(at).lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(record) = shard.young.get(&at) {
-            return Some(record.clone());
-        }
-        let record = shard.old.remove(&at)?;
-        shard.insert(at, record.clone(), self.budget_bytes);
-        Some(record)
+    pub(super) fn get(&self, at: Revision) -> Option<Bytes> {
+        self.shard(at).find(at, self.budget_bytes).cloned()
     }
 
-    /// Keeps a record that owns its bytes alone: a slice would keep all of its buffer.
-    pub(super) fn insert(&self, at: Revision, record: &Event) {
-        let mut shard = self.shard(at).lock().unwrap_or_else(PoisonError::into_inner);
-        shard.insert(at, record.clone(), self.budget_bytes);
+    /// Shows a record where it lies; false if it is not here.
+    pub(super) fn visit(&self, at: Revision, visit: &mut dyn FnMut(EventRef<'_>)) -> bool {
+        let mut shard = self.shard(at);
+        let record = shard.find(at, self.budget_bytes);
+        let record = record.and_then(|bytes| EventRef::decode(at, bytes));
+        record.map(visit).is_some()
     }
 
-    /// Keeps a copy of a record.
-    pub(super) fn insert_copy(&self, at: Revision, record: &Event) {
-        let kv = KeyValue {
-            key: Bytes::copy_from_slice(&record.kv.key),
-            value: Bytes::copy_from_slice(&record.kv.value),
-            ..record.kv
-        };
-        self.insert(at, &Event { kv, deleted: record.deleted });
+    /// Keeps a record, whose bytes should be its alone: a slice would keep all of its buffer.
+    pub(super) fn insert(&self, at: Revision, record: Bytes) {
+        self.shard(at).insert(at, record, self.budget_bytes);
     }
 
-    fn shard(&self, at: Revision) -> &Mutex<Shard> {
+    fn shard(&self, at: Revision) -> MutexGuard<'_, Shard> {
         let main = usize::try_from(at.main).unwrap_or_default();
-        &self.shards[(main + at.sub as usize) % SHARDS]
+        let shard = &self.shards[(main + at.sub as usize) % SHARDS];
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Shard {
-    fn insert(&mut self, at: Revision, record: Event, budget_bytes: usize) {
-        self.young_bytes += record.kv.key.len() + record.kv.value.len() + OVERHEAD;
+    fn find(&mut self, at: Revision, budget_bytes: usize) -> Option<&Bytes> {
+        if !self.young.contains_key(&at)
+            && let Some(record) = self.old.remove(&at)
+        {
+            self.insert(at, record, budget_bytes);
+        }
+        self.young.get(&at).or_else(|| self.old.get(&at))
+    }
+
+    fn insert(&mut self, at: Revision, record: Bytes, budget_bytes: usize) {
+        self.young_bytes += record.len() + OVERHEAD;
         self.young.insert(at, record);
         if self.young_bytes >= budget_bytes {
             self.old = mem::take(&mut self.young);

@@ -299,11 +299,17 @@ impl View {
         }
     }
 
-    pub(super) fn get(&self, at: Revision) -> Result<Option<Event>, StorageError> {
+    /// A record as it lies on disk.
+    pub(super) fn get(&self, at: Revision) -> Result<Option<Bytes>, StorageError> {
         let key = at.to_bytes();
         let found = self.records.get(key).map_err(|error| failed(&self.file, "read", error))?;
         let Some(guard) = found else { return Ok(None) };
-        self.decode(at, guard.value()).map(|record| Some(record.to_event()))
+        self.checked(at, guard.value()).map(Some)
+    }
+
+    fn checked(&self, at: Revision, bytes: &[u8]) -> Result<Bytes, StorageError> {
+        self.decode(at, bytes)?;
+        Ok(Bytes::copy_from_slice(bytes))
     }
 
     /// Reads single records, cheaper when they ask for neighbours one after the other.
@@ -396,7 +402,7 @@ const CLOSE: i64 = 8;
 const STEPS: usize = 16;
 
 impl Sequence<'_> {
-    pub(super) fn get(&mut self, at: Revision) -> Result<Option<Event>, StorageError> {
+    pub(super) fn get(&mut self, at: Revision) -> Result<Option<Bytes>, StorageError> {
         let close = |last: Revision| last < at && at.main - last.main <= CLOSE;
         if !self.last.replace(at).is_some_and(close) {
             self.walk = None;
@@ -411,7 +417,7 @@ impl Sequence<'_> {
             let (key, value) = found.map_err(unreadable)?;
             let place = Revision::from_bytes(key.value());
             if place == at {
-                return self.view.decode(at, value.value()).map(|record| Some(record.to_event()));
+                return self.view.checked(at, value.value()).map(Some);
             }
             if place > at {
                 break;

@@ -197,6 +197,13 @@ impl Store {
         std::iter::once(&self.active).chain(flushing)
     }
 
+    /// Keeps what was read from the disk.
+    fn cached(&self, at: Revision, read: Option<Bytes>) -> Result<Bytes, StorageError> {
+        let record = read.ok_or_else(|| self.missing(at))?;
+        self.cache.insert(at, record.clone());
+        Ok(record)
+    }
+
     fn missing(&self, at: Revision) -> StorageError {
         StorageError::Corrupt { file: self.name(), what: format!("revision {at:?} is missing") }
     }
@@ -207,7 +214,7 @@ impl FlushBatch {
     pub fn commit(&self) -> Result<(), StorageError> {
         self.disk.commit(&self.pending, self.durability)?;
         for (at, record) in in_turns(self.pending.records()) {
-            self.cache.insert_copy(*at, record);
+            self.cache.insert(*at, record.as_ref().to_bytes());
         }
         Ok(())
     }
@@ -227,30 +234,29 @@ impl Storage for Store {
         if let Some(record) = self.overlays().find_map(|pending| pending.record(at)) {
             return Ok(record.clone());
         }
-        if let Some(record) = self.cache.get(at) {
-            return Ok(record);
-        }
-        let record = self.view.get(at)?.ok_or_else(|| self.missing(at))?;
-        self.cache.insert(at, &record);
-        Ok(record)
+        let record = match self.cache.get(at) {
+            Some(record) => record,
+            None => self.cached(at, self.view.get(at)?)?,
+        };
+        Event::decode(at, &record).ok_or_else(|| self.missing(at))
     }
 
-    fn get_many(&self, at: &[Revision]) -> Result<Vec<Event>, StorageError> {
+    fn visit(
+        &self,
+        at: &[Revision],
+        visit: &mut dyn FnMut(EventRef<'_>),
+    ) -> Result<(), StorageError> {
         let oldest_pending = self.overlays().filter_map(Pending::first).min();
-        let mut records = Vec::with_capacity(at.len());
         let mut on_disk = self.view.sequence();
-        for at in at {
-            if oldest_pending.is_some_and(|oldest| *at >= oldest) {
-                records.push(self.get(*at)?);
-            } else if let Some(record) = self.cache.get(*at) {
-                records.push(record);
-            } else {
-                let record = on_disk.get(*at)?.ok_or_else(|| self.missing(*at))?;
-                self.cache.insert(*at, &record);
-                records.push(record);
+        for at in at.iter().copied() {
+            if oldest_pending.is_some_and(|oldest| at >= oldest) {
+                visit(self.get(at)?.as_ref());
+            } else if !self.cache.visit(at, visit) {
+                let record = self.cached(at, on_disk.get(at)?)?;
+                visit(EventRef::decode(at, &record).ok_or_else(|| self.missing(at))?);
             }
         }
-        Ok(records)
+        Ok(())
     }
 
     fn scan(

@@ -1,7 +1,6 @@
 //! The calls that clients make all the time, with one message each way and nothing in between that
 //! streams would need: half of what such a call costs is spent around its handler.
 
-use std::any::Any;
 use std::convert::Infallible;
 use std::marker::PhantomData;
 use std::mem;
@@ -22,13 +21,30 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
 use super::counted::{Counted, Method, Outcome};
-use super::{GrpcResponse, compressed, parts, too_large, unreadable};
+use super::{GrpcResponse, compressed, too_large, unreadable};
+use crate::apply::Parts;
 
 /// The compression flag and the length before every message.
-pub(super) const PREFIX: usize = 5;
+const PREFIX: usize = 5;
 
-/// Answers of so many bytes are encoded part by part, or not where others wait for the thread.
+/// Answers of so many bytes are not encoded where others wait for the thread.
 const LONG: usize = 1 << 20;
+
+/// What a method answers.
+#[derive(Debug)]
+pub(super) enum Answer<A> {
+    Message(A),
+    /// One that was encoded while it was made, behind what [`begin`] begins.
+    Encoded(Parts),
+}
+
+/// An answer that is encoded while it is made, with its first fields.
+pub(super) fn begin(first: &impl Message) -> Parts {
+    let mut parts = Parts::default();
+    parts.piece(PREFIX, first.encoded_len(), |part| part.put_bytes(0, PREFIX));
+    parts.message(first);
+    parts
+}
 
 /// One method, answered by `call`. Whatever is unusual goes to the library's service.
 #[derive(Debug)]
@@ -53,7 +69,7 @@ where
     S: Service<Request, Response = GrpcResponse, Error = Infallible>,
     S::Future: Send + 'static,
     F: FnOnce(tonic::Request<Q>) -> Fut + Clone + Send + 'static,
-    Fut: Future<Output = Result<tonic::Response<A>, Status>> + Send,
+    Fut: Future<Output = Result<Answer<A>, Status>> + Send,
     Q: Message + Default + 'static,
     A: Message + 'static,
 {
@@ -93,7 +109,7 @@ async fn answer<F, Fut, Q, A>(
 ) -> Result<Response, Status>
 where
     F: FnOnce(tonic::Request<Q>) -> Fut,
-    Fut: Future<Output = Result<tonic::Response<A>, Status>>,
+    Fut: Future<Output = Result<Answer<A>, Status>>,
     Q: Message + Default,
     A: Message + 'static,
 {
@@ -103,36 +119,25 @@ where
     let message = Q::decode(message).map_err(|error| unreadable(&error.to_string()))?;
     let metadata = MetadataMap::from_headers(parts.headers);
     let request = tonic::Request::from_parts(metadata, parts.extensions, message);
-    let mut answer = call(request).await?.into_inner();
-    let length = answer.encoded_len();
+    let mut parts = match call(request).await? {
+        Answer::Encoded(parts) => parts,
+        Answer::Message(answer) if answer.encoded_len() < LONG => begin(&answer),
+        Answer::Message(answer) => {
+            // With whatever it takes to free the answer.
+            let encoded = tokio::task::spawn_blocking(move || begin(&answer)).await;
+            encoded.map_err(|error| Status::internal(error.to_string()))?
+        }
+    };
+    let length = parts.len() - PREFIX;
     let prefix = u32::try_from(length).map_err(|_too_long| {
         Status::resource_exhausted(format!("grpc: message too large ({length} bytes)"))
     })?;
+    parts.first_mut()[1..PREFIX].copy_from_slice(&prefix.to_be_bytes());
     outcome.sent(length);
-    let reply = if length < LONG {
-        Reply { message: Some(framed(&answer, prefix)), more: None, open: true }
-    } else if let Some(range) = (&mut answer as &mut dyn Any).downcast_mut() {
-        let parts = parts::of_range(mem::take(range), prefix);
-        Reply { message: None, more: Some(Box::new(parts)), open: true }
-    } else {
-        // With whatever it takes to free the answer.
-        let encoded = tokio::task::spawn_blocking(move || framed(&answer, prefix)).await;
-        let encoded = encoded.map_err(|error| Status::internal(error.to_string()))?;
-        Reply { message: Some(encoded), more: None, open: true }
-    };
-    let mut response = Response::new(Body::new(reply));
+    let mut response = Response::new(Body::new(Reply { parts: parts.into_iter(), open: true }));
     let kind = HeaderValue::from_static("application/grpc");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     Ok(response)
-}
-
-/// A message as it is sent.
-fn framed(message: &impl Message, length: u32) -> Bytes {
-    let mut framed = Vec::with_capacity(PREFIX + length as usize);
-    framed.put_u8(0);
-    framed.put_u32(length);
-    message.encode_raw(&mut framed);
-    framed.into()
 }
 
 /// The one message of a request, which is read to its end.
@@ -181,9 +186,7 @@ fn length_of(message: &[u8], largest: usize) -> Result<Option<usize>, Status> {
 
 /// One message and the status behind it.
 struct Reply {
-    message: Option<Bytes>,
-    /// A long message comes in parts.
-    more: Option<Box<dyn Iterator<Item = Bytes> + Send>>,
+    parts: std::vec::IntoIter<Vec<u8>>,
     /// The status is still to come.
     open: bool,
 }
@@ -196,11 +199,8 @@ impl hyper::body::Body for Reply {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if let Some(message) = self.message.take() {
-            return Poll::Ready(Some(Ok(Frame::data(message))));
-        }
-        if let Some(part) = self.more.as_mut().and_then(Iterator::next) {
-            return Poll::Ready(Some(Ok(Frame::data(part))));
+        if let Some(part) = self.parts.next() {
+            return Poll::Ready(Some(Ok(Frame::data(part.into()))));
         }
         let open = mem::take(&mut self.open);
         Poll::Ready(open.then(|| {

@@ -18,7 +18,6 @@ mod lease;
 mod led;
 mod lock;
 mod maintenance;
-mod parts;
 mod range_stream;
 mod reflection;
 mod snapshot;
@@ -54,7 +53,7 @@ use crate::node::Handle;
 use crate::proto::etcdserverpb::ResponseHeader;
 use crate::proto::etcdserverpb::auth_server::AuthServer;
 use crate::proto::etcdserverpb::cluster_server::ClusterServer;
-use crate::proto::etcdserverpb::kv_server::{Kv as _, KvServer};
+use crate::proto::etcdserverpb::kv_server::KvServer;
 use crate::proto::etcdserverpb::lease_server::LeaseServer;
 use crate::proto::etcdserverpb::maintenance_server::MaintenanceServer;
 use crate::proto::etcdserverpb::watch_server::WatchServer;
@@ -206,7 +205,7 @@ where
 /// The calls that clients make all the time, each the short way.
 fn often(mut router: Router, kv: &kv::Kv, service: &KvServer<kv::Kv>, meters: &Meters) -> Router {
     macro_rules! short {
-        ($method:ident, $name:literal) => {
+        ($name:literal, $call:expr) => {
             let kv = kv.clone();
             let inner = ServiceExt::<Request>::map_response(service.clone(), library_words);
             let inner = inner.map_request(compressed::answered_alike);
@@ -214,16 +213,16 @@ fn often(mut router: Router, kv: &kv::Kv, service: &KvServer<kv::Kv>, meters: &M
             let direct = Direct {
                 largest: largest_message(&kv.0),
                 library: Counted { inner, method: meters.method(name, $name) },
-                call: move |request| async move { kv.$method(request).await },
+                call: move |request| async move { $call(&kv, request).await },
                 messages: PhantomData,
             };
             router = router.route_service(&format!("/{name}/{}", $name), direct);
         };
     }
-    short!(range, "Range");
-    short!(put, "Put");
-    short!(delete_range, "DeleteRange");
-    short!(txn, "Txn");
+    short!("Range", kv::Kv::answer_range);
+    short!("Put", kv::Kv::answer_put);
+    short!("DeleteRange", kv::Kv::answer_delete_range);
+    short!("Txn", kv::Kv::answer_txn);
     router
 }
 

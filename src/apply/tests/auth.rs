@@ -1,5 +1,5 @@
 use super::{Machine, bytes, ops, put, range};
-use crate::apply::{AuthNews, Error, Outcome, Response, State};
+use crate::apply::{AuthNews, Error, Listed, Outcome, Response, State};
 use crate::auth::{self, Caller};
 use crate::lease::LeaseId;
 use crate::proto::quorate::replica::auth_change::Change;
@@ -105,7 +105,7 @@ fn a_caller_known_by_what_is_still_to_come_may_write_and_not_read() {
     let written = machine.outcome_for(ahead.clone(), Op::Put(put("a", "2")));
     assert!(written.response.is_ok(), "{:?}", written.response);
     let read = |caller: &Caller, key: &str| {
-        machine.state.range_scan(caller, &range(key, "")).map(drop).err()
+        machine.state.range_scan::<Listed>(caller, &range(key, "")).map(drop).err()
     };
     let old = Some(Error::Auth(auth::Error::OldRevision));
     assert_eq!(read(&user("alice", current), "a"), None);
@@ -215,8 +215,8 @@ fn users_survive_in_the_store() {
     let copy = State::from_bytes(&machine.state.to_bytes()).unwrap();
     assert_eq!(format!("{:?}", copy.auth()), format!("{:?}", machine.state.auth()));
     let alice = user("alice", copy.auth().revision());
-    assert!(copy.range_scan(&alice, &range("a", "")).is_ok());
-    assert_eq!(copy.range_scan(&alice, &range("q", "")).map(drop), Err(DENIED));
+    assert!(copy.range_scan::<Listed>(&alice, &range("a", "")).is_ok());
+    assert_eq!(copy.range_scan::<Listed>(&alice, &range("q", "")).map(drop), Err(DENIED));
     assert_eq!(copy.hash_kv(0), machine.state.hash_kv(0), "users are not part of the hash");
     let mut gone = guarded();
     gone.set_up(vec![

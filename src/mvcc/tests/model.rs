@@ -5,7 +5,9 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::mvcc::{Error, Event, KeyRange, KeyValue, Keyspace, Memory, Revision, Storage};
+use crate::mvcc::{
+    Error, Event, EventRef, KeyRange, KeyValue, Keyspace, Memory, Revision, Storage,
+};
 
 /// The dumb keyspace: a full copy of everything for every revision.
 #[derive(Debug, Clone)]
@@ -127,10 +129,11 @@ impl Model {
         let all = KeyRange::From(Bytes::from_static(b"\0"));
         for revision in self.compacted.max(1)..=self.revision() {
             let found = keys.range(&all, revision, None).filter_map(|(_, at)| at);
-            let found = keys.storage().get_many(&found.collect::<Vec<_>>()).unwrap();
-            let found: Vec<KeyValue> = found.into_iter().map(|record| record.kv).collect();
+            let mut kvs = Vec::new();
+            let mut keep = |record: EventRef<'_>| kvs.push(record.to_event().kv);
+            keys.storage().visit(&found.collect::<Vec<_>>(), &mut keep).unwrap();
             let expected: Vec<KeyValue> = self.at(revision).values().cloned().collect();
-            assert_eq!(found, expected, "revision {revision}");
+            assert_eq!(kvs, expected, "revision {revision}");
             self.check_counts(keys, revision);
             for number in 0..KEYS {
                 let expected = self.at(revision).get(&key(number)).cloned();

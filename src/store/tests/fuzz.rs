@@ -8,9 +8,11 @@ mod maintain;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 
+use prost::Message as _;
+
 use super::model::Model;
 use super::*;
-use crate::apply::{Error, RangeScan};
+use crate::apply::{Error, Listed, Parts, RangeScan, Sent, by_key};
 use crate::auth::Caller;
 use crate::fuzz::Fuzz;
 use crate::lease::LeaseId;
@@ -30,7 +32,46 @@ struct Pair {
     flushing: Option<(FlushBatch, bool)>,
     copying: Option<Copying>,
     /// A range that is being read, and what it must come to.
-    scan: Option<(RangeScan, pb::RangeRequest, pb::RangeResponse)>,
+    scan: Option<(Scan, pb::RangeRequest, pb::RangeResponse)>,
+}
+
+/// A range that is read in one of both ways.
+enum Scan {
+    Listed(RangeScan),
+    Sent(RangeScan<Sent>),
+}
+
+impl Scan {
+    fn step(&mut self, state: &State<Store>) -> Result<bool, Error> {
+        match self {
+            Self::Listed(scan) => scan.step(state),
+            Self::Sent(scan) => scan.step(state),
+        }
+    }
+
+    fn finish(self) -> pb::RangeResponse {
+        match self {
+            Self::Listed(scan) => scan.finish(),
+            Self::Sent(scan) => {
+                let header = header(scan.current());
+                let mut parts = Parts::default();
+                parts.message(&pb::RangeResponse { header, ..Default::default() });
+                scan.finish_into(&mut parts);
+                pb::RangeResponse::decode(&*bytes(parts)).unwrap()
+            }
+        }
+    }
+}
+
+fn header(revision: i64) -> Option<pb::ResponseHeader> {
+    Some(pb::ResponseHeader { revision, ..Default::default() })
+}
+
+fn bytes(parts: Parts) -> Vec<u8> {
+    let length = parts.len();
+    let bytes = parts.into_iter().collect::<Vec<_>>().concat();
+    assert_eq!(bytes.len(), length);
+    bytes
 }
 
 fn same<T: PartialEq + Debug>(found: &T, expected: &T, what: &dyn Debug) {
@@ -72,7 +113,11 @@ impl Pair {
     fn read(&mut self, fuzz: &mut Fuzz) {
         let request = generate::range(fuzz, &self.model);
         let expected = self.model.range(&request);
-        let scan = self.state().range_scan(&Caller::Cluster, &request);
+        let scan = if by_key(&request) && fuzz.below(3) > 0 {
+            self.state().range_scan(&Caller::Cluster, &request).map(Scan::Sent)
+        } else {
+            self.state().range_scan::<Listed>(&Caller::Cluster, &request).map(Scan::Listed)
+        };
         let (scan, expected) = match (scan, expected) {
             (Ok(scan), Ok(expected)) => (scan, expected),
             (scan, expected) => return same(&scan.err(), &expected.err(), &request),
@@ -82,6 +127,22 @@ impl Pair {
             return;
         }
         same(&self.state().range(&request).unwrap(), &expected, &request);
+        self.read_in_txn(&request);
+    }
+
+    /// What is sent of a transaction is its answer, byte for byte.
+    fn read_in_txn(&mut self, request: &pb::RangeRequest) {
+        let count = pb::RangeRequest { count_only: true, ..request.clone() };
+        let ranges = [request.clone(), count].map(pb::request_op::Request::RequestRange);
+        let ops = ranges.map(|range| pb::RequestOp { request: Some(range) }).to_vec();
+        let txn = pb::TxnRequest { failure: ops.clone(), success: ops, ..Default::default() };
+        let state = self.state();
+        let listed = state.txn_read(&Caller::Cluster, &txn).unwrap();
+        let mut sent = Parts::default();
+        let header = header(state.revision());
+        sent.message(&pb::TxnResponse { header, ..Default::default() });
+        assert_eq!(state.txn_read_into(&Caller::Cluster, &txn, &mut sent), Ok(2));
+        same(&bytes(sent), &listed.encode_to_vec(), request);
     }
 
     /// One more slice of the range that is being read meanwhile.
