@@ -1,9 +1,9 @@
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::shared::Shared;
 use crate::raft::Index;
@@ -13,6 +13,9 @@ use crate::wal::{self, Wal};
 /// Batches that may wait for the disk. When it is full the replica waits too: a disk this far
 /// behind must slow the proposers down.
 pub(super) const LOG_QUEUE: usize = 256;
+
+/// A sync that takes longer than this is worth a warning, as in etcd.
+const SLOW_SYNC: Duration = Duration::from_secs(1);
 
 /// What the log thread does.
 #[derive(Debug)]
@@ -62,7 +65,11 @@ impl LogLoop {
                 let started = Instant::now();
                 let mut syncing = started;
                 self.wal.sync_noting(|| syncing = Instant::now())?;
-                self.shared.metrics.synced(syncing - started, syncing.elapsed());
+                let took = syncing.elapsed();
+                if took > SLOW_SYNC {
+                    warn!(took = ?took, expected_duration = ?SLOW_SYNC, "slow fdatasync");
+                }
+                self.shared.metrics.synced(syncing - started, took);
             }
             let last = written.last().map(|persist| persist.batch);
             for persist in written.drain(..) {

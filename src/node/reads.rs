@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use prometheus::IntCounter;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tracing::warn;
 
 use super::Error;
 use crate::raft::Index;
@@ -90,7 +91,13 @@ impl ReadPorts {
                 Ok(Some(Some(index))) => break index,
                 Ok(Some(None)) => tokio::time::sleep(RETRY / 10).await,
                 Ok(None) => return None,
-                Err(_) => self.slow.inc(),
+                Err(_) => {
+                    self.slow.inc();
+                    warn!(
+                        retry_timeout = ?RETRY,
+                        "waiting for ReadIndex response took too long, retrying"
+                    );
+                }
             }
         };
         self.applied.wait_for(|applied| *applied >= index).await.ok()?;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
+use tracing::warn;
 
 use super::apply_loop::ApplyWork;
 use super::error::Error;
@@ -79,8 +80,16 @@ impl ReplicaLoop {
             biased;
             () = shared.stop.cancelled() => return false,
             due = tick.tick() => {
-                if due.elapsed() > self.tick * LATE && self.replica.status().role == Role::Leader {
+                let exceeded = due.elapsed().saturating_sub(self.tick * LATE);
+                if !exceeded.is_zero() && self.replica.status().role == Role::Leader {
                     shared.metrics.counts().late_heartbeats.inc();
+                    warn!(
+                        heartbeat_interval = ?self.tick,
+                        expected_duration = ?(self.tick * LATE),
+                        exceeded_duration = ?exceeded,
+                        "leader failed to send out heartbeat on time; took too long, leader is overloaded \
+                         likely from slow disk"
+                    );
                 }
                 events.push(Event::Tick);
             }

@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::harness::{Flavor, Node, etcdctl, http, scratch, static_cluster_with, tools, wait};
 
 fn text(output: &Output) -> String {
@@ -349,4 +351,28 @@ fn tamper(store: &Path) {
     store.put(last, &Event { kv, deleted: false });
     store.set_applied(applied);
     store.flush().unwrap();
+}
+
+#[test]
+fn a_slow_disk_is_named() {
+    let Some(strace) = tools::strace() else { return };
+    let dir = scratch();
+    let mut node = lone(Flavor::Ours, "n1", dir.path(), &[]).unwrap();
+    let client = node.client();
+    client.put("k", "v").unwrap();
+    assert!(!node.log().contains("slow fdatasync"));
+    let mut slow = Command::new(strace)
+        .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync"])
+        .args(["-e", "inject=fdatasync:delay_enter=1100000"])
+        .args(["-p", &node.process().id().to_string()])
+        .spawn()
+        .unwrap();
+    let log = wait("a warning", || {
+        client.put("k", "v").unwrap();
+        Some(node.log()).filter(|log| log.contains("slow fdatasync"))
+    });
+    assert!(log.contains("\"expected-duration\":\"1s\""), "{log}");
+    // It lets go of the node, which is killed with its owner.
+    kill_process(Pid::from_raw(i32::try_from(slow.id()).unwrap()).unwrap(), Signal::TERM).unwrap();
+    slow.wait().unwrap();
 }
