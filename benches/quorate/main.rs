@@ -24,6 +24,7 @@ mod catch_up;
 mod cluster;
 mod dns;
 mod flood;
+mod frames;
 mod grpc;
 mod herd;
 mod load;

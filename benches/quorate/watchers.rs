@@ -1,14 +1,16 @@
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::time::Instant;
 
+use prost::Message as _;
 use prost::encoding::{WireType, decode_key, decode_varint};
 use quorate::proto::etcdserverpb::{
-    PutRequest, PutResponse, WatchCreateRequest, WatchRequest, WatchResponse, watch_request,
+    PutRequest, WatchCreateRequest, WatchRequest, WatchResponse, watch_request,
 };
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::Plan;
-use super::grpc::{Call, Connection};
+use super::frames::{DATA, Frames, PREFIX};
 use super::load::Sample;
 use super::subject::{Cluster, Subject};
 
@@ -67,35 +69,37 @@ async fn one(cluster: &Cluster, shape: (usize, usize, usize), plan: &Plan) -> Sa
     let (streams, watchers, keys) = shape;
     let endpoint = &cluster.endpoints[0];
     let (heard, mut news) = mpsc::unbounded_channel();
-    let mut readers = tokio::task::JoinSet::new();
+    let mut readers = JoinSet::new();
     for _ in 0..streams {
-        let call = watching(endpoint, watchers, keys).await;
-        readers.spawn(read(call, heard.clone()));
+        let watch = Watch::open(endpoint, watchers, keys).await;
+        readers.spawn(watch.run(heard.clone()));
     }
+    let (puts, to_put) = mpsc::unbounded_channel();
+    readers.spawn(write(Frames::open(endpoint, "KV/Put").await, to_put));
     let before = cluster.usage().cpu_seconds;
-    let writer = Arc::new(Connection::open(endpoint).await);
     let started = Instant::now();
     let mut sample = Sample::default();
     let per_key = streams * watchers / keys;
     let mut sent = vec![started; keys];
-    let mut missing = vec![0; keys];
+    let mut missing = vec![per_key; keys];
     let mut open = keys;
     for key in 0..keys {
-        (sent[key], missing[key]) = (Instant::now(), per_key);
-        put(&writer, key);
+        puts.send(key).unwrap();
     }
     while open > 0 {
-        let (key, at): (usize, Instant) = news.recv().await.unwrap();
-        sample.note(at - sent[key]);
-        missing[key] -= 1;
-        if missing[key] > 0 {
-            continue;
-        }
-        if started.elapsed() < plan.span {
-            (sent[key], missing[key]) = (Instant::now(), per_key);
-            put(&writer, key);
-        } else {
-            open -= 1;
+        let (at, changed) = news.recv().await.unwrap();
+        for key in changed {
+            sample.note(at - sent[key]);
+            missing[key] -= 1;
+            if missing[key] > 0 {
+                continue;
+            }
+            if started.elapsed() < plan.span {
+                (sent[key], missing[key]) = (Instant::now(), per_key);
+                puts.send(key).unwrap();
+            } else {
+                open -= 1;
+            }
         }
     }
     sample.seconds = started.elapsed().as_secs_f64();
@@ -103,34 +107,108 @@ async fn one(cluster: &Cluster, shape: (usize, usize, usize), plan: &Plan) -> Sa
     sample
 }
 
-/// A stream with that many watchers, all of them confirmed.
-async fn watching(endpoint: &str, watchers: usize, keys: usize) -> Call {
-    let connection = Connection::open(endpoint).await;
-    let mut call = connection.begin("Watch/Watch").await.unwrap();
-    for watcher in 0..watchers {
-        let create = WatchCreateRequest { key: key(watcher % keys), ..Default::default() };
-        let create = watch_request::RequestUnion::CreateRequest(create);
-        call.send(&WatchRequest { request_union: Some(create) }, false);
-    }
-    for _ in 0..watchers {
-        let answer: WatchResponse = call.next().await.unwrap();
-        assert!(answer.created, "nothing is put before all watch");
-    }
-    call
+/// When a client had a message, and the keys of its events.
+type News = (Instant, Vec<usize>);
+
+/// A stream with watchers.
+struct Watch {
+    frames: Frames,
+    /// What has come of messages, the prefixes included.
+    body: Vec<u8>,
 }
 
-/// Tells of every event. What a client spends is missing from the rates of all, so messages are not decoded whole.
-async fn read(mut call: Call, heard: mpsc::UnboundedSender<(usize, Instant)>) {
-    while let Some(message) = call.next_bytes().await {
-        let at = Instant::now();
-        for event in fields(&message, EVENTS) {
-            let kv = fields(event, KV).next().unwrap();
-            let key = fields(kv, KEY).next().unwrap();
-            let key = std::str::from_utf8(&key[6..]).unwrap().parse().unwrap();
-            if heard.send((key, at)).is_err() {
+impl Watch {
+    /// All of the watchers are confirmed.
+    async fn open(endpoint: &str, watchers: usize, keys: usize) -> Self {
+        let mut frames = Frames::open(endpoint, "Watch/Watch").await;
+        let mut stream = None;
+        for watcher in 0..watchers {
+            let create = WatchCreateRequest { key: key(watcher % keys), ..Default::default() };
+            let create = watch_request::RequestUnion::CreateRequest(create);
+            let create = WatchRequest { request_union: Some(create) }.encode_to_vec();
+            match stream {
+                None => stream = frames.call(&create, false),
+                Some(stream) => frames.send(stream, &create, false),
+            }
+        }
+        let mut watch = Self { frames, body: Vec::new() };
+        let mut created = 0;
+        while created < watchers {
+            assert!(watch.read().await, "all are to be confirmed");
+            watch.messages(|message| {
+                assert!(WatchResponse::decode(message).unwrap().created, "nothing is put yet");
+                created += 1;
+            });
+        }
+        watch
+    }
+
+    /// Tells of every event until nobody listens. Messages are not decoded whole.
+    async fn run(mut self, heard: mpsc::UnboundedSender<News>) {
+        while self.read().await {
+            let (at, mut changed) = (Instant::now(), Vec::new());
+            self.messages(|message| {
+                for event in fields(message, EVENTS) {
+                    let kv = fields(event, KV).next().unwrap();
+                    let key = fields(kv, KEY).next().unwrap();
+                    changed.push(std::str::from_utf8(&key[6..]).unwrap().parse().unwrap());
+                }
+            });
+            if heard.send((at, changed)).is_err() {
                 return;
             }
         }
+    }
+
+    async fn read(&mut self) -> bool {
+        self.frames.flush().await;
+        let going = self.frames.read().await;
+        while let Some(frame) = self.frames.next() {
+            assert!(!frame.last, "a watch does not end");
+            if frame.kind == DATA {
+                self.body.extend(self.frames.payload(&frame));
+            }
+        }
+        going
+    }
+
+    /// Looks at all whole messages.
+    fn messages(&mut self, mut each: impl FnMut(&[u8])) {
+        let mut rest = &self.body[..];
+        while let Some((prefix, behind)) = rest.split_first_chunk::<PREFIX>() {
+            let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
+            let Some((message, after)) = behind.split_at_checked(length) else { break };
+            each(message);
+            rest = after;
+        }
+        let kept = rest.len();
+        self.body.drain(..self.body.len() - kept);
+    }
+}
+
+/// Puts one key after the other, as far as the server takes it; that watchers hear of it is the answer.
+async fn write(mut frames: Frames, mut keys: mpsc::UnboundedReceiver<usize>) {
+    let mut waiting = VecDeque::new();
+    loop {
+        tokio::select! {
+            key = keys.recv() => match key {
+                Some(key) => waiting.push_back(key),
+                None => return,
+            },
+            going = frames.read() => assert!(going, "the server goes on"),
+        }
+        while let Ok(key) = keys.try_recv() {
+            waiting.push_back(key);
+        }
+        while frames.next().is_some() {}
+        while let Some(number) = waiting.front() {
+            let put = PutRequest { key: key(*number), value: "v".into(), ..PutRequest::default() };
+            if frames.call(&put.encode_to_vec(), true).is_none() {
+                break;
+            }
+            waiting.pop_front();
+        }
+        frames.flush().await;
     }
 }
 
@@ -160,12 +238,4 @@ fn fields(mut message: &[u8], wanted: u32) -> impl Iterator<Item = &[u8]> {
 
 fn key(number: usize) -> bytes::Bytes {
     format!("watch/{number}").into()
-}
-
-fn put(writer: &Arc<Connection>, number: usize) {
-    let writer = Arc::clone(writer);
-    tokio::spawn(async move {
-        let put = PutRequest { key: key(number), value: "v".into(), ..PutRequest::default() };
-        writer.call::<PutResponse>("KV/Put", &put).await.expect("a put that watchers wait for");
-    });
 }
