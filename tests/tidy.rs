@@ -249,7 +249,8 @@ fn product_code(file: &Source) -> String {
     {
         return String::new();
     }
-    let code = file.text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    // Tests inside a file end it; a `mod tests;` stands among the other modules and ends nothing.
+    let code = file.text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let strip = |line: &str| {
         if line.trim_start().starts_with("//") { String::new() } else { line.to_owned() }
     };
