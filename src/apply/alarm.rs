@@ -68,10 +68,6 @@ impl Alarms {
         self.raised.iter().any(|(raised, _)| *raised == i32::from(kind))
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.raised.is_empty()
-    }
-
     /// Why a request is refused while alarms are on, if it is: data that is known to be wrong is
     /// neither changed nor compacted away, and a full store takes nothing more.
     pub(super) fn refusal(&self, op: &Op) -> Option<super::Error> {

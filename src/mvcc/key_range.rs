@@ -45,13 +45,6 @@ impl KeyRange {
         }
     }
 
-    /// The first key it could hold.
-    pub fn start(&self) -> &Bytes {
-        match self {
-            Self::One(start) | Self::From(start) | Self::Span { start, .. } => start,
-        }
-    }
-
     /// Bounds for a sorted map.
     pub(super) fn bounds(&self) -> (Bound<&[u8]>, Bound<&[u8]>) {
         match self {

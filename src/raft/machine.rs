@@ -381,16 +381,6 @@ impl Machine {
         Index(self.node.raft.raft_log.committed)
     }
 
-    /// The last entry, durable or not.
-    pub fn last(&self) -> Index {
-        Index(self.node.raft.raft_log.last_index())
-    }
-
-    /// Where the entries in memory begin.
-    pub fn base(&self) -> Mark {
-        self.node.store().base()
-    }
-
     pub fn term_at(&self, index: Index) -> Option<Term> {
         self.node.store().term_at(index)
     }

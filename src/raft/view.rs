@@ -42,10 +42,6 @@ impl LogView {
         }
     }
 
-    pub(super) fn base(&self) -> Mark {
-        self.base
-    }
-
     pub(super) fn last(&self) -> Index {
         Index(self.base.index.0 + self.entries.len() as u64)
     }

@@ -153,16 +153,6 @@ impl Replica {
         self.machine.leads_learners()
     }
 
-    /// Who is about to take over the leadership, on a leader that hands over.
-    pub fn transferee(&self) -> Option<MemberId> {
-        self.machine.transferee()
-    }
-
-    /// The last entry of the log, durable or not.
-    pub fn last_index(&self) -> Index {
-        self.machine.last()
-    }
-
     /// How many messages of peers were refused.
     pub fn rejected(&self) -> u64 {
         self.rejected

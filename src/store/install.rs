@@ -48,11 +48,6 @@ impl SnapshotReader {
         Ok(Self { view, applied, writer: Some(writer), next: Revision::default() })
     }
 
-    /// The last entry of the log that the snapshot contains.
-    pub fn applied(&self) -> Applied {
-        self.applied
-    }
-
     fn chunk(&mut self) -> Result<Option<Bytes>, StorageError> {
         let Some(mut writer) = self.writer.take() else { return Ok(None) };
         loop {

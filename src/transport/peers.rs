@@ -162,11 +162,6 @@ impl Peers {
         self.removed.cancelled().await;
     }
 
-    /// Who this member is.
-    pub fn identity(&self) -> Identity {
-        self.identity
-    }
-
     /// Waits until all links have ended; call after `stop` was cancelled.
     pub async fn closed(&self) {
         self.tasks.close();

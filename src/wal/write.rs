@@ -211,11 +211,6 @@ impl<D: Disk> Wal<D> {
         Ok(())
     }
 
-    /// Whose log it is.
-    pub fn metadata(&self) -> &Metadata {
-        &self.restated.metadata
-    }
-
     /// How many segments there are.
     pub fn segments(&self) -> usize {
         self.segments.len()

@@ -55,7 +55,6 @@ pub struct Node<'z> {
 /// All records of one name and type; never empty.
 #[derive(Debug, Clone)]
 pub struct RecordSet {
-    kind: RecordType,
     records: Vec<Record>,
 }
 
@@ -141,7 +140,7 @@ impl Nodes {
                     record.ttl = ttl;
                     record
                 };
-                self.others.push(RecordSet { kind, records: set.iter().map(record).collect() });
+                self.others.push(RecordSet { records: set.iter().map(record).collect() });
                 (UNPACKED, self.others.len() - 1)
             }
         };
@@ -189,7 +188,7 @@ impl Nodes {
             let data = unpack(kind, data).expect("packed data is whole");
             Record::from_rdata(owner.clone(), set.ttl, data)
         });
-        RecordSet { kind, records: records.collect() }
+        RecordSet { records: records.collect() }
     }
 }
 
@@ -227,10 +226,6 @@ impl<'z> Node<'z> {
 }
 
 impl RecordSet {
-    pub fn kind(&self) -> RecordType {
-        self.kind
-    }
-
     pub fn records(&self) -> &[Record] {
         &self.records
     }

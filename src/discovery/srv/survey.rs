@@ -21,7 +21,6 @@ const MISSPELLED: [&str; 2] = ["etcd_server_ssl", "etcd_server"];
 #[derive(Debug, Clone)]
 pub struct Survey {
     pub domain: String,
-    pub suffix: String,
     /// `_etcd-server-ssl` and `_etcd-server`, in this order.
     pub servers: Vec<Service>,
     /// Services that members do not read.
@@ -76,7 +75,6 @@ impl Survey {
         let present = |service: &Service| service.targets.is_ok();
         Ok(Self {
             domain: way.domain.trim_end_matches('.').to_owned(),
-            suffix: way.suffix.clone(),
             servers,
             others: others.into_iter().filter(present).collect(),
             misspelled: misspelled.into_iter().filter(present).map(|it| it.owner).collect(),
