@@ -5,6 +5,9 @@ use super::{ClusterSize, Label, Protocol, UnixMillis};
 use crate::membership::{InitialCluster, MemberId};
 use crate::token::TokenPath;
 
+/// The port on which members serve clients if nobody says otherwise.
+pub const CLIENT_PORT: u16 = 2379;
+
 /// One token and everybody who registered with it.
 ///
 /// Invariants: `founders.len() <= size`; indexes ascend within `founders` and within `surplus`, are
@@ -70,6 +73,11 @@ impl Founding {
 
     pub fn state(&self, now: UnixMillis) -> State {
         State::of(self.revoked_at.is_some(), self.expires_at, self.is_full(), now)
+    }
+
+    /// Where members serve clients.
+    pub fn client_port(&self) -> u16 {
+        self.client_port.unwrap_or(CLIENT_PORT)
     }
 
     /// The protocol of the first registration, which all others have to share.

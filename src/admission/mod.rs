@@ -32,7 +32,7 @@ mod words;
 
 pub use application::Application;
 pub use decide::{Decision, decide};
-pub use founding::{Founding, Registered, State};
+pub use founding::{CLIENT_PORT, Founding, Registered, State};
 pub use protocol::Protocol;
 pub use refusal::Refusal;
 pub use spelling::Door;

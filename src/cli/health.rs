@@ -11,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::admission::Founding;
-use crate::dns_server::CLIENT_PORT;
 use crate::membership::InitialCluster;
 use crate::registry::{self, Registry};
 
@@ -55,8 +54,7 @@ impl Health {
             }
             let full = registry.full(registry::now());
             let ports_of = |founding: &Arc<Founding>| {
-                let port = founding.client_port.unwrap_or(CLIENT_PORT);
-                Some(client_ports(&founding.initial_cluster()?, port))
+                Some(client_ports(&founding.initial_cluster()?, founding.client_port()))
             };
             let ports: BTreeSet<SocketAddr> = full.iter().filter_map(ports_of).flatten().collect();
             self.ports.retain(|port, _| ports.contains(port));

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::health::client_ports;
 use crate::admission::{Founding, State, UnixMillis};
-use crate::dns_server::{CLIENT_PORT, Catalog, PublishError};
+use crate::dns_server::{Catalog, PublishError};
 use crate::registry::{self, Milestone, Registry};
 use crate::token::TokenPath;
 
@@ -183,7 +183,7 @@ impl Publisher {
             return;
         }
         let Some(cluster) = founding.initial_cluster() else { return };
-        let port = founding.client_port.unwrap_or(CLIENT_PORT);
+        let port = founding.client_port();
         let closed: BTreeSet<SocketAddr> = match all_open {
             true => BTreeSet::new(),
             false => {

@@ -62,7 +62,7 @@ impl<'a> Query<'a> {
 
 impl Query<'_> {
     fn client_port(&self, founding: &Founding) -> u16 {
-        self.client_port.unwrap_or_else(|| joining::client_port_of(founding))
+        self.client_port.unwrap_or_else(|| founding.client_port())
     }
 }
 

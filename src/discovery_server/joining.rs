@@ -98,14 +98,6 @@ pub(super) struct Lines {
     pub(super) settings: Settings,
 }
 
-/// The client port of a member if nobody says otherwise.
-const CLIENT_PORT: u16 = 2379;
-
-/// Where the members of a token serve clients.
-pub(super) fn client_port_of(founding: &Founding) -> u16 {
-    founding.client_port.unwrap_or(CLIENT_PORT)
-}
-
 impl Joining {
     pub(super) fn new(path: &TokenPath, public_url: &str, protocol: Option<Protocol>) -> Self {
         let v3 = path.token().map(|token| (token.to_owned(), endpoint(public_url)));

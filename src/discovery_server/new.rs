@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::accept::Wanted;
 use super::answer::{self, text};
 use super::gate::TurnedAway;
-use super::joining::{self, Joining, Lines, Release, client_port_of};
+use super::joining::{self, Joining, Lines, Release};
 use super::router::{Asked, not_allowed};
 use super::settings::{Format, Settings};
 use super::{Service, admin, cluster, page};
@@ -171,10 +171,7 @@ fn made(service: &Service, founding: &Founding, shown: &Shown) -> Response<Body>
         Format::Json => {
             let name = joining::free_name(founding);
             let lines = |release: Release| {
-                Some((
-                    release.name(),
-                    joining.lines(release, client_port_of(founding), &name).ok()?,
-                ))
+                Some((release.name(), joining.lines(release, founding.client_port(), &name).ok()?))
             };
             let document = Made {
                 url,

@@ -9,12 +9,13 @@ use hickory_proto::rr::{Name, Record, RecordType};
 use tracing::{info, warn};
 
 use super::answers::Answers;
-use super::clusters::{CLIENT_PORT, Clusters, PublishError};
+use super::clusters::{Clusters, PublishError};
 use super::files::{Changes, FileError, Warning, ZoneFiles};
 use super::forward::{Forwarder, LoopError, Upstreams};
 use super::local::{HOSTS_TTL, LocalFiles, LocalSources};
 use super::metrics::{Counters, ZoneCount};
 use super::transfer::{Journal, Transfers};
+use crate::admission::CLIENT_PORT;
 use crate::local::Names;
 use crate::membership::InitialCluster;
 use crate::zone::{Dice, Key, Question, Said, Style, Zone};

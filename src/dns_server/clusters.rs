@@ -25,8 +25,6 @@ const NAME_SERVER: &str = Label::NAME_SERVER;
 /// What etcd, its clients and Patroni ask for when they look for a cluster.
 const SERVICES: [&str; 6] =
     ["_etcd-server-ssl", "_etcd-server", "_etcd-client-ssl", "_etcd-client", "_etcd-ssl", "_etcd"];
-/// Where members answer clients, unless somebody said otherwise.
-pub const CLIENT_PORT: u16 = 2379;
 
 /// The zone that registered clusters are published in, each below a label of its own.
 ///

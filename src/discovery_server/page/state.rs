@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::super::Service;
-use super::super::joining::{Joining, Release, client_port_of, free_name};
+use super::super::joining::{Joining, Release, free_name};
 use super::super::recent::Refused;
 use super::{Looker, base};
 use crate::admission::{Founding, Protocol, Registered, UnixMillis};
@@ -210,7 +210,7 @@ impl Join {
         let mut alike: BTreeMap<usize, Command> = BTreeMap::new();
         for (order, release) in Release::ALL.into_iter().enumerate() {
             let text =
-                joining.lines(release, client_port_of(founding), &name).map(|lines| lines.command);
+                joining.lines(release, founding.client_port(), &name).map(|lines| lines.command);
             let twin = alike.values_mut().find(|command| text.is_ok() && command.text == text);
             match twin {
                 Some(command) => {

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::super::{CLIENT_PORT, DomainError, PublishError};
+use super::super::{DomainError, PublishError};
 use super::*;
+use crate::admission::CLIENT_PORT;
 
 fn service() -> Service {
     let service = Service::start(&[]);
