@@ -7,8 +7,8 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::operator::Operator;
 use super::{Failure, output, running};
+use crate::admission::UnixMillis;
 use crate::registry::{self, BackupHead};
-use crate::telemetry::rfc3339_millis;
 
 /// Where to put a backup.
 #[derive(Debug, Args)]
@@ -84,6 +84,6 @@ fn describe(head: &BackupHead) -> String {
     format!(
         "registry of {}, {bytes} bytes, timeline of {timeline_entries} entries ending in \
          {timeline_head}",
-        rfc3339_millis(*made_at)
+        UnixMillis(*made_at)
     )
 }

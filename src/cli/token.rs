@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 
 use super::operator::{EXPIRED, Format, GONE, Operator, TIMED_OUT};
 use super::{Failure, output};
-use crate::admission::Ttl;
-use crate::telemetry::rfc3339_millis;
+use crate::admission::{Ttl, UnixMillis};
 
 /// How long one question of `wait` is held; in between, progress is shown.
 const SLICE: Duration = Duration::from_secs(10);
@@ -291,7 +290,7 @@ fn text(value: &Value, name: &str) -> String {
 }
 
 fn time(value: &Value, name: &str) -> String {
-    value[name].as_u64().map_or_else(|| "-".to_owned(), rfc3339_millis)
+    value[name].as_u64().map_or_else(|| "-".to_owned(), |millis| UnixMillis(millis).to_string())
 }
 
 fn have(token: &Value) -> usize {

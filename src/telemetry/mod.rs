@@ -11,7 +11,6 @@ mod text;
 mod time;
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -68,13 +67,6 @@ impl Default for Options {
             rotation: None,
         }
     }
-}
-
-/// A moment in milliseconds since 1970, in UTC, for people: `2026-11-21T05:52:08Z`.
-pub fn rfc3339_millis(millis: u64) -> String {
-    let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis));
-    let text = time::rfc3339(at.unwrap_or(SystemTime::UNIX_EPOCH));
-    format!("{}Z", text.split('.').next().unwrap_or_default())
 }
 
 /// The level of the running log, to be changed.
