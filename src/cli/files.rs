@@ -10,7 +10,6 @@ use std::sync::Arc;
 use hickory_proto::rr::Name;
 use tracing::{info, warn};
 
-use super::output;
 use super::serve::ADMIN_KEY_FILE;
 use crate::config::serve::{Config, Problems, StoreAccess, StoreUrl};
 use crate::discovery_server::{Accounts, Secrets};
@@ -18,6 +17,7 @@ use crate::dns_server::{
     self, Catalog, Dnsmasq, DnsmasqError, DomainError, FileError, LocalSources, LoopError,
     Transfers, Upstreams,
 };
+use crate::transport::chain;
 use crate::transport::tls::{
     Allowed, ClientAuth, ClientOptions, Pair, Policy, ServerOptions, Spoken, TlsClient, TlsError,
     TlsServer,
@@ -84,7 +84,7 @@ fn noted<T, E: std::error::Error + 'static>(
     read: Result<T, E>,
     problems: &mut Problems,
 ) -> Option<T> {
-    read.map_err(|error| problems.add(output::chain(&error))).ok()
+    read.map_err(|error| problems.add(chain(&error))).ok()
 }
 
 /// The files and directories that a start makes, or opens later.

@@ -35,6 +35,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::config;
+use crate::transport::chain;
 
 /// The bootstrap service for etcd and quorate clusters.
 #[derive(Debug, Parser)]
@@ -166,7 +167,7 @@ pub(crate) fn report(program: &str, outcome: Result<(), Failure>) -> ExitCode {
         Err(Failure::Running(error)) => (error, 1),
         Err(Failure::Code(code, error)) => (error, code),
     };
-    let line = format!("{program}: {}", output::chain(error.as_ref()));
+    let line = format!("{program}: {}", chain(error.as_ref()));
     // Nothing is left to do when standard error itself is closed.
     let _ = writeln!(std::io::stderr().lock(), "{line}");
     ExitCode::from(code)

@@ -7,11 +7,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::output;
 use super::serve::ADMIN_KEY_FILE;
 use crate::config::serve::{Config, Flags};
 use crate::discovery_server::{Accounts, Secrets};
 use crate::telemetry::Level;
+use crate::transport::chain;
 
 /// Where the settings came from, and what may change while the service runs.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Settled {
             let mut failed = false;
             for keys in [Some(&admin), new.as_ref()].into_iter().flatten() {
                 if let Err(error) = keys.reload() {
-                    let error = output::chain(&error);
+                    let error = chain(&error);
                     warn!(error, "keys are not reloaded, the old ones count");
                     failed = true;
                 }

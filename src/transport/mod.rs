@@ -8,6 +8,7 @@
 mod activity;
 mod authority;
 mod bound;
+mod chain;
 mod dial;
 mod forwarded;
 mod frame;
@@ -24,6 +25,7 @@ pub mod tls;
 mod unread;
 
 pub use bound::{Bound, ListenError};
+pub(crate) use chain::chain;
 pub use dial::{Dialer, connect, resolver};
 pub use forwarded::client_address;
 pub use listen::{Http, OverTls, Place, serve};
@@ -35,17 +37,3 @@ pub use peers::{Identity, Peers, SnapshotChunks, SnapshotSource};
 
 /// What a removed member is told by those that remain.
 pub const REMOVED: &str = "the member has been permanently removed from the cluster";
-
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
-    }
-    text
-}

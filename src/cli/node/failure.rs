@@ -2,11 +2,11 @@ use tracing::{error, info, warn};
 
 use super::tls::TlsFailure;
 use crate::cli::explain::codes_in;
-use crate::cli::output::chain;
 use crate::discovery::{self, TokenTrouble};
 use crate::node::bootstrap::BootstrapError;
 use crate::node::{DataDirError, StartError};
 use crate::transport::ListenError;
+use crate::transport::chain;
 
 /// Why the node stopped before it was told to.
 #[derive(Debug, thiserror::Error)]

@@ -17,10 +17,9 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use super::output;
 use crate::api;
 use crate::config::node::{Command, Problem, Settings, help, load};
-use crate::telemetry;
+use crate::{telemetry, transport};
 
 /// The command line was not understood.
 const EXIT_USAGE: u8 = 2;
@@ -81,7 +80,7 @@ fn refuse(problems: &[Problem]) -> ExitCode {
 
 fn start(settings: Settings) -> ExitCode {
     if let Err(error) = telemetry::init(&settings.log) {
-        complain(&output::chain(&error));
+        complain(&transport::chain(&error));
         return ExitCode::from(EXIT_FAILED);
     }
     for note in &settings.notes {

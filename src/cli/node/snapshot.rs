@@ -10,9 +10,9 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use super::{EXIT_FAILED, complain, print};
 use crate::backup::{self, Status, Target};
-use crate::cli::output::chain;
 use crate::membership::{InitialCluster, PeerUrl};
 use crate::node::{DataDir, DataDirError};
+use crate::transport::chain;
 
 /// Restore a snapshot of etcd or quorate-node, or look into one.
 #[derive(Debug, Parser)]
