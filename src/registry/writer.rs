@@ -108,22 +108,14 @@ impl Writer {
             let mut answers: Vec<Answer> =
                 commands.iter().map(|command| self.decide(&mut group, command)).collect();
             if tried.is_empty() {
-                let began = Instant::now();
-                while let Some(command) =
-                    self.pace.another(&mut self.queue, commands.len(), began).await
-                {
-                    answers.push(self.decide(&mut group, &command));
-                    commands.push(command);
-                }
+                self.wait_for_more(&mut group, commands, &mut answers).await;
             }
-            let failure = match self.commit(&group).await {
+            match self.commit(&group).await {
                 Ok(Written::Done) => {
                     let askers = commands.len() + self.queue.len();
                     self.pace.met(askers.min(self.store.group_limit()));
                     self.publish(group);
-                    for (command, answer) in commands.drain(..).zip(answers) {
-                        command.answer(answer);
-                    }
+                    answer(commands, answers);
                     return Ok(());
                 }
                 Ok(Written::Overtaken) => {
@@ -134,37 +126,56 @@ impl Writer {
                     tried.push((group, answers));
                     if let Some(ours) = tried.iter().position(|(group, _)| self.shows(group)) {
                         let (_, answers) = tried.swap_remove(ours);
-                        for (command, answer) in commands.drain(..).zip(answers) {
-                            command.answer(answer);
-                        }
+                        answer(commands, answers);
                         return Ok(());
                     }
-                    continue;
                 }
-                Err(failure) => failure,
-            };
-            // What was decided may rest on something else in the group that was not written.
-            self.learn_labels();
-            match failure {
-                NotWritten::TooLarge if commands.len() > 1 => {
-                    // Halves stay halves.
-                    self.pace.met(0);
-                    let mut second = commands.split_off(commands.len() / 2);
-                    Box::pin(self.write(commands)).await?;
-                    return Box::pin(self.write(&mut second)).await;
-                }
-                NotWritten::Full { .. } => fail(commands, &Error::Full),
-                NotWritten::TooLarge | NotWritten::Unavailable { .. } => {
-                    fail(commands, &Error::Unavailable);
-                }
-                NotWritten::Fatal(fatal) => {
-                    fail(commands, &Error::Unavailable);
-                    return Err(fatal);
-                }
+                Err(failure) => return self.not_written(commands, failure).await,
             }
-            return Ok(());
         }
         fail(commands, &Error::Unavailable);
+        Ok(())
+    }
+
+    /// Takes in, for as long as it pays, those who ask while a group is about to be written.
+    async fn wait_for_more(
+        &mut self,
+        group: &mut Group,
+        commands: &mut Vec<Command>,
+        answers: &mut Vec<Answer>,
+    ) {
+        let began = Instant::now();
+        while let Some(command) = self.pace.another(&mut self.queue, commands.len(), began).await {
+            answers.push(self.decide(group, &command));
+            commands.push(command);
+        }
+    }
+
+    /// Refuses the commands of a group that was not written; of one too large, writes the halves.
+    async fn not_written(
+        &mut self,
+        commands: &mut Vec<Command>,
+        failure: NotWritten,
+    ) -> Result<(), WriterFailed> {
+        // What was decided may rest on something else in the group that was not written.
+        self.learn_labels();
+        match failure {
+            NotWritten::TooLarge if commands.len() > 1 => {
+                // Halves stay halves.
+                self.pace.met(0);
+                let mut second = commands.split_off(commands.len() / 2);
+                Box::pin(self.write(commands)).await?;
+                return Box::pin(self.write(&mut second)).await;
+            }
+            NotWritten::Full { .. } => fail(commands, &Error::Full),
+            NotWritten::TooLarge | NotWritten::Unavailable { .. } => {
+                fail(commands, &Error::Unavailable);
+            }
+            NotWritten::Fatal(fatal) => {
+                fail(commands, &Error::Unavailable);
+                return Err(fatal);
+            }
+        }
         Ok(())
     }
 
@@ -462,6 +473,12 @@ impl Writer {
             |founding: &Arc<Founding>| Some((founding.label.clone()?, founding.path.clone()));
         // Oldest first: of two tokens with one label, the older has expired.
         self.labels = labelled.iter().filter_map(pair).collect();
+    }
+}
+
+fn answer(commands: &mut Vec<Command>, answers: Vec<Answer>) {
+    for (command, answer) in commands.drain(..).zip(answers) {
+        command.answer(answer);
     }
 }
 

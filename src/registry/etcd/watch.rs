@@ -1,7 +1,9 @@
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tonic::Streaming;
 use tracing::{debug, info, warn};
 
 use super::client::Client;
@@ -50,6 +52,7 @@ impl Drop for Watch {
     }
 }
 
+/// Watches again and again, until the store has compacted what would come next or nobody listens.
 async fn follow(client: Client, prefix: String, mut next: i64, news: mpsc::Sender<News>) {
     let mut broken = false;
     loop {
@@ -60,39 +63,51 @@ async fn follow(client: Client, prefix: String, mut next: i64, news: mpsc::Sende
                 }
                 broken = true;
             }
-            Ok(mut stream) => {
+            Ok(stream) => {
                 if std::mem::take(&mut broken) {
                     info!("the store is watched again");
                 }
-                loop {
-                    match stream.message().await {
-                        Ok(Some(answer)) if answer.compact_revision > 0 => {
-                            // The receiver may be gone, and then nobody needs to know.
-                            let _ = news.send(News::Compacted).await;
-                            return;
-                        }
-                        Ok(Some(answer)) if answer.canceled => {
-                            debug!(reason = answer.cancel_reason, "the store ended the watch");
-                            break;
-                        }
-                        Ok(Some(answer)) => {
-                            let Some(last) = last_revision(&answer) else { continue };
-                            next = last + 1;
-                            if news.send(News::Events(answer.events)).await.is_err() {
-                                return;
-                            }
-                        }
-                        Ok(None) => break,
-                        Err(status) => {
-                            debug!(error = status.message(), "the watch of the store broke off");
-                            break;
-                        }
-                    }
+                if relay(stream, &mut next, &news).await.is_break() {
+                    return;
                 }
                 client.avoid_current();
             }
         }
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Hands on what one watch tells, until it ends; `next` is the revision that the next one begins with.
+/// Breaks when there is nothing left to follow.
+async fn relay(
+    mut stream: Streaming<pb::WatchResponse>,
+    next: &mut i64,
+    news: &mpsc::Sender<News>,
+) -> ControlFlow<()> {
+    loop {
+        match stream.message().await {
+            Ok(Some(answer)) if answer.compact_revision > 0 => {
+                // The receiver may be gone, and then nobody needs to know.
+                let _ = news.send(News::Compacted).await;
+                return ControlFlow::Break(());
+            }
+            Ok(Some(answer)) if answer.canceled => {
+                debug!(reason = answer.cancel_reason, "the store ended the watch");
+                return ControlFlow::Continue(());
+            }
+            Ok(Some(answer)) => {
+                let Some(last) = last_revision(&answer) else { continue };
+                *next = last + 1;
+                if news.send(News::Events(answer.events)).await.is_err() {
+                    return ControlFlow::Break(());
+                }
+            }
+            Ok(None) => return ControlFlow::Continue(()),
+            Err(status) => {
+                debug!(error = status.message(), "the watch of the store broke off");
+                return ControlFlow::Continue(());
+            }
+        }
     }
 }
 
