@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use data_encoding::{BASE32HEX_NOPAD, BASE64_NOPAD, HEXLOWER_PERMISSIVE};
 use hickory_proto::rr::{Name, RecordType};
 
 use super::fields::{self, Fields};
@@ -230,8 +231,8 @@ impl Form {
             }
             Bare(wanted) => out.extend(fields::octets(fields.next(wanted)?)?),
             V4 => out.extend(fields.value::<Ipv4Addr>("an IPv4 address")?.octets()),
-            Hex(wanted) => out.extend(joined(fields, wanted, |text| digits(text, HEX))?),
-            Base64(wanted) => out.extend(joined(fields, wanted, |text| digits(text, BASE64))?),
+            Hex(wanted) => out.extend(joined(fields, wanted, hex)?),
+            Base64(wanted) => out.extend(joined(fields, wanted, base64)?),
             Groups(wanted, separator, bytes) => {
                 let token = fields.next(wanted)?;
                 let read = fields::plain(token).and_then(|text| groups(text, separator, bytes));
@@ -239,9 +240,9 @@ impl Form {
             }
             Salt => sized(fields, "a salt in hexadecimal, or `-`", out, |text| match text {
                 b"-" => Some(Vec::new()),
-                text => digits(text, HEX),
+                text => hex(text),
             })?,
-            Hash => sized(fields, "a hash in base 32", out, |text| digits(text, BASE32))?,
+            Hash => sized(fields, "a hash in base 32", out, base32)?,
             Type => {
                 let token = fields.next("a record type")?;
                 out.extend(covered(token)?.to_be_bytes());
@@ -302,42 +303,24 @@ fn sized(
     Ok(())
 }
 
-/// The digits of a base in their order, and how many bits one is.
-type Base = (&'static [u8], u32);
+/// The bytes that digits of base 16 stand for, in either case.
+fn hex(text: &[u8]) -> Option<Vec<u8>> {
+    HEXLOWER_PERMISSIVE.decode(text).ok()
+}
 
-const HEX: Base = (b"0123456789abcdef", 4);
-const BASE32: Base = (b"0123456789abcdefghijklmnopqrstuv", 5);
-const BASE64: Base = (b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", 6);
+/// The bytes that digits of base 32 with extended hex alphabet stand for (RFC 4648 §7), in either case.
+fn base32(text: &[u8]) -> Option<Vec<u8>> {
+    BASE32HEX_NOPAD.decode(&text.to_ascii_uppercase()).ok()
+}
 
 /// The bytes that digits of base 64 stand for (RFC 4648 §4), with or without padding.
 pub fn base64(text: &[u8]) -> Option<Vec<u8>> {
-    digits(text, BASE64)
-}
-
-/// Only base 64 knows letter case and padding.
-fn digits(text: &[u8], (alphabet, bits): Base) -> Option<Vec<u8>> {
-    let exact = bits == BASE64.1;
     let end = text.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
     let padding = text.len() - end;
-    if padding > 0 && (!exact || !text.len().is_multiple_of(4) || padding > 2) {
+    if padding > 2 || padding > 0 && !text.len().is_multiple_of(4) {
         return None;
     }
-    let mut out = Vec::with_capacity(end);
-    let (mut held, mut count) = (0_u32, 0);
-    for byte in &text[..end] {
-        let same =
-            |digit: &u8| if exact { digit == byte } else { digit.eq_ignore_ascii_case(byte) };
-        let value = u32::try_from(alphabet.iter().position(same)?).ok()?;
-        held = held << bits | value;
-        count += bits;
-        if count >= 8 {
-            count -= 8;
-            out.push(u8::try_from(held >> count & 0xff).ok()?);
-            held &= (1 << count) - 1;
-        }
-    }
-    // What is left over is less than a digit, and nothing.
-    (count < bits && held == 0).then_some(out)
+    BASE64_NOPAD.decode(&text[..end]).ok()
 }
 
 fn groups(text: &str, separator: char, bytes: usize) -> Option<Vec<u8>> {
@@ -348,7 +331,7 @@ fn groups(text: &str, separator: char, bytes: usize) -> Option<Vec<u8>> {
         return None;
     }
     let padded: String = groups.iter().map(|group| format!("{group:0>width$}")).collect();
-    digits(padded.as_bytes(), HEX)
+    hex(padded.as_bytes())
 }
 
 /// The types in windows of 256, each a bitmap as long as it has to be.
@@ -492,4 +475,29 @@ fn network(text: &str) -> Option<Vec<u8>> {
     out.extend([prefix, negated | u8::try_from(kept).ok()?]);
     out.extend(&bytes[..kept]);
     Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_stand_for_whole_bytes() {
+        for (text, bytes) in [
+            ("", Some("")),
+            ("Zm9vYg", Some("foob")),
+            ("Zm9vYg==", Some("foob")),
+            ("Zm9vYmE=", Some("fooba")),
+            ("Zm9vYg=", None),
+            ("Zm9v===", None),
+            ("Zg==Zg==", None),
+            ("Zh==", None), // Bits are left over.
+            ("Z", None),
+            ("Zm-v", None),
+        ] {
+            assert_eq!(base64(text.as_bytes()), bytes.map(|it| it.as_bytes().to_vec()), "{text}");
+        }
+        assert_eq!((hex(b"0aF0"), hex(b"0a1"), hex(b"0g")), (Some(vec![10, 0xf0]), None, None));
+        assert_eq!((base32(b"CpNmu"), base32(b"cpnmv")), (Some(b"foo".to_vec()), None));
+    }
 }
