@@ -54,18 +54,12 @@ pub(super) fn assemble(own: &Own, services: &[Service]) -> Result<InitialCluster
         let mut dropped = None;
         let before = list.len();
         for target in targets {
-            let addresses = match &target.addresses {
-                Ok(addresses) => addresses,
+            let (addresses, url) = match located(service, target) {
+                Ok(located) => located,
                 Err(reason) => {
-                    dropped = Some(reason.clone());
+                    dropped = Some(reason);
                     continue;
                 }
-            };
-            let Ok(url) =
-                PeerUrl::parse(&format!("{}://{}:{}", service.scheme, target.host, target.port))
-            else {
-                dropped = Some(format!("`{}` is no host name", target.host));
-                continue;
             };
             let place = (target.host.clone(), target.port);
             if seen.insert(place, service.scheme).is_some_and(|other| other != service.scheme) {
@@ -109,4 +103,13 @@ pub(super) fn assemble(own: &Own, services: &[Service]) -> Result<InitialCluster
         return Err(Error::SelfMissing { name: own.name.clone(), advertised, listed });
     }
     Ok(list)
+}
+
+/// The addresses of a target and its URL, or why it is left out.
+fn located<'t>(service: &Service, target: &'t Target) -> Result<(&'t [IpAddr], PeerUrl), String> {
+    let addresses = target.addresses.as_ref().map_err(Clone::clone)?;
+    let url = format!("{}://{}:{}", service.scheme, target.host, target.port);
+    let url =
+        PeerUrl::parse(&url).map_err(|_reason| format!("`{}` is no host name", target.host))?;
+    Ok((addresses, url))
 }

@@ -186,16 +186,26 @@ fn own(survey: &Survey, member: &Member, present: &[&Service], out: &mut Vec<Sym
         }
         return;
     }
-    if let Some((service, _)) = found.iter().find(|(_, count)| *count > 0) {
-        let (has, wants) = if is_ssl(service) { ("https", "http") } else { ("http", "https") };
-        out.push(symptom(
-            "srv-scheme",
-            format!("`{}` stands for {has}, and the member advertises {wants}", service.owner),
-            format!("advertise {has}://, or publish the service for {wants}"),
-        ));
-        return;
+    match found.iter().find(|(_, count)| *count > 0) {
+        Some((service, _)) => {
+            let (has, wants) = if is_ssl(service) { ("https", "http") } else { ("http", "https") };
+            out.push(symptom(
+                "srv-scheme",
+                format!("`{}` stands for {has}, and the member advertises {wants}", service.owner),
+                format!("advertise {has}://, or publish the service for {wants}"),
+            ));
+        }
+        None => unlisted(member, places, present, out),
     }
-    // A broken record of the own address explains it.
+}
+
+/// No target leads to the member: says so, unless a broken record of its own address explains it.
+fn unlisted(
+    member: &Member,
+    places: &[(IpAddr, u16)],
+    present: &[&Service],
+    out: &mut Vec<Symptom>,
+) {
     let address = |target: &Target| {
         target.addresses.iter().flatten().any(|ip| places.iter().any(|(own, _)| own == ip))
     };
