@@ -2,29 +2,16 @@ use serde::{Deserialize, Serialize};
 
 use super::to_json;
 
-/// The codes of the v2 API that are ever sent, and the legacy ones our refusals borrow.
+/// The codes of the v2 API that this service sends, its refusals included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorCode {
     KeyNotFound,
-    CompareFailed,
     NotAFile,
-    NotADirectory,
     KeyExists,
-    RootReadOnly,
-    DirectoryNotEmpty,
     PeerAddressExists,
-    Unauthorized,
-    PrevValueRequired,
-    TtlNotANumber,
     IndexNotANumber,
     InvalidField,
-    InvalidForm,
-    RefreshValue,
-    RefreshTtlRequired,
     RaftInternal,
-    LeaderElection,
-    WatcherCleared,
-    EventIndexCleared,
 }
 
 impl ErrorCode {
@@ -32,27 +19,12 @@ impl ErrorCode {
     fn row(self) -> (u16, &'static str, u16) {
         match self {
             Self::KeyNotFound => (100, "Key not found", 404),
-            Self::CompareFailed => (101, "Compare failed", 412),
             Self::NotAFile => (102, "Not a file", 403),
-            Self::NotADirectory => (104, "Not a directory", 400),
             Self::KeyExists => (105, "Key already exists", 412),
-            Self::RootReadOnly => (107, "Root is read only", 400),
-            Self::DirectoryNotEmpty => (108, "Directory not empty", 403),
             Self::PeerAddressExists => (109, "Peer address has existed", 403),
-            Self::Unauthorized => (110, "The request requires user authentication", 401),
-            Self::PrevValueRequired => (201, "PrevValue is Required in POST form", 400),
-            Self::TtlNotANumber => (202, "The given TTL in POST form is not a number", 400),
             Self::IndexNotANumber => (203, "The given index in POST form is not a number", 400),
             Self::InvalidField => (209, "Invalid field", 400),
-            Self::InvalidForm => (210, "Invalid POST form", 400),
-            Self::RefreshValue => (211, "Value provided on refresh", 400),
-            Self::RefreshTtlRequired => (212, "A TTL must be provided on refresh", 400),
             Self::RaftInternal => (300, "Raft Internal Error", 500),
-            Self::LeaderElection => (301, "During Leader Election", 500),
-            Self::WatcherCleared => (400, "watcher is cleared due to etcd recovery", 400),
-            Self::EventIndexCleared => {
-                (401, "The event in requested index is outdated and cleared", 400)
-            }
         }
     }
 
