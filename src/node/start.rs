@@ -89,7 +89,10 @@ pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartEr
 
     let (events, outside) = mpsc::channel(EVENT_QUEUE);
     let (requests, way, taken) = requests::way();
+    // The replica may be waiting for room at the log and apply threads, so they must not wait for room
+    // here. Each acknowledgment answers something out of their own queues, which are bounded.
     let (acks, inside) = mpsc::unbounded_channel();
+    // Rounds are asked for one at a time, so few answers ever wait.
     let (read_news, reads) = mpsc::unbounded_channel();
     let (found_no_room, no_room) = mpsc::channel(quota::NO_ROOM_QUEUE);
     let offered: Arc<Offered> = Arc::default();
