@@ -21,10 +21,12 @@ use crate::proto::etcdserverpb::watch_server::WatchServer;
 use crate::proto::mvccpb;
 use crate::transport::{Bound, Http, serve};
 
+/// Far more than anything here takes; only a failure waits for it.
+const PATIENCE: Duration = Duration::from_secs(60);
 const PACE: Pace = Pace {
     first: Duration::from_millis(5),
     last: Duration::from_millis(20),
-    request: Duration::from_millis(500),
+    request: Duration::from_secs(2),
     poll: Duration::from_secs(5),
 };
 
@@ -95,7 +97,7 @@ impl Store {
     }
 
     async fn logged(&self, text: &str) {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + PATIENCE;
         while !self.log().iter().any(|line| line.contains(text)) {
             assert!(Instant::now() < deadline, "{text} is not in {:#?}", self.log());
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -255,7 +257,7 @@ impl Node {
     async fn join(&self) -> Result<String, String> {
         let memo = Memo::new(self.dir.path());
         let joined = join_at(&self.request, &self.way, &memo, PACE);
-        let joined = tokio::time::timeout(Duration::from_secs(10), joined).await.unwrap();
+        let joined = tokio::time::timeout(PATIENCE, joined).await.unwrap();
         joined.map(|list| list.to_string()).map_err(|error| error.to_string())
     }
 }
