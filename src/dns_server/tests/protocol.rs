@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use hickory_proto::rr::rdata::opt::EdnsCode;
 
 use super::super::QueryLog;
+use super::super::stream::IDLE;
 use super::*;
 
 const QUERY: &[u8] = b"\x02n0\x03rfc\x04test\0\0\x01\0\x01";
@@ -173,20 +174,29 @@ fn replies_come_from_the_address_that_was_asked() {
 /// One client cannot take all connections; its longest idle one makes room for a new one.
 #[test]
 fn a_client_has_so_many_connections() {
-    let service = service();
     let packet = question("n0.rfc.test.", RecordType::A).to_vec().unwrap();
-    let mut streams: Vec<TcpStream> = Vec::new();
-    for _ in 0..260 {
-        let mut stream = service.connect();
-        send(&mut stream, &packet);
-        assert_eq!(Message::from_vec(&receive(&mut stream)).unwrap().answers.len(), 1);
-        streams.push(stream);
-    }
-    let ended = streams.iter_mut().filter_map(|stream| {
-        stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
-        stream.read(&mut [0]).ok()
-    });
-    assert_eq!(ended.collect::<Vec<_>>(), [0; 4], "four were closed to make room");
+    let attempt = || {
+        let (service, begun) = (service(), Instant::now());
+        let mut streams: Vec<TcpStream> = Vec::new();
+        for _ in 0..260 {
+            let mut stream = service.connect();
+            send(&mut stream, &packet);
+            assert_eq!(Message::from_vec(&receive(&mut stream)).unwrap().answers.len(), 1);
+            streams.push(stream);
+        }
+        for closed in &mut streams[..4] {
+            assert_eq!(closed.read(&mut [0]).unwrap(), 0, "four are closed to make room");
+        }
+        let more = streams[4..].iter_mut().filter_map(|stream| {
+            stream.set_nonblocking(true).unwrap();
+            stream.read(&mut [0]).ok()
+        });
+        (more.count(), begun.elapsed())
+    };
+    // On a slow machine some end because they were idle for too long.
+    let in_time = (0..5).map(|_| attempt()).find(|(_, took)| *took < IDLE);
+    let (more, _) = in_time.expect("an attempt that is faster than connections get idle");
+    assert_eq!(more, 0, "no others are closed");
 }
 
 /// A client that asks and never reads is cut off and hurts nobody else.
