@@ -11,7 +11,7 @@ use crate::membership::InitialCluster;
 use crate::registry;
 
 /// No test waits longer than this for anything.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The service on a port of its own, and a client.
 pub(super) struct Bench {

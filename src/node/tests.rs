@@ -16,7 +16,7 @@ use crate::transport::{Bound, Http, serve};
 
 const TOKEN: &str = "test";
 /// Far more than anything here takes; only a failure waits for it.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A node of a test cluster, in this process.
 struct Node {
@@ -34,7 +34,7 @@ impl Node {
 }
 
 fn config(dir: &Path, name: &str, list: &InitialCluster) -> Config {
-    Config { election: Duration::from_millis(200), ..Config::for_test(dir, name, list, TOKEN) }
+    Config::for_test(dir, name, list, TOKEN)
 }
 
 async fn run(bound: Bound, config: Config) -> Node {

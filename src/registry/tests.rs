@@ -48,7 +48,7 @@ impl Node {
         list.add("n1", PeerUrl::parse("http://127.0.0.1:1").unwrap());
         let config = node::Config::for_test(dir.path(), "n1", &list, "test");
         let running = node::start(config, CancellationToken::new()).unwrap();
-        tokio::time::timeout(Duration::from_secs(20), running.ready()).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(60), running.ready()).await.unwrap();
         let bound = Bound::bind("127.0.0.1:0").await.unwrap();
         let url = PeerUrl::parse(&format!("http://{}", bound.address())).unwrap();
         let router = client_router(running.handle(), api::Options::default());
@@ -239,7 +239,7 @@ async fn a_waiter_hears_of_the_next_founder(place: Place) {
     };
     tokio::task::yield_now().await;
     bench.registry.register(path.clone(), application(&path, 1), NOW).await.unwrap();
-    let heard = tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap().unwrap();
+    let heard = tokio::time::timeout(Duration::from_secs(60), waiting).await.unwrap().unwrap();
     assert_eq!(heard, Some(5));
     let unknown = TokenPath::short(&Token::draw());
     assert_eq!(bench.registry.wait(&unknown, |_| Some(())).await, None);

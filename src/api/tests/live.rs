@@ -29,7 +29,7 @@ use crate::proto::mvccpb;
 use crate::transport::{Bound, Http, serve};
 
 /// Far more than anything here takes; only a failure waits for it.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A lone node in this process, with its client port.
 pub(super) struct Node {

@@ -16,7 +16,7 @@ use crate::proto::etcdserverpb::watch_client::WatchClient;
 use crate::proto::etcdserverpb::watch_request::RequestUnion;
 
 /// No test waits longer than this for anything.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A node of etcd 3.6 as far as the registry sees it.
 struct Caller {

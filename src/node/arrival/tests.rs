@@ -11,7 +11,7 @@ use crate::proto::quorate::replica::{Request, request::Op};
 use crate::store::Durability;
 
 /// Far more than anything here takes; only a failure waits for it.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 const MARK: Mark = Mark { index: Index(1202), term: Term(3) };
 
 /// A leader's state with leases, deletions and history, and a follower's directory of snapshots.

@@ -111,7 +111,7 @@ async fn a_stranger_at_the_address_of_a_member_is_not_followed() {
     let proxy = tokio::spawn(async move {
         forward(vec![front], &path, vec![last], None, options, stopped).await;
     });
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     // When it is asked again, what it said before has been judged.
     while asked.load(Ordering::SeqCst) < 2 {
         assert!(Instant::now() < deadline, "the stranger is not asked");
@@ -152,7 +152,7 @@ async fn connections_reach_the_members_that_live() {
         forward(vec![front], &path, vec![peer], None, options, stopped).await;
     });
     let mut greetings = Vec::new();
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while greetings.len() < 6 {
         assert!(Instant::now() < deadline, "{greetings:?}");
         let greeting = greeting(address).await;
