@@ -116,20 +116,24 @@ pub fn faketime() -> Option<PathBuf> {
 /// `ip`, if network namespaces can be made with it.
 pub fn network_namespaces() -> Option<PathBuf> {
     // Looked for once: tests that look at the same time would meet each other's probe.
-    static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
-    FOUND.get_or_init(probe_namespaces).clone()
+    static FOUND: OnceLock<Result<PathBuf, &str>> = OnceLock::new();
+    match FOUND.get_or_init(probe_namespaces) {
+        Ok(ip) => Some(ip.clone()),
+        Err(what) => missing(what),
+    }
 }
 
-fn probe_namespaces() -> Option<PathBuf> {
+/// The program, or what is missing.
+fn probe_namespaces() -> Result<PathBuf, &'static str> {
     if !rustix::process::getuid().is_root() {
-        return missing("root, for network namespaces,");
+        return Err("root, for network namespaces,");
     }
-    let Some(ip) = in_path("ip") else { return missing("ip (Debian package iproute2)") };
+    let ip = in_path("ip").ok_or("ip (Debian package iproute2)")?;
     let probe = format!("quorate-probe-{}", std::process::id());
     let works = |verb| Command::new(&ip).args(["netns", verb, &probe]).output();
     let made = works("add").is_ok_and(|output| output.status.success());
     if !made || !works("del").is_ok_and(|output| output.status.success()) {
-        return missing("the right to make network namespaces");
+        return Err("the right to make network namespaces");
     }
-    Some(ip)
+    Ok(ip)
 }
