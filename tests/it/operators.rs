@@ -1,11 +1,12 @@
 //! What operators do with the real program: keys, tokens, backups, limits, trouble.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use quorate::membership::MemberId;
 
-use crate::harness::{Flavor, Service, http, scratch, token_cluster, tools, wait};
+use crate::harness::{Answer, Flavor, Service, http, scratch, token_cluster, tools, wait};
 use crate::token::expect_one_cluster;
 
 /// Runs `quorate` against this service, with its admin key.
@@ -27,10 +28,15 @@ pub(super) fn expect(output: &Output, code: i32) -> String {
     format!("{out}{err}")
 }
 
-pub(super) fn register(url: &str, name: &str, port: u16) -> crate::harness::Answer {
+pub(super) fn register(url: &str, name: &str, port: u16) -> Answer {
+    try_register(url, name, port).unwrap()
+}
+
+/// The same at a service that may be gone.
+pub(super) fn try_register(url: &str, name: &str, port: u16) -> io::Result<Answer> {
     let id = MemberId::derive([format!("http://127.0.0.1:{port}").as_str()], url);
     let value = format!("value={name}%3Dhttp%3A%2F%2F127.0.0.1%3A{port}");
-    http("PUT", &format!("{url}/{id}?prevExist=false"), Some(&value)).unwrap()
+    http("PUT", &format!("{url}/{id}?prevExist=false"), Some(&value))
 }
 
 #[test]
@@ -174,7 +180,7 @@ fn limits_are_those_of_the_flags() {
     ];
     let service = Service::start_with(dir.path(), &flags);
     let (url, one) = (service.new_token(3), service.new_token(1));
-    let refused = |answer: crate::harness::Answer, code: &str| {
+    let refused = |answer: Answer, code: &str| {
         assert!(answer.status >= 400 && answer.body.contains(code), "{code}: {}", answer.body);
     };
     refused(register(&url, "a-long-name", 3001), "Q1013");
