@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use quorate::proto::etcdserverpb::RangeRequest;
 
@@ -130,9 +131,14 @@ fn a_wiped_member_added_again_catches_up_under_load() {
     for met in ["arriving", "arrived", "installed"] {
         nodes[2].start();
         let received = nodes[2].data_dir().join("member/snap");
+        let arrived = || nodes[2].log().contains("received a snapshot").then_some(());
         wait(&format!("the snapshot {met}"), || match met {
-            "arriving" => received.read_dir().ok()?.next().map(drop),
-            "arrived" => nodes[2].log().contains("received a snapshot").then_some(()),
+            // It may have come and gone between two looks.
+            "arriving" => {
+                let file = received.read_dir().ok().and_then(|mut files| files.next());
+                file.map(drop).or_else(arrived)
+            }
+            "arrived" => arrived(),
             // A kill may come after the change and before the words about it.
             _ => nodes[2].log().lines().any(replaced).then_some(()),
         });
@@ -239,7 +245,7 @@ fn without_a_leader_its_questions_wait_and_are_told_so() {
     let lease = nodes[left].client().lease_key("k", 60).unwrap();
     nodes[other].kill();
     nodes[leads].kill();
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let (renewing, promoting) = (nodes[left].client(), nodes[left].client());
     let renewing = std::thread::spawn(move || renewing.keep_alive(lease).map(drop));
     let promoting = std::thread::spawn(move || promoting.promote_member(7));
@@ -255,13 +261,24 @@ fn without_a_leader_its_questions_wait_and_are_told_so() {
 fn a_new_leader_comes_within_a_few_election_timeouts() {
     let dir = scratch();
     let mut nodes = static_cluster(&[Flavor::Ours; 3], dir.path()).unwrap();
-    let leader = leader(&nodes);
-    nodes[leader].kill();
-    let survivor = nodes.iter().enumerate().find(|(at, _)| *at != leader).unwrap().1.client();
-    let started = std::time::Instant::now();
-    wait("a write after the leader died", || survivor.put("k", "v").ok());
-    // Election timeouts are 1 s by default and drawn between one and two of them.
-    assert!(started.elapsed().as_secs() < 10, "it took {:?}", started.elapsed());
+    let mut attempt = || {
+        let leads = leader(&nodes);
+        nodes[leads].kill();
+        let survivor = nodes[(leads + 1) % 3].client();
+        let started = Instant::now();
+        wait("a write after the leader died", || survivor.put("k", "v").ok());
+        let took = started.elapsed();
+        nodes[leads].start();
+        nodes[leads].wait_until_healthy();
+        took
+    };
+    // Election timeouts are 1 s by default and drawn between one and two of them. On a busy machine it may take more
+    // of them, but not time and again.
+    let mut took = Vec::new();
+    while took.last().is_none_or(|took| *took > Duration::from_secs(10)) {
+        assert!(took.len() < 5, "it took {took:?}");
+        took.push(attempt());
+    }
 }
 
 fn acknowledged(writers: &[Writer]) -> usize {
@@ -294,6 +311,8 @@ fn everything(client: &Client) -> BTreeMap<String, String> {
     answer.kvs.iter().map(|kv| (text(&kv.key), text(&kv.value))).collect()
 }
 
+const BACKOFF: Duration = Duration::from_millis(5);
+
 /// A thread that writes keys of its own and notes the acknowledged ones.
 struct Writer {
     stop: Arc<AtomicBool>,
@@ -313,8 +332,10 @@ impl Writer {
                     return;
                 }
                 // A failed write may or may not have happened; nobody was promised anything.
-                if let Ok(put) = client.put(&format!("{name}/{n}"), &format!("value {n}")) {
-                    noted.lock().unwrap().push(put);
+                match client.put(&format!("{name}/{n}"), &format!("value {n}")) {
+                    Ok(put) => noted.lock().unwrap().push(put),
+                    // A node that is not there is not asked as fast as it can be.
+                    Err(_) => std::thread::sleep(BACKOFF),
                 }
             }
         });

@@ -27,7 +27,7 @@ fn two_hundred_kills_under_load_lose_nothing_acknowledged() {
     let mut nodes = static_cluster_with(&[Flavor::Ours; 3], dir.path(), &FAST).unwrap();
     let load = Load::start(&nodes);
     let mut random = rand::rng();
-    let mut killed = 0;
+    let (mut killed, mut rounds) = (0, 0);
     while killed < kills {
         // The moment of the kill is what is drawn; nothing is waited for.
         std::thread::sleep(Duration::from_micros(random.random_range(0..50_000)));
@@ -46,10 +46,11 @@ fn two_hundred_kills_under_load_lose_nothing_acknowledged() {
             nodes[*victim].start();
         }
         load.wait_for_writes(5);
+        rounds += 1;
     }
     nodes.iter_mut().for_each(Node::wait_until_healthy);
     load.wait_for_writes(50);
     let written = load.judge(&nodes[0].client());
-    assert!(written > kills * 5, "{written} writes were acknowledged");
+    assert!(written >= rounds * 5 + 50, "{written} writes were acknowledged in {rounds} rounds");
     assert_all_agree(&nodes);
 }

@@ -41,7 +41,7 @@ fn the_http_port_has_the_limits_of_its_flags() {
     let half = "PUT /v2/keys/a/b HTTP/1.0\r\nHost: h\r\nContent-Length: 9\r\n\r\nvalue";
     let answer = converse(&service, half.as_bytes());
     assert!(answer.starts_with("HTTP/1.0 408 "), "{answer}");
-    assert!(began.elapsed() < Duration::from_secs(8), "each within a second or so");
+    assert!(began.elapsed() < Duration::from_secs(30), "each within a second or so, not a minute");
     // HTTP/2: settings, then nothing; the connection is idle and is closed.
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     let answer = raw(&service, preface);
