@@ -65,8 +65,10 @@ impl Pieces {
         let count = handle.check(counted)?.count;
         let revision = if request.revision > 0 { request.revision } else { current };
         let limited = request.limit > 0;
-        // In the order of the keys whatever is named, since no order is asked for.
-        let sort_target = SortTarget::Key.into();
+        // As in etcd, a piece that holds everything is sorted by what is named without an order. More
+        // pieces are in the order of the keys: each begins behind the last key of the one before.
+        let whole = count <= FIRST_KEYS && (!limited || count <= request.limit);
+        let sort_target = if whole { request.sort_target } else { SortTarget::Key.into() };
         let left = pb::RangeRequest { revision, sort_target, ..request };
         Ok(Self { handle, left, limited, keys: FIRST_KEYS, count, current })
     }
