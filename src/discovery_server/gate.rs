@@ -5,12 +5,12 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use parking_lot::Mutex;
 use prometheus::IntGauge;
 use tracing::info;
 
@@ -122,7 +122,7 @@ impl<K: std::hash::Hash + Eq + Clone> Limiter<K> {
 
 impl<K: std::hash::Hash + Eq + Clone> Limiter<K> {
     fn forget(&self) {
-        let mut forgot = self.forgot.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut forgot = self.forgot.lock();
         if forgot.is_none_or(|at| at.elapsed() >= FORGET_EVERY) {
             *forgot = Some(Instant::now());
             drop(forgot);
@@ -189,7 +189,7 @@ pub(super) struct Waiter {
 
 impl Waiters {
     fn enter(&self, path: &TokenPath) -> bool {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held.lock();
         let here = held.1.get(path).copied().unwrap_or(0);
         if held.0 >= self.limits.total || here >= self.limits.per_token {
             return false;
@@ -201,7 +201,7 @@ impl Waiters {
     }
 
     fn leave(&self, path: &TokenPath) {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held.lock();
         held.0 -= 1;
         if let Some(here) = held.1.get_mut(path) {
             *here -= 1;

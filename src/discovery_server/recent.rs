@@ -1,7 +1,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::admission::{Refusal, UnixMillis};
@@ -76,7 +76,7 @@ impl Recent {
     }
 
     fn note(&self, path: &TokenPath, write: impl FnOnce(&mut Notes)) {
-        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tokens = self.tokens.lock();
         tokens.clock += 1;
         let clock = tokens.clock;
         let notes = tokens.notes.entry(path.clone()).or_default();
@@ -91,7 +91,7 @@ impl Recent {
 
     /// The refusals of one token, the newest first.
     pub(super) fn refusals(&self, path: &TokenPath) -> Vec<Refused> {
-        let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let tokens = self.tokens.lock();
         let notes = tokens.notes.get(path).into_iter();
         notes.flat_map(|notes| &notes.refusals).cloned().collect()
     }
@@ -146,7 +146,7 @@ mod tests {
         }
         assert_eq!(recent.refusals(&paths[0]).len(), 0);
         assert_eq!(recent.refusals(&paths[TOKENS]).len(), 1);
-        let kept = recent.tokens.lock().unwrap().notes.len();
+        let kept = recent.tokens.lock().notes.len();
         assert!((TOKENS / 2..=TOKENS).contains(&kept), "{kept}");
     }
 }

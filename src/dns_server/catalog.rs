@@ -2,10 +2,11 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use hickory_proto::rr::{Name, Record, RecordType};
+use parking_lot::Mutex;
 use tracing::{info, warn};
 
 use super::answers::Answers;
@@ -235,7 +236,7 @@ impl Catalog {
         self.local.store(Arc::new(sources.names.clone()));
         let mut files = LocalFiles::new(sources);
         files.refresh(false, &self.local);
-        *self.local_files.lock().unwrap_or_else(PoisonError::into_inner) = Some(files);
+        *self.local_files.lock() = Some(files);
         self.moved();
     }
 
@@ -256,7 +257,7 @@ impl Catalog {
 
     /// Lets other servers have whole zones. Only the first call counts.
     pub fn set_transfers(&self, transfers: Transfers) {
-        let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut untold = self.untold.lock();
         // They may have missed what changed while this server was down.
         untold.extend(self.zones());
         self.transfers.get_or_init(|| transfers);
@@ -280,7 +281,7 @@ impl Catalog {
 
     /// The zones that are new since the last call.
     pub(super) fn take_untold(&self) -> Vec<Arc<Zone>> {
-        std::mem::take(&mut *self.untold.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.untold.lock())
     }
 
     /// Notes what changed, for secondaries that want only that.
@@ -295,7 +296,7 @@ impl Catalog {
                 self.journal.note(old, zone);
             }
         }
-        let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut untold = self.untold.lock();
         untold.extend(changes.loaded.iter().cloned());
     }
 
@@ -314,7 +315,7 @@ impl Catalog {
     pub fn refresh(&self) {
         let (served, names) = (self.served.load_full(), self.local());
         self.refresh_zones();
-        let mut local = self.local_files.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut local = self.local_files.lock();
         if let Some(files) = local.as_mut() {
             files.refresh(true, &self.local);
         }
@@ -328,7 +329,7 @@ impl Catalog {
     }
 
     fn refresh_zones(&self) {
-        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut files = self.files.lock();
         let changes = files.look(true);
         if changes.directory_lost {
             let directory = files.directory().display();

@@ -1,10 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use hickory_proto::rr::rdata::{A, AAAA, NS, PTR, SOA, SRV};
 use hickory_proto::rr::{Name, RData, Record};
+use parking_lot::{Mutex, RwLock};
 
 use super::metrics::{Counters, ZoneCount};
 use crate::admission::Label;
@@ -202,7 +203,7 @@ impl Clusters {
     }
 
     pub(super) fn reverse(&self, name: &Name) -> Vec<Record> {
-        let reverse = self.reverse.read().unwrap_or_else(PoisonError::into_inner);
+        let reverse = self.reverse.read();
         let holders = reverse.get(&Key::of(name)).map(Vec::as_slice).unwrap_or_default();
         let pointer = |(_, holder): &(String, Name)| {
             Record::from_rdata(name.clone(), TTL, RData::PTR(PTR(holder.clone())))
@@ -213,10 +214,10 @@ impl Clusters {
     /// Replaces the entry of a label by what `edit` makes of it, and the serial by the next one.
     fn change(&self, label: &str, edit: impl FnOnce(Option<&Entry>) -> Option<Option<Published>>) {
         let shard = self.shard(label.as_bytes());
-        let _one_at_a_time = shard.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = shard.writer.lock();
         let mut labels = (*shard.labels.load_full()).clone();
         let changed = edit(labels.get(label).map(AsRef::as_ref));
-        let mut serial = self.serial.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut serial = self.serial.lock();
         *serial = serial.wrapping_add(1);
         match changed {
             Some(cluster) => {
@@ -268,7 +269,7 @@ impl Clusters {
     /// Takes the names that a cluster gave to its addresses away, and gives new ones.
     fn rename_addresses(&self, label: &str, old: &[Record], new: &[Record]) {
         let key = |record: &Record| Some(Key::of(&Name::from(record.data.ip_addr()?)));
-        let mut reverse = self.reverse.write().unwrap_or_else(PoisonError::into_inner);
+        let mut reverse = self.reverse.write();
         for gone in old.iter().filter_map(key) {
             if let Some(holders) = reverse.get_mut(&gone) {
                 holders.retain(|(held, _)| held != label);

@@ -1,9 +1,10 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -60,7 +61,7 @@ impl Connections {
         client: IpAddr,
         stop: &CancellationToken,
     ) -> Option<Admission> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock();
         if open.clients.get(&client).is_some_and(|count| *count >= MOST_OF_CLIENT) {
             open.end_idle(|admitted| admitted.client == client)?;
         } else if open.admitted.len() >= MOST {
@@ -100,7 +101,7 @@ impl Open {
 impl Admission {
     /// Something happened; `idle` if nobody waits for an answer now.
     pub(super) fn touch(&self, idle: bool) {
-        let mut open = self.connections.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.connections.open.lock();
         if let Some(admitted) = open.admitted.get_mut(&self.number) {
             admitted.idle_since = idle.then(Instant::now);
         }
@@ -114,7 +115,7 @@ impl Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        let mut open = self.connections.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.connections.open.lock();
         open.remove(self.number);
     }
 }

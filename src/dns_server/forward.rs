@@ -4,7 +4,6 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -18,6 +17,7 @@ use hickory_resolver::config::{
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError, NoRecords};
+use parking_lot::Mutex;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
@@ -119,7 +119,7 @@ impl Forwarder {
 
     /// Reads resolver files that have changed; whether others are asked since.
     pub(super) fn refresh(&self) -> bool {
-        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut files = self.files.lock();
         let mut changed = false;
         for path in &self.upstreams.resolv_files {
             let held = files.entry(path.clone()).or_default();
@@ -161,7 +161,7 @@ impl Forwarder {
     }
 
     fn set_default(&self) {
-        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let files = self.files.lock();
         let mut servers = self.upstreams.servers.clone();
         servers.extend(files.values().flat_map(|file| &file.servers));
         let upstream = (!servers.is_empty()).then(|| Upstream::new(&servers).into());

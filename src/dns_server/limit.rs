@@ -1,8 +1,8 @@
 use std::hash::Hasher as _;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use siphasher::sip::SipHasher13;
 
 use super::Network;
@@ -80,7 +80,7 @@ impl Limiter {
     ) -> Verdict {
         let client = self.hash(client);
         let index = usize::try_from(client % PLACES as u64).expect("there are few places");
-        let mut place = self.places[index].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut place = self.places[index].lock();
         let burst = u64::from(rate) * 1000;
         let away = now.saturating_sub(place.seen);
         if place.seen.is_zero() || place.client != client && away > FORGOTTEN {

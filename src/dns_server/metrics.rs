@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
+use parking_lot::Mutex;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Bucket, Histogram, Metric, MetricFamily, MetricType};
 use prometheus::{IntCounterVec, Opts, Registry};
@@ -125,7 +126,7 @@ impl Counters {
     }
 
     pub(super) fn zone(&self, origin: &str) -> ZoneCount {
-        let mut zones = self.0.zones.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut zones = self.0.zones.lock();
         zones.entry(origin.to_owned()).or_default().clone()
     }
 
@@ -221,7 +222,7 @@ impl Collector for Counters {
         let codes = CODES.iter().map(|(label, _)| *label).chain(["other"]).enumerate();
         let codes = codes
             .map(|(index, label)| (vec![label.to_owned()], self.sum(|lane| &lane.codes[index])));
-        let zones = self.0.zones.lock().unwrap_or_else(PoisonError::into_inner);
+        let zones = self.0.zones.lock();
         let zones = zones.iter().map(|(origin, count)| (vec![origin.clone()], count.sum()));
         let zones: Vec<_> = zones.collect();
         let alone = |count| std::iter::once((Vec::new(), count));

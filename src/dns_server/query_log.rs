@@ -2,10 +2,10 @@ use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hickory_proto::op::{Message, ResponseCode};
+use parking_lot::Mutex;
 use tracing::warn;
 
 use super::handler::Asker;
@@ -53,7 +53,7 @@ impl QueryLog {
             Err(_nothing) => line.push_str("- - dropped"),
         }
         writeln!(line, " {} bytes", answer.len()).expect("a string takes everything");
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = self.file.lock();
         if let Err(error) = file.write_all(line.as_bytes()) {
             warn!(file = %self.path.display(), error = %error, "DNS query log cannot be written");
         }

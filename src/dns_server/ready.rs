@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hickory_proto::rr::{Name, RecordType};
 use hickory_proto::serialize::binary::BinEncodable as _;
+use parking_lot::Mutex;
 
 use crate::zone::{Answer, Dice, Kept, Question, Said, Style};
 
@@ -59,7 +59,7 @@ impl Ready {
         let Some((kept, life)) = Kept::of(name, kind, answer) else { return };
         let Some(key) = Key::of(&name.to_lowercase(), kind) else { return };
         let life = Duration::from_secs(life.into());
-        let mut shard = self.shard(&key).lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shard = self.shard(&key).lock();
         if shard.young.len() >= GENERATION {
             shard.old = std::mem::take(&mut shard.young);
         }
@@ -77,7 +77,7 @@ impl Ready {
         out: &mut Vec<u8>,
     ) -> Option<Said> {
         let key = Key::of_question(question);
-        let shard = self.shard(&key).lock().unwrap_or_else(PoisonError::into_inner);
+        let shard = self.shard(&key).lock();
         let key = key.as_slice();
         let entry = shard.young.get(key).or_else(|| shard.old.get(key))?;
         let age = entry.said.elapsed();

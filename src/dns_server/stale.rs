@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hickory_proto::rr::{Name, Record, RecordType};
+use parking_lot::Mutex;
 
 use crate::zone::{Answer, Key};
 
@@ -50,19 +50,19 @@ impl Stale {
         now: Instant,
     ) {
         let old = Old { answer: answer.clone(), said: now };
-        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut answers = self.answers.lock();
         answers.insert((Key::of(name), kind.into()), old);
     }
 
     /// Remembers that nobody answered.
     pub(super) fn fail(&self, name: &Name, kind: RecordType, now: Instant) {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failures = self.failures.lock();
         failures.insert((Key::of(name), kind.into()), now);
     }
 
     /// Whether asking now would only cost the client its time.
     pub(super) fn failed_lately(&self, name: &Name, kind: RecordType, now: Instant) -> bool {
-        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let failures = self.failures.lock();
         let failed = failures.find(&(Key::of(name), kind.into()));
         failed.is_some_and(|at| now.duration_since(*at) < FAILURE)
     }
@@ -74,7 +74,7 @@ impl Stale {
         kind: RecordType,
         now: Instant,
     ) -> Option<Answer<'static>> {
-        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let answers = self.answers.lock();
         let old = answers.find(&(Key::of(name), kind.into()))?;
         if now.duration_since(old.said) > OLDEST {
             return None;
@@ -146,7 +146,7 @@ mod tests {
             let name = Name::from_ascii(format!("n{n}.test.")).unwrap();
             stale.fail(&name, RecordType::A, now);
         }
-        let failures = stale.failures.lock().unwrap();
+        let failures = stale.failures.lock();
         assert!(failures.young.len() + failures.old.len() <= 2 * GENERATION);
         let last = Name::from_ascii(format!("n{}.test.", GENERATION * 3 - 1)).unwrap();
         assert!(failures.find(&(Key::of(&last), 1)).is_some());

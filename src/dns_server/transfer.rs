@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
 
 use hickory_proto::op::{Message, Query};
 use hickory_proto::rr::{RData, Record, RecordType};
 use hickory_proto::serialize::binary::BinEncodable;
+use parking_lot::Mutex;
 
 use super::Network;
 use super::tsig::{Key as TsigKey, Signer};
@@ -60,7 +60,7 @@ impl Journal {
     /// Notes that one state of a zone took the place of another.
     pub(super) fn note(&self, old: &Zone, new: &Zone) {
         let ahead = new.serial().wrapping_sub(old.serial());
-        let mut journal = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut journal = self.0.lock();
         let changes = journal.entry(Key::of(new.origin())).or_default();
         let change = match ahead {
             0 if old.records().eq(new.records()) => return,
@@ -79,13 +79,13 @@ impl Journal {
 
     /// Forgets a zone that is not served any more.
     pub(super) fn forget(&self, zone: &Zone) {
-        let mut journal = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut journal = self.0.lock();
         journal.remove(&Key::of(zone.origin()));
     }
 
     /// The records that lead from a serial to the present (RFC 1995 §4), none if that is unknown.
     fn since(&self, zone: &Zone, serial: u32) -> Option<Vec<Record>> {
-        let journal = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let journal = self.0.lock();
         let changes = journal.get(&Key::of(zone.origin()))?;
         let start = changes.iter().position(|change| serial_of(&change.before) == Some(serial))?;
         let soa = soa(zone)?;

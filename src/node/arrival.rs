@@ -16,12 +16,13 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -128,7 +129,7 @@ impl Arrivals {
     ) -> Result<Arrival, Error> {
         let replaced = stop.child_token();
         {
-            let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut latest = self.latest.lock();
             if let Some((before, running)) = &*latest {
                 if *before > term {
                     return Err(Error::Outdated);
@@ -143,7 +144,7 @@ impl Arrivals {
         let (dir, kept) = (dir.to_owned(), Arc::clone(&self.kept));
         tokio::task::spawn_blocking(move || {
             let pieces = Pieces::over(receiver);
-            let is_kept = lock(&kept).as_ref().is_some_and(|kept| kept.mark == mark);
+            let is_kept = kept.lock().as_ref().is_some_and(|kept| kept.mark == mark);
             let built = if is_kept {
                 pieces.drain().map(|()| None)
             } else {
@@ -160,7 +161,7 @@ impl Arrivals {
     /// Keeps a snapshot until it is installed or was not wanted.
     pub(super) fn keep(&self, arrived: Arrived) {
         if let Some(snapshot) = arrived.snapshot {
-            *lock(&self.kept) = Some(snapshot);
+            *self.kept.lock() = Some(snapshot);
         }
     }
 
@@ -172,7 +173,7 @@ impl Arrivals {
         mark: Mark,
         file: &Path,
     ) -> Result<State, StorageError> {
-        let mut kept = lock(&self.kept);
+        let mut kept = self.kept.lock();
         if let Some(Snapshot { store, rebuild, .. }) = kept.take_if(|kept| kept.mark == mark) {
             let store = Store::install_built(file, store)?;
             drop(kept);
@@ -184,15 +185,11 @@ impl Arrivals {
 
     /// Forgets a snapshot of what has been applied anyway: consensus did not want it.
     pub(super) fn forget_until(&self, dir: &Path, applied: Index) {
-        let mut kept = lock(&self.kept);
+        let mut kept = self.kept.lock();
         if let Some(unwanted) = kept.take_if(|kept| kept.mark.index <= applied) {
             unwanted.discard(dir);
         }
     }
-}
-
-fn lock(kept: &Mutex<Option<Snapshot>>) -> MutexGuard<'_, Option<Snapshot>> {
-    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Arrived {

@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{info, warn};
 
@@ -373,7 +374,7 @@ impl FlushLoop {
         let conf = ConfState::of(state.roster());
         let reader = state.storage().snapshot_reader()?;
         drop(state);
-        let mut offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut offered = self.offered.lock();
         offered.insert(index, reader);
         while offered.len() > OFFERED {
             offered.pop_first();
@@ -402,7 +403,7 @@ pub(super) fn store_file(member_dir: &Path) -> PathBuf {
 
 /// The chunks of an offered snapshot; `None` when it was replaced by newer ones.
 pub(super) fn chunks(offered: &Offered, index: Index) -> Option<SnapshotChunks> {
-    let offered = offered.lock().unwrap_or_else(PoisonError::into_inner);
+    let offered = offered.lock();
     // A reader that cannot be opened again is no reason to stop: the peer asks for another.
     let reader = offered.get(&index)?.again().ok()?;
     Some(Box::new(reader.map(|chunk| chunk.map_err(std::io::Error::other))))

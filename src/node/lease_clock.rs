@@ -1,7 +1,8 @@
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::{Notify, RwLock};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -60,31 +61,31 @@ impl LeaseClock {
         extend: Duration,
     ) {
         let now = self.now();
-        self.lock().promote(leases, now, extend);
+        self.deadlines.lock().promote(leases, now, extend);
     }
 
     /// Another member leads.
     pub(super) fn demote(&self) {
-        self.lock().demote();
+        self.deadlines.lock().demote();
         self.ended.notify_waiters();
     }
 
     /// A lease was granted; no effect unless this member leads.
     pub(super) fn granted(&self, id: LeaseId, ttl: i64) {
         let now = self.now();
-        self.lock().grant(id, ttl, now);
+        self.deadlines.lock().grant(id, ttl, now);
     }
 
     /// A lease is gone.
     pub(super) fn revoked(&self, id: LeaseId) {
-        self.lock().revoke(id);
+        self.deadlines.lock().revoke(id);
         self.ended.notify_waiters();
     }
 
     /// All members know that so many seconds are left of these leases, 0 for all.
     pub(super) fn checkpointed(&self, left: &[(LeaseId, i64)]) {
         let now = self.now();
-        let mut deadlines = self.lock();
+        let mut deadlines = self.deadlines.lock();
         for (id, seconds) in left {
             match seconds {
                 0 => deadlines.refilled(*id, now),
@@ -96,7 +97,7 @@ impl LeaseClock {
     /// An error where the clocks do not run: not any more, or not yet.
     fn remaining(&self, id: LeaseId) -> Result<Option<(i64, i64)>, Error> {
         let now = self.now();
-        let deadlines = self.lock();
+        let deadlines = self.deadlines.lock();
         if !deadlines.leading() {
             return Err(Error::NoLeader);
         }
@@ -105,12 +106,12 @@ impl LeaseClock {
 
     /// All leases, soonest to expire first; empty unless this member leads.
     pub(super) fn by_expiry(&self) -> Vec<LeaseId> {
-        self.lock().by_expiry().collect()
+        self.deadlines.lock().by_expiry().collect()
     }
 
     fn renew(&self, id: LeaseId) -> Turn {
         let now = self.now();
-        let mut deadlines = self.lock();
+        let mut deadlines = self.deadlines.lock();
         if !deadlines.leading() {
             return Turn::NotLeading;
         }
@@ -122,30 +123,26 @@ impl LeaseClock {
 
     fn is_due(&self) -> bool {
         let now = self.now();
-        self.lock().is_due(now)
+        self.deadlines.lock().is_due(now)
     }
 
     fn expired(&self) -> Vec<LeaseId> {
         let now = self.now();
-        self.lock().expired(now, REVOKE_AT_ONCE)
+        self.deadlines.lock().expired(now, REVOKE_AT_ONCE)
     }
 
     fn take_checkpoints(&self) -> Vec<Checkpoint> {
         let now = self.now();
-        self.lock().take_checkpoints(now, CHECKPOINTS)
+        self.deadlines.lock().take_checkpoints(now, CHECKPOINTS)
     }
 
     fn take_all_checkpoints(&self) -> Vec<Checkpoint> {
         let now = self.now();
-        self.lock().take_all_checkpoints(now)
+        self.deadlines.lock().take_all_checkpoints(now)
     }
 
     fn now(&self) -> Duration {
         self.started.elapsed()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Deadlines> {
-        self.deadlines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -160,7 +157,7 @@ async fn confirm(handle: &Handle) -> Result<Term, Error> {
         if status.role == Role::Leader { Ok(status.term) } else { Err(Error::NoLeader) }
     };
     let (term, asked) = (leads_in()?, clock.now());
-    let lock = || clock.confirmed.lock().unwrap_or_else(PoisonError::into_inner);
+    let lock = || clock.confirmed.lock();
     let known = *lock();
     if known.is_some_and(|(of, at)| of == term && asked < at + handle.0.config.election) {
         return Ok(term);

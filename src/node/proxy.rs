@@ -6,9 +6,10 @@
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -137,7 +138,7 @@ async fn refresh(
             Some(now) if !now.client_urls.is_empty() => {
                 cluster = Some(now.cluster);
                 let addresses = now.client_urls.iter().filter_map(|url| PeerUrl::parse(url).ok());
-                lock(rota).replace(addresses.map(|url| address(&url)).collect());
+                rota.lock().replace(addresses.map(|url| address(&url)).collect());
                 if !now.peer_urls.is_empty() && now.peer_urls != peer_urls {
                     if let Err(error) = write_state(data_dir, &now.peer_urls) {
                         warn!(error = %error, "failed to write the cluster's peer URLs");
@@ -192,12 +193,12 @@ async fn accept(listener: TcpListener, rota: Arc<Mutex<Rota>>, options: ProxyOpt
 
 /// Joins a client with the first member that can be reached; without any the client is hung up.
 async fn connect(mut client: TcpStream, rota: &Mutex<Rota>, options: ProxyOptions) {
-    let order = lock(rota).order(Instant::now());
+    let order = rota.lock().order(Instant::now());
     for address in order {
         let dial = tokio::time::timeout(options.dial_timeout, TcpStream::connect(&address)).await;
         let error = match dial {
             Ok(Ok(mut member)) => {
-                lock(rota).set_out(&address, None);
+                rota.lock().set_out(&address, None);
                 // Small requests must not wait for more bytes to come.
                 let _ = client.set_nodelay(true).and_then(|()| member.set_nodelay(true));
                 if let Err(error) = tokio::io::copy_bidirectional(&mut client, &mut member).await {
@@ -208,14 +209,10 @@ async fn connect(mut client: TcpStream, rota: &Mutex<Rota>, options: ProxyOption
             Ok(Err(error)) => error,
             Err(_) => io::Error::from(io::ErrorKind::TimedOut),
         };
-        lock(rota).set_out(&address, Some(Instant::now() + options.failure_wait));
+        rota.lock().set_out(&address, Some(Instant::now() + options.failure_wait));
         warn!(member = address, error = %error, "marked endpoint unavailable");
     }
     debug!("no member can be reached; the client is hung up");
-}
-
-fn lock(rota: &Mutex<Rota>) -> std::sync::MutexGuard<'_, Rota> {
-    rota.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn address(url: &PeerUrl) -> String {

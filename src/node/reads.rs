@@ -1,6 +1,6 @@
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus::IntCounter;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tracing::warn;
@@ -44,7 +44,7 @@ impl Reads {
     /// Queues for the next round.
     pub(super) fn wait(&self) -> oneshot::Receiver<Result<(), Error>> {
         let (sender, receiver) = oneshot::channel();
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+        self.waiting.lock().push(sender);
         self.wanted.notify_one();
         receiver
     }
@@ -55,9 +55,7 @@ impl Reads {
         loop {
             self.wanted.notified().await;
             loop {
-                let readers = std::mem::take(
-                    &mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner),
-                );
+                let readers = std::mem::take(&mut *self.waiting.lock());
                 if readers.is_empty() {
                     break;
                 }

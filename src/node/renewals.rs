@@ -1,6 +1,5 @@
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use futures_util::future::join_all;
+use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
@@ -36,7 +35,7 @@ impl Renewals {
     /// Queues for the next question.
     pub(super) fn wait(&self, id: LeaseId) -> oneshot::Receiver<Renewed> {
         let (reply, answer) = oneshot::channel();
-        let mut waiting = self.lock();
+        let mut waiting = self.waiting.lock();
         // Without a leader nobody takes any. Who gave up goes before the table grows.
         if waiting.len() == waiting.capacity() {
             forget_closed(&mut waiting);
@@ -48,18 +47,14 @@ impl Renewals {
     }
 
     fn take(&self) -> Vec<Renewal> {
-        let mut waiting = self.lock();
+        let mut waiting = self.waiting.lock();
         forget_closed(&mut waiting);
         let together = waiting.len().min(TOGETHER);
         waiting.drain(..together).collect()
     }
 
     fn put_back(&self, renewals: Vec<Renewal>) {
-        self.lock().splice(..0, renewals);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Renewal>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock().splice(..0, renewals);
     }
 }
 
@@ -133,7 +128,7 @@ mod tests {
         for _ in 0..10_000 {
             drop(renewals.wait(LeaseId(2)));
         }
-        assert!(renewals.lock().capacity() < 100, "{}", renewals.lock().capacity());
+        assert!(renewals.waiting.lock().capacity() < 100, "{}", renewals.waiting.lock().capacity());
         let waiting = renewals.take();
         assert_eq!(waiting.iter().map(|renewal| renewal.id).collect::<Vec<_>>(), [LeaseId(1)]);
         drop(patient);

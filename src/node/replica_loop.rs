@@ -1,6 +1,6 @@
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -164,8 +164,7 @@ impl ReplicaLoop {
         if before.leader != status.leader {
             self.shared.metrics.leader_changed(status.leader.is_some());
             if status.leader.is_some() {
-                let mut elected =
-                    self.shared.elected.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut elected = self.shared.elected.lock();
                 *elected = Some(Instant::now());
             }
         }

@@ -1,6 +1,5 @@
 //! Why a request was not applied in time, as etcd tells it (`server/etcdserver/v3_server.go`, `parseProposeCtxErr`).
 
-use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use tokio::time::{MissedTickBehavior, interval};
@@ -41,7 +40,7 @@ struct Begun {
 impl Begun {
     /// What the client is told; its time is over.
     fn too_late(self, shared: &Shared) -> Error {
-        let elected = *shared.elected.lock().unwrap_or_else(PoisonError::into_inner);
+        let elected = *shared.elected.lock();
         let leader = shared.status.borrow().leader;
         self.judge(elected, shared.config.election, leader.is_some(), || {
             let connected = shared.peers.connected_since();

@@ -1,8 +1,8 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use crate::membership::MemberId;
@@ -63,7 +63,7 @@ impl<T> Waiters<T> {
     /// Takes all who have waited since then or longer.
     pub(super) fn take_since(&self, then: Instant) -> Vec<Waiter<T>> {
         let late = |shard: &Mutex<Shard<T>>| {
-            let mut shard = locked(shard);
+            let mut shard = shard.lock();
             let late = shard.waiting.extract_if(|_, waiter| waiter.since <= then);
             late.map(|(_, waiter)| waiter).collect::<Vec<_>>()
         };
@@ -73,7 +73,7 @@ impl<T> Waiters<T> {
     /// Lets nobody wait any longer, now and from now on: all hear that nobody answers them.
     pub(super) fn close(&self) {
         for shard in &self.shards {
-            let mut shard = locked(shard);
+            let mut shard = shard.lock();
             shard.closed = true;
             shard.waiting.clear();
         }
@@ -81,12 +81,8 @@ impl<T> Waiters<T> {
 
     fn shard(&self, id: u64) -> MutexGuard<'_, Shard<T>> {
         let shard = usize::try_from(id % SHARDS as u64).expect("less than the number of shards");
-        locked(&self.shards[shard])
+        self.shards[shard].lock()
     }
-}
-
-fn locked<T>(shard: &Mutex<Shard<T>>) -> MutexGuard<'_, Shard<T>> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

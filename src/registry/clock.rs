@@ -6,8 +6,9 @@
 //! together is stored, so a restart of the service does not fall for it either. Only a restart of
 //! the machine ties them together again.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
 
 use crate::admission::UnixMillis;
 
@@ -72,7 +73,7 @@ static RUNNING: Mutex<Option<Running>> = Mutex::new(None);
 
 /// The registry's time.
 pub fn now() -> UnixMillis {
-    let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut running = RUNNING.lock();
     let running = running.get_or_insert_with(|| {
         let reading = read();
         start(Tie::new(None, reading).offset, reading)
@@ -82,7 +83,7 @@ pub fn now() -> UnixMillis {
 
 /// Lets this process go by the registry's tie; says how far the wall clock is from it.
 pub(super) fn follow(tie: &Tie, reading: Reading) -> i64 {
-    *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) = Some(start(tie.offset, reading));
+    *RUNNING.lock() = Some(start(tie.offset, reading));
     signed(reading.wall.0) - signed(tie.at(reading.up).0)
 }
 

@@ -1,10 +1,11 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use prometheus::{Histogram, HistogramOpts};
 use tokio::sync::{Notify, broadcast};
 
@@ -101,12 +102,12 @@ impl Shared {
 
     /// The token at `path`, even a revoked one.
     pub(super) fn held(&self, path: &TokenPath) -> Option<Arc<Founding>> {
-        self.tokens.read().unwrap_or_else(PoisonError::into_inner).get(path)
+        self.tokens.read().get(path)
     }
 
     /// The token with this public id, even a revoked one.
     pub(super) fn by_id(&self, id: &PublicId) -> Option<Arc<Founding>> {
-        self.tokens.read().unwrap_or_else(PoisonError::into_inner).by_id(id.bits())
+        self.tokens.read().by_id(id.bits())
     }
 
     /// At most `limit` tokens made after `after`, oldest first, for which `likely` holds, which looks at
@@ -118,7 +119,7 @@ impl Shared {
         likely: impl Fn(&Packed) -> bool,
         wanted: impl Fn(&Founding) -> bool,
     ) -> Vec<Arc<Founding>> {
-        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
+        let tokens = self.tokens.read();
         let later = tokens.later(after).filter(|(_, token)| likely(token));
         let found = later.map(|(created, token)| token.unpack(created));
         found.filter(|held| wanted(held)).take(limit).map(Arc::new).collect()
@@ -143,7 +144,7 @@ impl Shared {
     pub(super) fn publish(&self, changed: HashMap<TokenPath, Arc<Founding>>, last_index: u64) {
         let milestones: Vec<Milestone> = changed.values().filter_map(milestone).collect();
         let paths: Vec<TokenPath> = changed.keys().cloned().collect();
-        let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
+        let mut tokens = self.tokens.write();
         changed.into_values().for_each(|founding| tokens.put(founding));
         drop(tokens);
         self.index.store(last_index, Ordering::Release);
@@ -155,7 +156,7 @@ impl Shared {
 
     /// Takes tokens away that nobody may ask for any more.
     pub(super) fn forget(&self, paths: &[TokenPath]) {
-        let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
+        let mut tokens = self.tokens.write();
         let gone: Vec<_> = paths.iter().filter_map(|path| tokens.remove(path)).collect();
         drop(tokens);
         for path in paths {
@@ -166,7 +167,7 @@ impl Shared {
 
     /// Shows what the database holds instead of everything shown before.
     pub(super) fn replace(&self, loaded: Loaded) {
-        *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = loaded.tokens;
+        *self.tokens.write() = loaded.tokens;
         self.index.store(loaded.last_index, Ordering::Release);
         for group in &self.waiters {
             group.notify_waiters();
@@ -211,7 +212,7 @@ impl Shared {
     pub(super) fn counts(&self, now: UnixMillis) -> Counts {
         let commits = self.commits.load(Ordering::Relaxed);
         let mut counts = Counts { commits, ..Counts::default() };
-        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
+        let tokens = self.tokens.read();
         for (_, token) in tokens.later(0) {
             match token.state(now) {
                 State::Open => counts.open += 1,

@@ -1,8 +1,8 @@
 use std::collections::HashMap;
 use std::mem;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
 use rustc_hash::FxBuildHasher;
 
 use crate::mvcc::{EventRef, Revision};
@@ -61,7 +61,7 @@ impl Cache {
     fn shard(&self, at: Revision) -> MutexGuard<'_, Shard> {
         let main = usize::try_from(at.main).unwrap_or_default();
         let shard = &self.shards[(main + at.sub as usize) % SHARDS];
-        shard.lock().unwrap_or_else(PoisonError::into_inner)
+        shard.lock()
     }
 }
 

@@ -19,9 +19,10 @@ use std::fmt;
 use std::mem;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use super::disk::{Disk, View};
 use super::install::Aside;
@@ -59,11 +60,11 @@ pub(super) struct Changes(Arc<Mutex<Pending>>);
 
 impl Changes {
     pub(super) fn note(&self, batch: &Pending) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).follow(batch);
+        self.0.lock().follow(batch);
     }
 
     fn take(&self) -> Pending {
-        let mut changes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changes = self.0.lock();
         let nothing = Pending::new(changes.applied());
         mem::replace(&mut *changes, nothing)
     }

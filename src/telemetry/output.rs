@@ -1,9 +1,9 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
+use parking_lot::Mutex;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::rotate::RotatingFile;
@@ -44,7 +44,7 @@ pub(super) struct Line<'a>(&'a Outputs);
 
 impl Write for Line<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut sinks = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sinks = self.0.0.lock();
         for sink in sinks.iter_mut() {
             // An output that is gone (a closed pipe, a full disk) must not keep the others from
             // the line, and there is nowhere left to report it.

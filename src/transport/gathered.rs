@@ -8,9 +8,10 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::frame::{DATA, Frames, PREFACE};
@@ -54,10 +55,6 @@ impl<S> Gathered<S> {
             unflushed: false,
             failed: None,
         })))
-    }
-
-    fn line(&self) -> MutexGuard<'_, Line<S>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -123,7 +120,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gathered<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let mut line = self.line();
+        let mut line = self.0.lock();
         let Line { stream, received, open, failed, .. } = &mut *line;
         if let Some(failed) = *failed {
             return Poll::Ready(Err(failed.into()));
@@ -151,7 +148,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let mut line = self.line();
+        let mut line = self.0.lock();
         if line.kept.len() >= FULL || line.failed.is_some() {
             ready!(line.poll_send(context))?;
         }
@@ -164,11 +161,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
 
     /// That is for [`Paced`] to do.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.line().failed.map_or(Ok(()), |failed| Err(failed.into())))
+        Poll::Ready(self.0.lock().failed.map_or(Ok(()), |failed| Err(failed.into())))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut line = self.line();
+        let mut line = self.0.lock();
         ready!(line.poll_send(context))?;
         Pin::new(&mut line.stream).poll_shutdown(context)
     }
@@ -200,13 +197,13 @@ impl<C: Future, S: AsyncWrite + Unpin> Future for Paced<C, S> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<C::Output> {
         let Self { connection, stream, answers, waited } = self.get_mut();
-        if *answers && !*waited && stream.line().open > 1 {
+        if *answers && !*waited && stream.0.lock().open > 1 {
             *waited = true;
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
         let ended = connection.as_mut().poll(context);
-        let mut line = stream.line();
+        let mut line = stream.0.lock();
         if std::mem::take(waited) && !line.answered {
             // Who waits in vain again and again expects what will not come.
             line.open = line.open.saturating_sub(1);

@@ -6,9 +6,10 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::tls;
@@ -20,15 +21,11 @@ pub(super) struct LastWords(Arc<Mutex<Option<String>>>);
 impl LastWords {
     /// Takes the reason, so that it is told of one connection only.
     pub(super) fn take(&self) -> Option<String> {
-        self.slot().take()
+        self.0.lock().take()
     }
 
     fn hear(&self, reason: String) {
-        *self.slot() = Some(reason);
-    }
-
-    fn slot(&self) -> std::sync::MutexGuard<'_, Option<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.lock() = Some(reason);
     }
 }
 

@@ -1,6 +1,7 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
@@ -60,11 +61,11 @@ pub(super) struct LinkState {
 impl LinkState {
     /// Since when the peer is connected.
     pub(super) fn connected_since(&self) -> Option<Instant> {
-        *self.since.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.since.lock()
     }
 
     fn set(&self, since: Option<Instant>) {
-        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = since;
+        *self.since.lock() = since;
     }
 }
 

@@ -1,9 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -109,7 +110,7 @@ impl Peers {
 
     /// Connects to new members, drops removed ones, and reconnects where URLs changed.
     pub fn update(&self, roster: &Roster) {
-        let _one_at_a_time = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.change.lock();
         let mut links = BTreeMap::clone(&self.links.load());
         let wanted: BTreeSet<MemberId> =
             roster.members.keys().copied().filter(|id| *id != self.identity.member).collect();
@@ -242,7 +243,7 @@ mod tests {
         let (found, was_found) = sync_channel(1);
         let held = Mutex::new(held);
         let source = move |_| {
-            let held = held.lock().unwrap().recv_timeout(PATIENCE);
+            let held = held.lock().recv_timeout(PATIENCE);
             found.send(held.is_ok()).unwrap();
             None
         };

@@ -4,7 +4,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
+use parking_lot::RwLock;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
 };
@@ -168,7 +169,7 @@ impl Clients {
         let unknown = HeaderValue::from_static("unknown");
         let version = version.unwrap_or(&unknown);
         let place = usize::from(!unary);
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.read();
         if let Some((_, counters)) = known.iter().find(|(known, _)| known == version) {
             counters[place].inc();
             return;
@@ -180,7 +181,7 @@ impl Clients {
             ["unary", "stream"].map(|kind| self.requests.with_label_values(&[kind, label]));
         counters[place].inc();
         if !full {
-            let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+            let mut known = self.known.write();
             if known.iter().all(|(known, _)| known != version) {
                 known.push((version.clone(), counters));
             }

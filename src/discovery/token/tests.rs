@@ -1,13 +1,14 @@
 //! The protocol against a small server that speaks v2 as a real etcd was seen to, and misbehaves
 //! where a test asks it to.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::*;
@@ -74,7 +75,7 @@ impl Server {
     async fn start(size: &str) -> (Self, String) {
         let server = Self::default();
         {
-            let mut store = server.store.lock().unwrap();
+            let mut store = server.store.lock();
             size.clone_into(&mut store.size);
             store.index = 4;
         }
@@ -86,16 +87,16 @@ impl Server {
     }
 
     fn fault(&self, on: &'static str, fault: Fault) {
-        self.store.lock().unwrap().faults.push((on, fault));
+        self.store.lock().faults.push((on, fault));
     }
 
     fn put(&self, id: &str, value: &str) {
-        self.store.lock().unwrap().put(id, value);
+        self.store.lock().put(id, value);
         self.changed.notify_waiters();
     }
 
     fn event(&self, body: &str) {
-        let mut store = self.store.lock().unwrap();
+        let mut store = self.store.lock();
         store.index += 1;
         let index = store.index;
         store.events.push((index, body.replace("INDEX", &index.to_string())));
@@ -103,7 +104,7 @@ impl Server {
     }
 
     fn log(&self) -> Vec<String> {
-        self.store.lock().unwrap().log.clone()
+        self.store.lock().log.clone()
     }
 
     async fn logged(&self, text: &str) {
@@ -129,14 +130,14 @@ impl Server {
                 let mine = |event: &&(u64, String)| {
                     event.0 >= from && (last == "tok1" || event.1.contains(last))
                 };
-                let event = self.store.lock().unwrap().events.iter().find(mine).cloned();
+                let event = self.store.lock().events.iter().find(mine).cloned();
                 if let Some((index, body)) = event {
                     return answer(200, Some(index), body);
                 }
                 changed.await;
             }
         }
-        let mut store = self.store.lock().unwrap();
+        let mut store = self.store.lock();
         let index = store.index;
         match (method, last) {
             ("PUT", id) => {
@@ -205,7 +206,7 @@ async fn handle(State(server): State<Server>, request: http::Request<Body>) -> R
     let target = parts.uri.path_and_query().unwrap().as_str();
     let line = format!("{} {target} {body}", parts.method).trim_end().to_owned();
     let fault = {
-        let mut store = server.store.lock().unwrap();
+        let mut store = server.store.lock();
         store.log.push(line.clone());
         let found = store.faults.iter().position(|(on, _)| line.contains(on));
         found.map(|at| store.faults.remove(at).1)

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use futures_util::stream::unfold;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
@@ -65,7 +66,7 @@ impl Store {
 
     fn put(&self, below: &str, value: &str) -> i64 {
         let key = format!("/_etcd/registry/T/{below}");
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.state.lock();
         state.revision += 1;
         let revision = state.revision;
         let held = state.kvs.get(&key);
@@ -89,11 +90,11 @@ impl Store {
     }
 
     fn fault(&self, on: &'static str, status: Status) {
-        self.state.lock().unwrap().faults.push((on, status));
+        self.state.lock().faults.push((on, status));
     }
 
     fn log(&self) -> Vec<String> {
-        self.state.lock().unwrap().log.clone()
+        self.state.lock().log.clone()
     }
 
     async fn logged(&self, text: &str) {
@@ -105,7 +106,7 @@ impl Store {
     }
 
     fn note(&self, line: String) -> Result<(), Status> {
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.state.lock();
         let fault = state.faults.iter().position(|(on, _)| line.contains(on));
         state.log.push(line);
         match fault {
@@ -131,7 +132,7 @@ impl pb::kv_server::Kv for Store {
     ) -> Result<Response<pb::RangeResponse>, Status> {
         let pb::RangeRequest { key, range_end, .. } = call.into_inner();
         self.note(format!("range {} {}", text(&key), text(&range_end)).trim().to_owned())?;
-        let state = self.state.lock().unwrap();
+        let state = self.state.lock();
         let wanted = |kv: &&mvccpb::KeyValue| {
             if range_end.is_empty() { kv.key == key } else { key <= kv.key && kv.key < range_end }
         };
@@ -191,7 +192,7 @@ impl pb::watch_server::Watch for Store {
         let (key, end) = (text(&create.key), text(&create.range_end));
         self.note(format!("watch {key} {end} from {}", create.start_revision))?;
         let created = pb::WatchResponse { created: true, ..pb::WatchResponse::default() };
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.state.lock();
         if state.cancelled_watches > 0 {
             state.cancelled_watches -= 1;
             let cancelled = pb::WatchResponse { canceled: true, ..pb::WatchResponse::default() };
@@ -208,7 +209,7 @@ impl pb::watch_server::Watch for Store {
             Some(((), receiver))
         }));
         let events = changes.map(move |()| {
-            let state = history.lock().unwrap();
+            let state = history.lock();
             let new: Vec<_> =
                 state.history.iter().filter(|kv| kv.mod_revision >= from).cloned().collect();
             from = state.revision + 1;
@@ -306,7 +307,7 @@ async fn every_failure_is_tried_again_and_another_endpoint_is_asked() {
 #[tokio::test]
 async fn a_cancelled_watch_leads_to_another_reading() {
     let (store, endpoint) = Store::start("2").await;
-    store.state.lock().unwrap().cancelled_watches = 2;
+    store.state.lock().cancelled_watches = 2;
     let node = Node::new(&[&endpoint]);
     let (joined, ()) = tokio::join!(node.join(), async {
         store.logged("watch").await;
@@ -328,7 +329,7 @@ async fn refusals_have_the_texts_of_etcd() {
         assert_eq!(error, format!("failed to join discovery cluster (discovery: {text})"));
     }
     let (store, endpoint) = Store::start("2").await;
-    store.state.lock().unwrap().kvs.clear();
+    store.state.lock().kvs.clear();
     let error = Node::new(&[&endpoint]).join().await.unwrap_err();
     assert!(error.contains("discovery: size key not found"), "{error}");
 

@@ -13,8 +13,9 @@ mod simple;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
+
+use parking_lot::Mutex;
 
 pub use jwt::{Jwt, JwtError};
 pub use options::{OptionsError, TokenOptions, parse_options};
@@ -77,7 +78,7 @@ impl Tokens {
     /// Follows what was applied.
     pub(super) fn follow(&self, news: &AuthNews) {
         let simple = match &self.kind {
-            Kind::Simple(tokens) => Some(lock(tokens)),
+            Kind::Simple(tokens) => Some(tokens.lock()),
             Kind::Signed(_) => None,
         };
         match (news, simple) {
@@ -102,7 +103,7 @@ impl Tokens {
         if let Kind::Simple(tokens) = &self.kind
             && users.revision() != before
         {
-            lock(tokens).held.clear();
+            tokens.lock().held.clear();
         }
     }
 
@@ -139,14 +140,10 @@ impl Tokens {
     /// Whose token this is; a simple one lives on for its full time.
     pub(super) fn holder(&self, token: &str) -> Option<Holder> {
         match &self.kind {
-            Kind::Simple(tokens) => lock(tokens).holder(token, Instant::now()),
+            Kind::Simple(tokens) => tokens.lock().holder(token, Instant::now()),
             Kind::Signed(jwt) => jwt.holder(token, SystemTime::now()),
         }
     }
-}
-
-fn lock(tokens: &Mutex<SimpleTokens>) -> MutexGuard<'_, SimpleTokens> {
-    tokens.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::Interest;
 use super::index::Index;
@@ -45,7 +47,7 @@ impl Hub {
     /// Offers the events of one revision to everybody who is in step. Called by the apply thread, in order;
     /// never waits: a watcher whose queue is full falls behind and catches up from the store.
     pub fn publish(&self, revision: i64, events: &[Event]) {
-        let mut registry = self.lock();
+        let mut registry = self.0.lock();
         let before = registry.published;
         if revision <= before {
             return; // the state was replaced by a later one meanwhile, and everybody reads that
@@ -64,14 +66,14 @@ impl Hub {
     /// The whole state was replaced, as by a snapshot: everybody reads from the store what came in
     /// between. Also called once at start, with the revision that was recovered.
     pub fn restored(&self, revision: i64) {
-        let mut registry = self.lock();
+        let mut registry = self.0.lock();
         let before = std::mem::replace(&mut registry.published, revision);
         registry.drop_all(before + 1);
     }
 
     /// A new stream, without watchers yet.
     pub fn subscribe(&self) -> Subscription {
-        let mut registry = self.lock();
+        let mut registry = self.0.lock();
         registry.subscriptions += 1;
         Subscription {
             number: registry.subscriptions,
@@ -83,11 +85,7 @@ impl Hub {
 
     /// How many watchers are in step.
     pub fn in_step(&self) -> usize {
-        self.lock().in_step.len()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Registry> {
-        self.0.lock().expect("nothing panics while it holds the registry")
+        self.0.lock().in_step.len()
     }
 }
 
@@ -143,7 +141,7 @@ impl Subscription {
     /// Takes a watcher in step that wants everything from revision `from` on; false when something
     /// from there on was published already, which the caller must then read from the store first.
     pub fn join(&mut self, watch: i64, interest: &Interest, from: i64) -> bool {
-        let mut registry = self.hub.lock();
+        let mut registry = self.hub.0.lock();
         if registry.published >= from {
             return false;
         }
@@ -158,7 +156,7 @@ impl Subscription {
 
     /// Takes a watcher out and forgets what waits for it.
     pub fn leave(&mut self, watch: i64) {
-        self.hub.lock().remove((self.number, watch));
+        self.hub.0.lock().remove((self.number, watch));
         self.queue.forget(watch);
         self.joined.remove(&watch);
     }
@@ -176,14 +174,14 @@ impl Subscription {
     /// The revision up to which the watchers in step have been given everything; `None` while something
     /// still waits for them.
     pub fn position(&self) -> Option<i64> {
-        let registry = self.hub.lock();
+        let registry = self.hub.0.lock();
         self.queue.is_empty().then_some(registry.published)
     }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let mut registry = self.hub.lock();
+        let mut registry = self.hub.0.lock();
         for watch in &self.joined {
             registry.remove((self.number, *watch));
         }

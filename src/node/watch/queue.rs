@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::mvcc::Event;
@@ -67,7 +68,7 @@ impl Delivery {
 impl Queue {
     /// Queues a batch, unless there is no room.
     pub(super) fn offer(&self, watch: i64, batch: &Arc<Batch>) -> bool {
-        let mut pending = self.lock();
+        let mut pending = self.pending.lock();
         let fits = pending.batches == 0
             || (pending.batches < MAX_BATCHES && pending.bytes + batch.bytes <= MAX_BYTES);
         if fits {
@@ -78,12 +79,12 @@ impl Queue {
 
     /// Tells a watcher that it is behind. There is always room: a watcher is told once until it joins again.
     pub(super) fn behind(&self, watch: i64, next: i64) {
-        self.push(&mut self.lock(), Delivery::Behind { watch, next });
+        self.push(&mut self.pending.lock(), Delivery::Behind { watch, next });
     }
 
     /// Forgets what waits for a watcher that is gone.
     pub(super) fn forget(&self, watch: i64) {
-        let mut pending = self.lock();
+        let mut pending = self.pending.lock();
         pending.deliveries.retain(|delivery| delivery.watch() != watch);
         let (batches, bytes) = pending
             .deliveries
@@ -95,11 +96,11 @@ impl Queue {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.lock().deliveries.is_empty()
+        self.pending.lock().deliveries.is_empty()
     }
 
     pub(super) fn try_pop(&self) -> Option<Delivery> {
-        let mut pending = self.lock();
+        let mut pending = self.pending.lock();
         let delivery = pending.deliveries.pop_front()?;
         let (batches, bytes) = delivery.size();
         pending.batches -= batches;
@@ -125,9 +126,5 @@ impl Queue {
         if pending.deliveries.len() == 1 {
             self.filled.notify_one();
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Pending> {
-        self.pending.lock().expect("nothing panics while it holds the queue")
     }
 }

@@ -41,7 +41,7 @@ pub(in crate::registry) struct Client {
 struct Login {
     user: String,
     password: String,
-    token: std::sync::Mutex<Option<AsciiMetadataValue>>,
+    token: parking_lot::Mutex<Option<AsciiMetadataValue>>,
 }
 
 impl Client {
@@ -49,7 +49,7 @@ impl Client {
         let login = login.map(|(user, password)| Login {
             user,
             password,
-            token: std::sync::Mutex::default(),
+            token: parking_lot::Mutex::default(),
         });
         Self {
             members: members.into(),
@@ -221,11 +221,11 @@ impl Client {
 
 impl Login {
     fn held(&self) -> Option<AsciiMetadataValue> {
-        self.token.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.token.lock().clone()
     }
 
     fn hold(&self, token: Option<AsciiMetadataValue>) {
-        *self.token.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = token;
+        *self.token.lock() = token;
     }
 
     async fn log_in(&self, channel: Channel) -> Result<AsciiMetadataValue, Status> {

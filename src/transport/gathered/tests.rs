@@ -124,7 +124,7 @@ impl Test {
     }
 
     fn pipe<T>(&self, look: impl FnOnce(&mut Pipe) -> T) -> T {
-        look(&mut self.paced.stream.line().stream)
+        look(&mut self.paced.stream.0.lock().stream)
     }
 
     fn counts(&mut self) -> (usize, usize) {
@@ -146,7 +146,7 @@ fn a_client_that_does_not_read_stops_the_library() {
     let mut test = Test::new();
     test.pipe(|pipe| pipe.room = 100_000);
     assert!(test.poll(1000).is_pending());
-    assert!(test.paced.stream.line().kept.len() <= FULL);
+    assert!(test.paced.stream.0.lock().kept.len() <= FULL);
     let left = test.paced.connection().to_write.len();
     assert_eq!(left, 1000 * answer().len() - 2 * FULL);
     test.pipe(|pipe| pipe.room = usize::MAX);

@@ -1,9 +1,10 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use rustls::ClientConfig;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::ServerName;
@@ -75,7 +76,7 @@ impl TlsClient {
 
     /// Reads the files again; what cannot be used changes nothing.
     pub fn reload(&self) -> Result<(), TlsError> {
-        *self.seen() = stamp(files(&self.0.options));
+        *self.0.seen.lock() = stamp(files(&self.0.options));
         self.0.config.store(Arc::new(config(&self.0.options)?));
         Ok(())
     }
@@ -101,16 +102,12 @@ impl TlsClient {
 
     /// Whether a file is no longer the one that was read.
     pub(super) fn is_stale(&self) -> bool {
-        *self.seen() != stamp(files(&self.0.options))
+        *self.0.seen.lock() != stamp(files(&self.0.options))
     }
 
     /// The certificate that is shown.
     pub(super) fn pair(&self) -> Option<&Pair> {
         self.0.options.pair.as_ref()
-    }
-
-    fn seen(&self) -> std::sync::MutexGuard<'_, Stamp> {
-        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,10 +2,11 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use rustls::ServerConfig;
 use rustls::server::Acceptor;
 use rustls::sign::SingleCertAndKey;
@@ -121,7 +122,7 @@ impl TlsServer {
     /// Reads the files again; what cannot be used changes nothing.
     pub fn reload(&self) -> Result<(), TlsError> {
         // The stamp comes first: a change during the reading is seen the next time.
-        *self.seen() = stamp(files(&self.0.options));
+        *self.0.seen.lock() = stamp(files(&self.0.options));
         self.0.loaded.store(Arc::new(Loaded::new(&self.0.options)?));
         Ok(())
     }
@@ -138,11 +139,7 @@ impl TlsServer {
 
     /// Whether a file is no longer the one that was read.
     pub(super) fn is_stale(&self) -> bool {
-        *self.seen() != stamp(files(&self.0.options))
-    }
-
-    fn seen(&self) -> std::sync::MutexGuard<'_, Stamp> {
-        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.seen.lock() != stamp(files(&self.0.options))
     }
 
     /// Shakes hands; says whom the client's certificate names, if it showed one.
