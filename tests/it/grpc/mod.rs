@@ -126,7 +126,6 @@ fn check(name: &str) {
     let dir = scratch();
     let members = setting(&recorded, "members").map_or(1, |count| count.parse().unwrap());
     let flags = setting(&recorded, "flags").unwrap_or_default();
-    let flags = flags.replace("$root", env!("CARGO_MANIFEST_DIR"));
     let Some(mut nodes) = (1..=members)
         .map(|n| Node::new(flavor, &format!("n{n}"), dir.path()))
         .collect::<Option<Vec<_>>>()
@@ -136,7 +135,9 @@ fn check(name: &str) {
     let list = initial_cluster(&nodes);
     for node in &mut nodes {
         node.bootstrap = vec![format!("--initial-cluster={list}")];
-        node.bootstrap.extend(flags.split_whitespace().map(str::to_owned));
+        // The path of this directory may have spaces.
+        let words = flags.split_whitespace();
+        node.bootstrap.extend(words.map(|flag| flag.replace("$root", env!("CARGO_MANIFEST_DIR"))));
         node.start();
     }
     nodes.iter_mut().for_each(Node::wait_until_healthy);
