@@ -6,15 +6,18 @@ use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, info, warn};
 
+use super::State;
 use super::flusher::Flusher;
 use super::metrics::ApplyTimes;
 use super::shared::{Done, Shared};
 use crate::apply::{self, LeaseChange};
+use crate::membership::Roster;
 use crate::mvcc::{self, StorageError};
 use crate::proto::etcdserverpb::AlarmType;
+use crate::proto::quorate::replica::MembershipChange;
 use crate::proto::quorate::replica::membership_change::Kind;
 use crate::raft::{Index, Role, SnapshotMeta};
-use crate::replica::{Committed, Event};
+use crate::replica::{Committed, Event, MembershipError};
 use crate::snap;
 
 /// Batches that may wait to be applied. When it is full the replica waits too.
@@ -97,41 +100,14 @@ impl ApplyLoop {
                         let took = began.elapsed();
                         self.times.observe(&outcome, took);
                         self.warn_if_slow(at, data.len(), took);
-                        self.follow_leases(&outcome);
-                        self.count(&outcome);
-                        if let Some(news) = &outcome.auth {
-                            self.shared.tokens.follow(news);
-                        }
-                        let found_no_room = outcome.response == Err(apply::Error::NoSpace)
-                            && !state.alarms().is_raised(AlarmType::Nospace);
-                        applied.push(Applied {
-                            id: outcome.id,
-                            answer: outcome.response.map(Done::Request).map_err(Into::into),
-                            revision: outcome.revision,
-                            events: outcome.events,
-                            found_no_room,
-                        });
+                        applied.push(self.follow(&state, outcome));
                     }
                     Committed::Membership { index: at, term, change, outcome, roster } => {
                         index = at;
                         state.apply_membership(at, term, &roster);
-                        let members = state.members();
-                        self.shared.peers.update(&roster);
-                        self.shared.roster.store(Arc::new(roster));
-                        let leads = self.shared.status.borrow().role == Role::Leader;
-                        if change.kind() == Kind::Promote && outcome.is_ok() && leads {
-                            self.shared.metrics.counts().promotions.inc();
-                        }
                         let own = change.member_id == self.shared.identity.member.0;
                         leave |= own && change.kind() == Kind::Remove && outcome.is_ok();
-                        info!(member.id = change.member_id, outcome = ?outcome, "applied a membership change");
-                        applied.push(Applied {
-                            id: change.id,
-                            answer: outcome.map(|()| Done::Membership(members)).map_err(Into::into),
-                            revision: 0,
-                            events: Vec::new(),
-                            found_no_room: false,
-                        });
+                        applied.push(self.follow_members(&state, &change, outcome, roster));
                     }
                     Committed::Snapshot { meta, .. } => {
                         index = meta.index;
@@ -144,16 +120,7 @@ impl ApplyLoop {
                 }
             }
             drop(state);
-            for done in applied.drain(..) {
-                if !done.events.is_empty() {
-                    self.shared.watches.publish(done.revision, &done.events);
-                }
-                let waits_for_alarm =
-                    done.found_no_room && self.shared.found_no_room.try_send(done.id).is_ok();
-                if done.id != 0 && !waits_for_alarm {
-                    self.shared.complete(done.id, done.answer);
-                }
-            }
+            applied.drain(..).for_each(|done| self.make_known(done));
         }
         self.shared.applied.send_replace(index);
         self.shared.arrivals.forget_until(&self.shared.config.snap_dir(), index);
@@ -161,6 +128,61 @@ impl ApplyLoop {
             self.shared.leave();
         }
         Ok(self.acks.send(Event::Applied { index }).is_ok())
+    }
+
+    /// Follows a request that is in the state.
+    fn follow(&self, state: &State, outcome: apply::Outcome) -> Applied {
+        self.follow_leases(&outcome);
+        self.count(&outcome);
+        if let Some(news) = &outcome.auth {
+            self.shared.tokens.follow(news);
+        }
+        let found_no_room = outcome.response == Err(apply::Error::NoSpace)
+            && !state.alarms().is_raised(AlarmType::Nospace);
+        Applied {
+            id: outcome.id,
+            answer: outcome.response.map(Done::Request).map_err(Into::into),
+            revision: outcome.revision,
+            events: outcome.events,
+            found_no_room,
+        }
+    }
+
+    /// Follows a membership change that is in the state.
+    fn follow_members(
+        &self,
+        state: &State,
+        change: &MembershipChange,
+        outcome: Result<(), MembershipError>,
+        roster: Roster,
+    ) -> Applied {
+        self.shared.peers.update(&roster);
+        self.shared.roster.store(Arc::new(roster));
+        let leads = self.shared.status.borrow().role == Role::Leader;
+        if change.kind() == Kind::Promote && outcome.is_ok() && leads {
+            self.shared.metrics.counts().promotions.inc();
+        }
+        info!(member.id = change.member_id, outcome = ?outcome, "applied a membership change");
+        let members = state.members();
+        Applied {
+            id: change.id,
+            answer: outcome.map(|()| Done::Membership(members)).map_err(Into::into),
+            revision: 0,
+            events: Vec::new(),
+            found_no_room: false,
+        }
+    }
+
+    /// Tells watchers what a request changed, and then whoever asked for it.
+    fn make_known(&self, done: Applied) {
+        if !done.events.is_empty() {
+            self.shared.watches.publish(done.revision, &done.events);
+        }
+        let waits_for_alarm =
+            done.found_no_room && self.shared.found_no_room.try_send(done.id).is_ok();
+        if done.id != 0 && !waits_for_alarm {
+            self.shared.complete(done.id, done.answer);
+        }
     }
 
     fn warn_if_slow(&self, index: Index, bytes: usize, took: Duration) {
