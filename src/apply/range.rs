@@ -1,4 +1,5 @@
 use std::fmt::Debug;
+use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
@@ -13,6 +14,8 @@ use pb::range_request::{SortOrder, SortTarget};
 const SLICE_KEYS: usize = 1000;
 /// Counting a key without reading it is this much cheaper.
 const READ_COST: usize = 16;
+/// Bytes that are copied in the time in which a key is counted.
+const COST_BYTES: usize = 64;
 
 /// A range being read, slice by slice, at one revision that was fixed when it began.
 ///
@@ -138,6 +141,8 @@ impl<P: Pairs> RangeScan<P> {
             return Err(Error::Compacted);
         }
         let mut wanted: Vec<Revision> = Vec::new();
+        // Of each of them the key, and how many there are up to it.
+        let mut places: Vec<(&[u8], i64)> = Vec::new();
         let mut cost = 0;
         let mut last = None;
         let mut finished = true;
@@ -154,11 +159,20 @@ impl<P: Pairs> RangeScan<P> {
             self.count += 1;
             if self.mod_revision_fits(found.main) {
                 wanted.push(found);
+                places.push((key, self.count));
                 cost += READ_COST;
                 full = self.pairs.number() + wanted.len() >= self.fetch;
             }
         }
         drop(found);
+        let request = &self.request;
+        let read =
+            read_some(keys, &wanted, budget.saturating_mul(COST_BYTES), request, &mut self.pairs)?;
+        if read < wanted.len() {
+            let (key, count) = places[read - 1];
+            (self.count, self.resume) = (count, Some(Bytes::copy_from_slice(key)));
+            return Ok(false);
+        }
         if full {
             // Those behind are only counted.
             let from = last.or(self.resume.as_deref());
@@ -168,17 +182,7 @@ impl<P: Pairs> RangeScan<P> {
             finished = next.is_none();
             last = next;
         }
-        let last = last.map(Bytes::copy_from_slice);
-        let (request, pairs) = (&self.request, &mut self.pairs);
-        let mut behind = wanted.len();
-        keys.storage().visit(&wanted, &mut |record| {
-            behind -= 1;
-            let (min, max) = (request.min_create_revision, request.max_create_revision);
-            if fits(record.create_revision, min, max) {
-                pairs.take(record, request, behind);
-            }
-        })?;
-        self.resume = last;
+        self.resume = last.map(Bytes::copy_from_slice);
         Ok(finished)
     }
 
@@ -231,6 +235,27 @@ impl RangeScan {
         }
         pb::RangeResponse { header: header(self.current), kvs, more, count: self.count }
     }
+}
+
+/// Reads pairs until they come to so many bytes, at least one of them; tells how many.
+fn read_some<S: Storage>(
+    keys: &Keyspace<S>,
+    wanted: &[Revision],
+    bytes: usize,
+    request: &pb::RangeRequest,
+    pairs: &mut impl Pairs,
+) -> Result<usize, Error> {
+    let (mut read, mut left) = (0, bytes);
+    keys.storage().visit(wanted, &mut |record| {
+        read += 1;
+        let (min, max) = (request.min_create_revision, request.max_create_revision);
+        if fits(record.create_revision, min, max) {
+            pairs.take(record, request, wanted.len() - read);
+        }
+        left = left.saturating_sub(record.key.len() + record.value.len());
+        if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    Ok(read)
 }
 
 /// Reads a whole range at once.

@@ -1,3 +1,5 @@
+use std::ops::ControlFlow;
+
 use bytes::Bytes;
 
 use super::convert::header;
@@ -93,7 +95,10 @@ impl<'a, S: Storage> Changes<'a, S> {
             .unzip();
         let mut prev_kvs = Vec::new();
         if request.prev_kv {
-            let mut keep = |record: EventRef<'_>| prev_kvs.push(record.to_event().kv.into());
+            let mut keep = |record: EventRef<'_>| {
+                prev_kvs.push(record.to_event().kv.into());
+                ControlFlow::Continue(())
+            };
             self.keys().storage().visit(&records, &mut keep)?;
         }
         let deleted = i64::try_from(keys.len()).expect("keys are counted in memory");

@@ -57,14 +57,17 @@ pub trait Storage: Debug {
         0
     }
 
-    /// Shows several records, in the order asked for and without a copy where that is possible.
+    /// Shows several records, in the order asked for and without a copy where that is possible, until
+    /// `visit` breaks.
     fn visit(
         &self,
         at: &[Revision],
-        visit: &mut dyn FnMut(EventRef<'_>),
+        visit: &mut dyn FnMut(EventRef<'_>) -> ControlFlow<()>,
     ) -> Result<(), StorageError> {
         for at in at {
-            visit(self.get(*at)?.as_ref());
+            if visit(self.get(*at)?.as_ref()).is_break() {
+                break;
+            }
         }
         Ok(())
     }

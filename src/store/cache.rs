@@ -45,12 +45,15 @@ impl Cache {
         self.shard(at).find(at, self.budget_bytes).cloned()
     }
 
-    /// Shows a record where it lies; false if it is not here.
-    pub(super) fn visit(&self, at: Revision, visit: &mut dyn FnMut(EventRef<'_>)) -> bool {
+    /// Shows a record where it lies, if it is here.
+    pub(super) fn visit<T>(
+        &self,
+        at: Revision,
+        visit: impl FnOnce(EventRef<'_>) -> T,
+    ) -> Option<T> {
         let mut shard = self.shard(at);
-        let record = shard.find(at, self.budget_bytes);
-        let record = record.and_then(|bytes| EventRef::decode(at, bytes));
-        record.map(visit).is_some()
+        let record = shard.find(at, self.budget_bytes)?;
+        EventRef::decode(at, record).map(visit)
     }
 
     /// Keeps a record, whose bytes should be its alone: a slice would keep all of its buffer.

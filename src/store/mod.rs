@@ -244,16 +244,21 @@ impl Storage for Store {
     fn visit(
         &self,
         at: &[Revision],
-        visit: &mut dyn FnMut(EventRef<'_>),
+        visit: &mut dyn FnMut(EventRef<'_>) -> ControlFlow<()>,
     ) -> Result<(), StorageError> {
         let oldest_pending = self.overlays().filter_map(Pending::first).min();
         let mut on_disk = self.view.sequence();
         for at in at.iter().copied() {
-            if oldest_pending.is_some_and(|oldest| at >= oldest) {
-                visit(self.get(at)?.as_ref());
-            } else if !self.cache.visit(at, visit) {
+            let flow = if oldest_pending.is_some_and(|oldest| at >= oldest) {
+                visit(self.get(at)?.as_ref())
+            } else if let Some(flow) = self.cache.visit(at, &mut *visit) {
+                flow
+            } else {
                 let record = self.cached(at, on_disk.get(at)?)?;
-                visit(EventRef::decode(at, &record).ok_or_else(|| self.missing(at))?);
+                visit(EventRef::decode(at, &record).ok_or_else(|| self.missing(at))?)
+            };
+            if flow.is_break() {
+                break;
             }
         }
         Ok(())

@@ -184,3 +184,24 @@ fn the_public_way_reads_slices_too() {
     assert!(scan.step(&machine.state).unwrap(), "a few keys are one slice");
     assert_eq!(scan.finish(), machine.state.range(&request).unwrap());
 }
+
+#[test]
+fn long_values_make_short_slices() {
+    let mut machine = machine();
+    for key in 0..40 {
+        machine.put(put(&format!("k{key:02}"), &"v".repeat(100_000))).unwrap();
+    }
+    for (request, slices) in [
+        (range("\0", "\0"), 4),
+        (pb::RangeRequest { limit: 25, ..range("\0", "\0") }, 2),
+        (pb::RangeRequest { min_mod_revision: 17, ..range("k", "l") }, 3),
+        (pb::RangeRequest { count_only: true, ..range("\0", "\0") }, 1),
+        (range("k00", ""), 1),
+    ] {
+        let expected = machine.state.range(&request).unwrap();
+        let mut scan: RangeScan = machine.state.range_scan(&Caller::Nobody, &request).unwrap();
+        let steps = 1 + (0..).take_while(|_| !scan.step(&machine.state).unwrap()).count();
+        assert_eq!(steps, slices, "{request:?}");
+        assert!(scan.finish() == expected, "{request:?}");
+    }
+}

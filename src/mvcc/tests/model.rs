@@ -130,7 +130,10 @@ impl Model {
         for revision in self.compacted.max(1)..=self.revision() {
             let found = keys.range(&all, revision, None).filter_map(|(_, at)| at);
             let mut kvs = Vec::new();
-            let mut keep = |record: EventRef<'_>| kvs.push(record.to_event().kv);
+            let mut keep = |record: EventRef<'_>| {
+                kvs.push(record.to_event().kv);
+                ControlFlow::Continue(())
+            };
             keys.storage().visit(&found.collect::<Vec<_>>(), &mut keep).unwrap();
             let expected: Vec<KeyValue> = self.at(revision).values().cloned().collect();
             assert_eq!(kvs, expected, "revision {revision}");
