@@ -1,9 +1,8 @@
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use super::State;
@@ -38,8 +37,7 @@ pub(super) enum ApplyWork {
 /// who wait.
 pub(super) struct ApplyLoop {
     pub(super) shared: Arc<Shared>,
-    pub(super) work: Receiver<ApplyWork>,
-    pub(super) acks: UnboundedSender<Event>,
+    pub(super) work: mpsc::Receiver<ApplyWork>,
     pub(super) flusher: Flusher,
     pub(super) times: ApplyTimes,
 }
@@ -66,7 +64,7 @@ struct Applied {
 impl ApplyLoop {
     /// Runs until the replica is gone. An error that other replicas need not have ends the node.
     pub(super) fn run(mut self) {
-        while let Ok(work) = self.work.recv() {
+        while let Some(work) = self.work.blocking_recv() {
             let done = match work {
                 ApplyWork::Committed(entries) => self.apply(entries),
                 ApplyWork::MakeSnapshot => self.make_snapshot(),
@@ -127,7 +125,7 @@ impl ApplyLoop {
         if leave {
             self.shared.leave();
         }
-        Ok(self.acks.send(Event::Applied { index }).is_ok())
+        Ok(self.shared.acknowledge(Event::Applied { index }).is_ok())
     }
 
     /// Follows a request that is in the state.
@@ -244,13 +242,13 @@ impl ApplyLoop {
         if let Err(error) = snap::remove_before(&dir, Index(meta.index.0 + 1)) {
             warn!(error = %error, "a received snapshot was not removed");
         }
-        Ok(self.acks.send(Event::Installed { index: meta.index, roster }).is_ok())
+        Ok(self.shared.acknowledge(Event::Installed { index: meta.index, roster }).is_ok())
     }
 
     fn make_snapshot(&mut self) -> Result<bool, Failure> {
         let Some(meta) = self.flusher.offer_snapshot()? else { return Ok(false) };
         debug!(snapshot.index = meta.index.0, "offering a snapshot");
         let ready = Event::SnapshotReady { meta, data: Bytes::new() };
-        Ok(self.acks.send(ready).is_ok())
+        Ok(self.shared.acknowledge(ready).is_ok())
     }
 }

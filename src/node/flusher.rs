@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::log_loop::LogWork;
@@ -78,15 +78,13 @@ impl Flusher {
     pub(super) fn start(
         shared: Arc<Shared>,
         offered: Arc<Offered>,
-        acks: UnboundedSender<Event>,
-        log: SyncSender<LogWork>,
+        log: mpsc::Sender<LogWork>,
     ) -> std::io::Result<Self> {
         let (orders, receiver) = sync_channel(4);
         let work = FlushLoop {
             shared: Arc::clone(&shared),
             orders: receiver,
             offered,
-            acks,
             log,
             synced: Instant::now(),
             cut: Index(0),
@@ -135,8 +133,7 @@ struct FlushLoop {
     shared: Arc<Shared>,
     orders: Receiver<Order>,
     offered: Arc<Offered>,
-    acks: UnboundedSender<Event>,
-    log: SyncSender<LogWork>,
+    log: mpsc::Sender<LogWork>,
     synced: Instant,
     /// Where the log was last cut.
     cut: Index,
@@ -306,12 +303,12 @@ impl FlushLoop {
             self.synced = Instant::now();
             let index = Index(self.shared.read().storage().durable().index);
             // Both queues end with the node, and then nothing is cut.
-            drop(self.acks.send(Event::Compact { index }));
+            drop(self.shared.driver.mention(Event::Compact { index }));
             let config = &self.shared.config;
             if index.0 >= self.cut.0 + config.snapshot_count {
                 self.cut = index;
                 let keep = config.catchup_entries;
-                drop(self.log.send(LogWork::Compact(Index(index.0.saturating_sub(keep)))));
+                drop(self.log.blocking_send(LogWork::Compact(Index(index.0.saturating_sub(keep)))));
             }
         }
         Ok(())

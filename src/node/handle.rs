@@ -350,7 +350,7 @@ impl Handle {
     }
 
     async fn send(&self, event: Event) -> Result<(), Error> {
-        self.0.events.send(event).await.map_err(|_closed| Error::Stopped)
+        self.0.bring([event]).await.map_err(|_stopped| Error::Stopped)
     }
 
     async fn wait(

@@ -1,8 +1,7 @@
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
 use super::shared::Shared;
@@ -29,8 +28,7 @@ pub(super) enum LogWork {
 pub(super) struct LogLoop {
     pub(super) wal: Wal,
     pub(super) shared: Arc<Shared>,
-    pub(super) work: Receiver<LogWork>,
-    pub(super) acks: UnboundedSender<Event>,
+    pub(super) work: mpsc::Receiver<LogWork>,
 }
 
 impl LogLoop {
@@ -44,7 +42,7 @@ impl LogLoop {
 
     fn serve(&mut self) -> Result<(), wal::Error> {
         let mut written = Vec::new();
-        while let Ok(first) = self.work.recv() {
+        while let Some(first) = self.work.blocking_recv() {
             let mut next = Some(first);
             let mut compact = None;
             let mut sync = false;
@@ -76,7 +74,7 @@ impl LogLoop {
                 self.shared.peers.send(persist.then_send);
             }
             if let Some(batch) = last
-                && self.acks.send(Event::Persisted { batch }).is_err()
+                && self.shared.acknowledge(Event::Persisted { batch }).is_err()
             {
                 return Ok(());
             }

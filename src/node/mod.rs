@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!            clients, peers, ticks
-//!                     |  bounded queue
-//!              replica thread ----------> peers (best effort)
+//!                     |  bounded queues
+//!                  driver ---------------> peers (best effort)
 //!      batches |     ^      | committed, in order
 //!              v     |      v
 //!        log thread  |   apply thread ---> waiters, watchers
@@ -11,8 +11,9 @@
 //!        per round --+--<---+   flush thread: state to disk, off the write path
 //! ```
 //!
-//! The replica thread never touches the disk. The log thread alone syncs: what it acknowledged is
-//! what consensus counts. The apply thread alone writes the state; readers share a lock with it
+//! The driver is no thread of its own: whoever brings an event steps the replica. It never touches the
+//! disk. The replica thread serves the peers' connections and lets time pass. The log thread alone
+//! syncs: what it acknowledged is what consensus counts. The apply thread alone writes the state; readers share a lock with it
 //! that nobody holds for long. The flush thread moves applied state to the store and tells the log
 //! what may be cut. Reads that must be linearizable queue for a read-index round.
 //!
@@ -27,6 +28,7 @@ mod compactor;
 mod config;
 mod corruption;
 mod data_dir;
+mod driver;
 mod error;
 mod flusher;
 mod force;
@@ -43,7 +45,6 @@ pub mod quota;
 mod reads;
 mod reconfigure;
 mod renewals;
-mod replica_loop;
 mod requests;
 mod running;
 mod shared;

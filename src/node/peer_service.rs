@@ -2,6 +2,7 @@ use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{info, warn};
 
+use super::driver::Stopped;
 use super::{Error, Handle, HashKv, arrival, lease_clock, reconfigure, renewals};
 use crate::lease::LeaseId;
 use crate::membership::{ClusterId, MemberId};
@@ -11,7 +12,7 @@ use crate::proto::quorate::peer::{
     LeaseRemainingRequest, LeaseRemainingResponse, LeaseRenewRequest, LeaseRenewResponse,
     MessagesClosed, ProbeRequest, ProbeResponse, SnapshotPart, SnapshotTaken, snapshot_part::Part,
 };
-use crate::raft::{Index, Mark, Term};
+use crate::raft::{Index, Mark, Message, Term};
 use crate::replica::Event;
 use crate::{snap, transport};
 
@@ -69,8 +70,9 @@ impl PeerService {
         answer.await.map_err(|error| Status::unavailable(error.to_string()))
     }
 
-    async fn pass(&self, event: Event) -> Result<(), Status> {
-        self.node.0.events.send(event).await.map_err(|_closed| stopping())
+    async fn pass(&self, messages: Vec<Message>) -> Result<(), Status> {
+        let events = messages.into_iter().map(Event::Receive);
+        self.node.0.bring(events).await.map_err(|Stopped| stopping())
     }
 
     async fn take_snapshot(&self, parts: &mut Streaming<SnapshotPart>) -> Result<(), Status> {
@@ -113,7 +115,7 @@ impl PeerService {
         // While it came the log may have brought as much.
         arrivals.forget_until(&dir, self.node.0.applied_index());
         transfer.done();
-        self.pass(Event::Receive(message)).await
+        self.pass(vec![message]).await
     }
 }
 
@@ -150,12 +152,10 @@ impl Peer for PeerService {
             let from = self.admit(batch.envelope.as_ref())?;
             let (_, received) = sender.get_or_insert_with(|| (from, metrics.received_bytes(from)));
             received.inc_by(batch.encoded_len() as u64);
-            for message in batch.messages {
-                if MemberId(message.from) != from {
-                    return Err(Status::invalid_argument("message from another than the sender"));
-                }
-                self.pass(Event::Receive(message)).await?;
+            if batch.messages.iter().any(|message| MemberId(message.from) != from) {
+                return Err(Status::invalid_argument("message from another than the sender"));
             }
+            self.pass(batch.messages).await?;
         }
     }
 

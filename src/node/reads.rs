@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -6,6 +7,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tracing::warn;
 
 use super::Error;
+use super::shared::Shared;
 use crate::raft::Index;
 use crate::replica::{Event, ReadReady};
 
@@ -32,7 +34,7 @@ pub(super) enum ReadNews {
 /// The ends that the rounds need.
 #[derive(Debug)]
 pub(super) struct ReadPorts {
-    pub(super) events: mpsc::Sender<Event>,
+    pub(super) shared: Arc<Shared>,
     pub(super) news: mpsc::UnboundedReceiver<ReadNews>,
     pub(super) applied: watch::Receiver<Index>,
     pub(super) timeout: Duration,
@@ -84,7 +86,7 @@ impl ReadPorts {
     async fn round(&mut self, context: &mut u64) -> Option<()> {
         let index = loop {
             *context += 1;
-            self.events.send(Event::Read { context: *context }).await.ok()?;
+            self.shared.bring([Event::Read { context: *context }]).await.ok()?;
             match tokio::time::timeout(RETRY, self.answer(*context)).await {
                 Ok(Some(Some(index))) => break index,
                 Ok(Some(None)) => tokio::time::sleep(RETRY / 10).await,

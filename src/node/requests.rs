@@ -6,28 +6,11 @@ use super::Handle;
 use crate::replica::Event;
 
 /// Requests that may wait to be taken along; further ones wait outside.
-const WAITING: usize = 4096;
-/// Times that some may be taken along before the replica has looked.
-const UNSEEN: usize = 4;
+pub(super) const WAITING: usize = 4096;
 
-/// From the clients to the replica.
-#[derive(Debug)]
-pub(super) struct Way {
-    requests: mpsc::Receiver<Event>,
-    replica: mpsc::Sender<Vec<Event>>,
-}
-
-/// The way, and both of its ends.
-pub(super) fn way() -> (mpsc::Sender<Event>, Way, mpsc::Receiver<Vec<Event>>) {
-    let (client, requests) = mpsc::channel(WAITING);
-    let (replica, taken) = mpsc::channel(UNSEEN);
-    (client, Way { requests, replica }, taken)
-}
-
-/// Takes the requests of clients to the replica, those that come at the same time together: its thread is woken once
-/// for all of them, and that costs more than any of them does.
-pub(super) async fn run(handle: Handle, way: Way) {
-    let Way { mut requests, replica } = way;
+/// Takes the requests of clients to the replica, those that come at the same time together: a turn for all of them
+/// costs little more than one for a single request.
+pub(super) async fn run(handle: Handle, mut requests: mpsc::Receiver<Event>) {
     loop {
         let mut together = Vec::new();
         if requests.recv_many(&mut together, WAITING).await == 0 {
@@ -41,7 +24,7 @@ pub(super) async fn run(handle: Handle, way: Way) {
                 together.push(request);
             }
         }
-        if replica.send(together).await.is_err() {
+        if handle.0.request(together).await.is_err() {
             return;
         }
     }

@@ -11,11 +11,17 @@ use crate::proto::quorate::peer::peer_server;
 #[derive(Debug)]
 pub struct Running {
     pub(super) handle: Handle,
+    pub(super) peer_runtime: tokio::runtime::Handle,
     pub(super) tasks: JoinSet<()>,
     pub(super) threads: Vec<JoinHandle<()>>,
 }
 
 impl Running {
+    /// Where the peer port is to be served: on the thread that drives consensus.
+    pub fn peer_runtime(&self) -> &tokio::runtime::Handle {
+        &self.peer_runtime
+    }
+
     /// What services hold.
     pub fn handle(&self) -> &Handle {
         &self.handle

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::arrival::Arrivals;
 use super::authenticate::Hashing;
+use super::driver::Driver;
 use super::flusher::Orders;
 use super::lease_clock::LeaseClock;
 use super::metrics::Metrics;
@@ -46,8 +47,7 @@ pub(super) struct Shared {
     /// reads slice after slice would be back before the writer is awake, until the whole range is read.
     pub(super) state: RwLock<State>,
     pub(super) roster: Arc<ArcSwap<Roster>>,
-    /// The queue of the replica.
-    pub(super) events: mpsc::Sender<Event>,
+    pub(super) driver: Driver,
     /// The way there for requests of clients, of which there are many.
     pub(super) requests: mpsc::Sender<Event>,
     pub(super) waiters: Waiters<Answer>,

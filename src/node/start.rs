@@ -1,5 +1,4 @@
 use std::path::PathBuf;
-use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
@@ -14,14 +13,14 @@ use super::apply_loop::{APPLY_QUEUE, ApplyLoop};
 use super::arrival::Arrivals;
 use super::authenticate::Hashing;
 use super::data_dir::make_private;
+use super::driver::{self, Driver, Inbox, Machine, Messaging, Ways};
 use super::flusher::{self, Flusher, Offered};
 use super::lease_clock::{self, LeaseClock};
 use super::log_loop::{LOG_QUEUE, LogLoop};
 use super::metrics::{ApplyTimes, Metrics};
 use super::reads::{ReadNews, ReadPorts, Reads};
 use super::renewals::{self, Renewals};
-use super::replica_loop::ReplicaLoop;
-use super::requests::{self, Way};
+use super::requests;
 use super::running::Running;
 use super::shared::Shared;
 use super::tokens::Tokens;
@@ -38,8 +37,8 @@ use crate::store::Store;
 use crate::transport::{Dialer, Identity, Peers};
 use crate::wal::{self, Metadata, Recovered, Wal};
 
-/// Requests and peer messages that may wait for the replica; beyond it they wait at their source.
-const EVENT_QUEUE: usize = 4096;
+/// What may wait to be told of peers and links.
+const NEWS_OF_PEERS: usize = 1024;
 /// Proposals that wait for a leader.
 const MAX_QUEUED: usize = 4096;
 
@@ -87,22 +86,22 @@ pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartEr
     log_opened(identity, &recovered, &state);
     let (applied, _) = state.applied();
 
-    let (events, outside) = mpsc::channel(EVENT_QUEUE);
-    let (requests, way, taken) = requests::way();
-    // The replica may be waiting for room at the log and apply threads, so they must not wait for room
-    // here. Each acknowledgment answers something out of their own queues, which are bounded.
-    let (acks, inside) = mpsc::unbounded_channel();
+    let (driver, inbox) = Driver::new();
+    let (requests, requested) = mpsc::channel(requests::WAITING);
+    let (peer_news, of_peers) = mpsc::channel(NEWS_OF_PEERS);
     // Rounds are asked for one at a time, so few answers ever wait.
     let (read_news, reads) = mpsc::unbounded_channel();
     let (found_no_room, no_room) = mpsc::channel(quota::NO_ROOM_QUEUE);
     let offered: Arc<Offered> = Arc::default();
     let source = Arc::clone(&offered);
     let dialer = Dialer::new(config.resolver).map_err(StartError::Resolver)?;
+    let messaging = Messaging::new().map_err(StartError::Thread)?;
     let peers = Peers::new(
         identity,
         dialer.secured(config.tls.clone()),
-        events.clone(),
+        peer_news,
         Arc::new(move |index| flusher::chunks(&source, index)),
+        messaging.runtime().handle().clone(),
         stop.clone(),
     )?;
     // A member that joined knows the cluster by its founding only, until the log tells it more.
@@ -115,7 +114,7 @@ pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartEr
         identity,
         state: RwLock::new(state),
         roster: Arc::new(ArcSwap::from_pointee(roster)),
-        events,
+        driver,
         requests,
         waiters: Waiters::new(identity.member),
         reads: Reads::default(),
@@ -144,20 +143,18 @@ pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartEr
     shared.peers.metrics().register(shared.metrics.registry())?;
     shared.watches.restored(shared.read().revision());
     let handle = Handle(Arc::clone(&shared));
-
+    let peer_runtime = messaging.runtime().handle().clone();
     let threads = spawn_threads(Parts {
         shared: &shared,
+        messaging,
         replica,
         wal,
         offered,
-        outside,
-        requests: taken,
-        acks,
-        inside,
+        inbox,
         read_news,
     })?;
-    let tasks = spawn_tasks(&handle, reads, no_room, way);
-    Ok(Running { handle, tasks, threads })
+    let tasks = spawn_tasks(&handle, Tasked { reads, no_room, requested, of_peers });
+    Ok(Running { handle, peer_runtime, tasks, threads })
 }
 
 fn log_opened(identity: Identity, recovered: &Recovered, state: &State) {
@@ -174,60 +171,53 @@ fn log_opened(identity: Identity, recovered: &Recovered, state: &State) {
 /// What the threads take with them.
 struct Parts<'a> {
     shared: &'a Arc<Shared>,
+    /// For the peers' connections.
+    messaging: Messaging,
     replica: Replica,
     wal: Wal,
     offered: Arc<Offered>,
-    outside: mpsc::Receiver<Event>,
-    requests: mpsc::Receiver<Vec<Event>>,
-    acks: mpsc::UnboundedSender<Event>,
-    inside: mpsc::UnboundedReceiver<Event>,
+    inbox: Inbox,
     read_news: mpsc::UnboundedSender<ReadNews>,
 }
 
 fn spawn_threads(parts: Parts<'_>) -> Result<Vec<JoinHandle<()>>, StartError> {
-    let Parts { shared, replica, wal, offered, outside, requests, acks, inside, read_news } = parts;
-    let (log, log_work) = sync_channel(LOG_QUEUE);
-    let (apply, apply_work) = sync_channel(APPLY_QUEUE);
-    let flusher = Flusher::start(Arc::clone(shared), offered, acks.clone(), log.clone())
-        .map_err(StartError::Thread)?;
+    let Parts { shared, messaging, replica, wal, offered, inbox, read_news } = parts;
+    let (log, log_work) = mpsc::channel(LOG_QUEUE);
+    let (apply, apply_work) = mpsc::channel(APPLY_QUEUE);
+    let flusher =
+        Flusher::start(Arc::clone(shared), offered, log.clone()).map_err(StartError::Thread)?;
     let apply_loop = ApplyLoop {
         shared: Arc::clone(shared),
         work: apply_work,
-        acks: acks.clone(),
         flusher,
         times: ApplyTimes::new(shared.metrics.registry())?,
     };
-    let log_loop = LogLoop { wal, shared: Arc::clone(shared), work: log_work, acks };
-    let advance = advance(shared);
-    let replica_loop = ReplicaLoop {
-        replica,
-        shared: Arc::clone(shared),
-        outside,
-        requests,
-        inside,
-        log,
-        apply,
-        reads: read_news,
-        tick: shared.config.heartbeat,
-        advance,
-    };
+    let log_loop = LogLoop { wal, shared: Arc::clone(shared), work: log_work };
+    let ways = Ways { log, apply, reads: read_news };
+    shared.driver.start(Machine { replica, inbox, ways: ways.clone() });
+    let (tick, advance) = (shared.config.heartbeat, advance(shared));
+    let driven = driver::run(Arc::clone(shared), ways, tick, advance);
     Ok(vec![
         thread("log", move || log_loop.run())?,
         thread("apply", move || apply_loop.run())?,
-        thread("replica", move || replica_loop.run())?,
+        thread("replica", move || messaging.runtime().block_on(driven))?,
     ])
 }
 
-fn spawn_tasks(
-    handle: &Handle,
+/// What the tasks take with them.
+struct Tasked {
     reads: mpsc::UnboundedReceiver<ReadNews>,
     no_room: mpsc::Receiver<u64>,
-    way: Way,
-) -> JoinSet<()> {
+    requested: mpsc::Receiver<Event>,
+    of_peers: mpsc::Receiver<Event>,
+}
+
+fn spawn_tasks(handle: &Handle, tasked: Tasked) -> JoinSet<()> {
+    let Tasked { reads, no_room, requested, of_peers } = tasked;
     let shared = &handle.0;
     let mut tasks = JoinSet::new();
     let ports = ReadPorts {
-        events: shared.events.clone(),
+        shared: Arc::clone(shared),
         news: reads,
         applied: shared.applied.subscribe(),
         timeout: handle.timeout(),
@@ -240,9 +230,10 @@ fn spawn_tasks(
         removed.peers.removed().await;
         removed.leave();
     });
+    tasks.spawn(driver::pass_on(handle.clone(), of_peers));
     tasks.spawn(lease_clock::run(handle.clone()));
     tasks.spawn(renewals::run(handle.clone()));
-    tasks.spawn(requests::run(handle.clone(), way));
+    tasks.spawn(requests::run(handle.clone(), requested));
     tasks.spawn(timeouts::run(handle.clone()));
     tasks.spawn(publish::publish(handle.clone()));
     tasks.spawn(compactor::run(handle.clone()));

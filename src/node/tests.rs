@@ -1,5 +1,6 @@
 use std::path::Path;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -29,7 +30,8 @@ impl Node {
     async fn stop(self) {
         self.running.close().await;
         self.stop.cancel();
-        self.serving.await.unwrap();
+        // It has ended with the node's thread if not by itself.
+        drop(self.serving.await);
     }
 }
 
@@ -40,7 +42,8 @@ fn config(dir: &Path, name: &str, list: &InitialCluster) -> Config {
 async fn run(bound: Bound, config: Config) -> Node {
     let stop = CancellationToken::new();
     let running = start(config, CancellationToken::new()).unwrap();
-    let serving = tokio::spawn(serve(bound, running.peer_router(), Http::default(), stop.clone()));
+    let serve = serve(bound, running.peer_router(), Http::default(), stop.clone());
+    let serving = running.peer_runtime().spawn(serve);
     Node { running, stop, serving }
 }
 
@@ -100,6 +103,31 @@ async fn a_lone_node_keeps_what_it_acknowledged() {
     put(&node, "a", "2").await;
     assert_eq!(node.running.handle().header().revision, 3);
     node.stop().await;
+}
+
+/// Whoever brings something while another has the turn leaves it to that one; a tick must not be what finds it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_that_was_brought_waits_for_a_tick() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut bound, list) = founders(1).await;
+    let (name, listener) = bound.remove(0);
+    let never = Duration::from_secs(3600);
+    let config =
+        Config { heartbeat: never, election: 10 * never, ..config(dir.path(), &name, &list) };
+    let node = Arc::new(run(listener, config).await);
+    ready(&node).await;
+    let mut clients = tokio::task::JoinSet::new();
+    for client in 0..8 {
+        let node = Arc::clone(&node);
+        clients.spawn(async move {
+            for turn in 0..100 {
+                put(&node, &format!("key{client}"), &turn.to_string()).await;
+                assert_eq!(get(&node, &format!("key{client}")).await, Some(turn.to_string()));
+            }
+        });
+    }
+    clients.join_all().await;
+    Arc::into_inner(node).expect("the clients are gone").stop().await;
 }
 
 /// Nobody asked beforehand whether there is room, as when it goes between the question and the apply.

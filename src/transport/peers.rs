@@ -5,6 +5,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::runtime::Handle as Runtime;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -44,7 +45,10 @@ pub struct Peers {
     change: Mutex<()>,
     tasks: TaskTracker,
     /// Messages come from threads outside of it.
-    runtime: tokio::runtime::Handle,
+    /// Where the links live.
+    links_on: Runtime,
+    /// Where snapshots are sent.
+    runtime: Runtime,
     removed: CancellationToken,
     stop: CancellationToken,
 }
@@ -80,12 +84,15 @@ struct Peer {
 }
 
 impl Peers {
-    /// No peers yet; [`Self::update`] tells who they are. Must be called inside the runtime.
+    /// No peers yet; [`Self::update`] tells who they are.
+    ///
+    /// Must be called inside the runtime on which snapshots are sent; messages are on that of `links`.
     pub fn new(
         identity: Identity,
         dialer: Dialer,
         events: mpsc::Sender<Event>,
         snapshots: SnapshotSource,
+        links: Runtime,
         stop: CancellationToken,
     ) -> Result<Arc<Self>, prometheus::Error> {
         Ok(Arc::new(Self {
@@ -97,7 +104,8 @@ impl Peers {
             links: ArcSwap::default(),
             change: Mutex::new(()),
             tasks: TaskTracker::new(),
-            runtime: tokio::runtime::Handle::current(),
+            links_on: links,
+            runtime: Runtime::current(),
             removed: CancellationToken::new(),
             stop,
         }))
@@ -191,8 +199,8 @@ impl Peers {
                 () = link.run() => {}
             }
         };
-        self.tasks.spawn_on(run, &self.runtime);
-        let _inside = self.runtime.enter();
+        self.tasks.spawn_on(run, &self.links_on);
+        let _inside = self.links_on.enter();
         let channel = self.dialer.connect_lazy(&urls);
         Peer { urls, queue, channel, state, stop }
     }
@@ -251,7 +259,8 @@ mod tests {
         let identity = Identity { cluster: ClusterId(1), member: MemberId(1) };
         let stop = CancellationToken::new();
         let (dialer, source) = (Dialer::default(), Arc::new(source));
-        let peers = Peers::new(identity, dialer, events, source, stop.clone()).unwrap();
+        let peers =
+            Peers::new(identity, dialer, events, source, Runtime::current(), stop.clone()).unwrap();
         let mut roster = Roster::default();
         let peer_urls = vec![PeerUrl::parse("http://127.0.0.1:1").unwrap()];
         roster.members.insert(MemberId(2), RosterEntry { peer_urls, learner: false });

@@ -57,7 +57,7 @@ pub(super) async fn run(
         info!(address = bound.place(), "serving peer traffic");
         let rejected = "rejected connection on peer endpoint";
         let http = Http { answers: false, rejected, ..Http::default() };
-        servers.spawn(serve(bound, peers.clone(), http, stop.clone()));
+        servers.spawn_on(serve(bound, peers.clone(), http, stop.clone()), running.peer_runtime());
     }
     for bound in metrics {
         info!(address = bound.place(), "serving metrics");
