@@ -3,7 +3,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::discovery_v3::{self, BOTH_DISCOVERIES, is_v3};
-use super::value::parse_duration;
+use super::leeway::is_below_zero;
+use super::value::{no_duration, parse_duration};
 use super::values::Values;
 use super::{Note, Problem};
 use crate::discovery::{Request, SrvRequest, TokenRequest, Way};
@@ -110,6 +111,8 @@ pub(super) fn words(values: &Values, problems: &mut Vec<Problem>) {
 /// What `--auto-compaction-mode` and `--auto-compaction-retention` ask for, as etcd reads them: a plain
 /// number is hours or revisions, anything else a duration, which as a number of revisions counts
 /// its nanoseconds (etcd `server/embed/etcd.go`, `parseCompactionRetention`).
+///
+/// With one below zero etcd ends in a panic (3.4, 3.5, 3.6) or keeps no history at all (3.7).
 pub(super) fn auto_compaction(values: &Values) -> Result<AutoCompaction, String> {
     const HOUR: u64 = 3600;
     let mode = values.text("auto-compaction-mode");
@@ -135,9 +138,12 @@ pub(super) fn auto_compaction(values: &Values) -> Result<AutoCompaction, String>
         }
         (_, None, Some(duration)) => Ok(AutoCompaction::Periodic(duration)),
         (_, None, None) if retention.is_empty() => Ok(AutoCompaction::Off),
-        (_, None, None) => Err(format!(
-            "error parsing CompactionRetention: time: invalid duration \"{retention}\""
+        (_, None, None) if is_below_zero(&retention) => Err(format!(
+            "--auto-compaction-retention must not be below zero (set to {retention}); 0 keeps all history"
         )),
+        (_, None, None) => {
+            Err(format!("error parsing CompactionRetention: {}", no_duration(&retention)))
+        }
     }
 }
 

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::Problem;
 use super::values::Values;
 use crate::discovery::{Credentials, TokenV3Request};
@@ -13,6 +15,11 @@ const SETTINGS: [&str; 7] = [
     "discovery-user",
     "discovery-password",
 ];
+
+/// How long a request may take when what was said leaves no time; the default of the setting.
+const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a probe is waited for when nothing else was said: gRPC's own default.
+const GRPC_PROBE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// As etcd says it.
 pub(super) const BOTH_DISCOVERIES: &str = "both v2 discovery settings (discovery, discovery-proxy) and v3 discovery settings \
@@ -56,13 +63,18 @@ pub(super) fn request(values: &Values, problems: &mut Vec<Problem>) -> TokenV3Re
     if user.is_empty() != password.is_empty() {
         wrong("--discovery-user and --discovery-password must be set together");
     }
+    let duration = |name: &str, instead: Duration| match values.duration(name) {
+        Duration::ZERO => instead,
+        duration => duration,
+    };
+    let request_timeout = duration("discovery-request-timeout", DEFAULT_REQUEST_TIMEOUT);
     TokenV3Request {
         token: values.text("discovery-token"),
         endpoints,
-        dial_timeout: values.duration("discovery-dial-timeout"),
-        request_timeout: values.duration("discovery-request-timeout"),
+        dial_timeout: duration("discovery-dial-timeout", request_timeout),
+        request_timeout,
         keepalive_time: values.duration("discovery-keepalive-time"),
-        keepalive_timeout: values.duration("discovery-keepalive-timeout"),
+        keepalive_timeout: duration("discovery-keepalive-timeout", GRPC_PROBE_TIMEOUT),
         tls,
         credentials: (!user.is_empty()).then_some(Credentials { user, password }),
     }

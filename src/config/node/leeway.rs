@@ -8,7 +8,7 @@ use super::{Given, Kind, Note, Problem, Treatment};
 
 /// What durations below zero mean, by the newest name of the setting. Others are refused, unless
 /// nothing here reads them.
-const BELOW_ZERO: [(&str, &str); 9] = [
+const BELOW_ZERO: [(&str, &str); 13] = [
     // gRPC's own floor counts when etcd names none (`defaultKeepalivePolicyMinTime`).
     ("grpc-keepalive-min-time", "clients may ping every 5 minutes, gRPC's default"),
     ("grpc-keepalive-interval", "clients are not pinged"),
@@ -20,6 +20,11 @@ const BELOW_ZERO: [(&str, &str); 9] = [
     ("corrupt-check-time", "members are not compared"),
     ("compaction-sleep-interval", "compaction does not pause"),
     ("wait-cluster-ready-timeout", "clients are served at once"),
+    ("discovery-dial-timeout", "a connection may take as long as a request"),
+    // etcd starts, and each of its requests is over before it was sent.
+    ("discovery-request-timeout", "requests may take 5s, the default"),
+    ("discovery-keepalive-time", "connections are not probed"),
+    ("discovery-keepalive-timeout", "probes are answered within 20s, gRPC's default"),
 ];
 
 /// Reads a value as etcd takes it.
@@ -35,18 +40,21 @@ pub(super) fn read(given: &Given, notes: &mut Vec<Note>) -> Result<Value, Proble
         let setting = format!("{}={text}", flag.name);
         notes.push(Note::Instead { setting, meaning: meaning.to_owned() });
     };
+    let below_zero = BELOW_ZERO.iter().find(|(known, _)| *known == name);
     match (name, flag.kind) {
         ("compact-hash-check-time", _) => match length(text) {
             Some((_, true)) => Err(not_above_zero(given, text)),
             Some((Duration::ZERO, false)) => Err(not_above_zero(given, "0s")),
             _ => parse(text),
         },
-        ("grpc-keepalive-min-time", _) if length(text) == Some((Duration::ZERO, false)) => {
-            instead(BELOW_ZERO[0].1);
+        ("grpc-keepalive-min-time" | "discovery-request-timeout", _)
+            if length(text) == Some((Duration::ZERO, false)) =>
+        {
+            below_zero.iter().for_each(|(_, meaning)| instead(meaning));
             parse("0s")
         }
-        (_, Kind::Duration) if matches!(length(text), Some((_, true))) => {
-            match BELOW_ZERO.iter().find(|(known, _)| *known == name) {
+        (_, Kind::Duration) if is_below_zero(text) => {
+            match below_zero {
                 Some((_, meaning)) => instead(meaning),
                 None if flag.treatment == Treatment::Silent => {}
                 None => return parse(text),
@@ -80,6 +88,11 @@ fn not_above_zero(given: &Given, shown: &str) -> Problem {
         "--{name} must be >0 (set to {shown}); without \
          --feature-gates=CompactHashCheck=true nothing is compared"
     ))
+}
+
+/// Whether this is a duration, and one below zero.
+pub(super) fn is_below_zero(text: &str) -> bool {
+    matches!(length(text), Some((_, true)))
 }
 
 /// The length of a duration, and whether it is one below zero.

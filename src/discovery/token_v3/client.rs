@@ -94,11 +94,12 @@ impl Client {
                 if text.contains("://") { text.clone() } else { format!("{scheme}://{text}") };
             let endpoint = Endpoint::from_shared(url)
                 .map_err(|source| Error::Endpoint { endpoint: text.clone(), source })?;
-            let endpoint = endpoint
-                .connect_timeout(way.dial_timeout)
-                .http2_keep_alive_interval(way.keepalive_time.max(SHORTEST_PING_INTERVAL))
-                .keep_alive_timeout(way.keepalive_timeout)
-                .tcp_nodelay(true);
+            let mut endpoint = endpoint.connect_timeout(way.dial_timeout).tcp_nodelay(true);
+            if !way.keepalive_time.is_zero() {
+                endpoint = endpoint
+                    .http2_keep_alive_interval(way.keepalive_time.max(SHORTEST_PING_INTERVAL))
+                    .keep_alive_timeout(way.keepalive_timeout);
+            }
             endpoints.push((text.clone(), endpoint));
         }
         Ok(Self {

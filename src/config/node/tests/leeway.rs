@@ -1,6 +1,7 @@
 use tracing::level_filters::LevelFilter;
 
 use super::*;
+use crate::discovery::Way;
 use crate::node::AutoCompaction;
 
 fn instead(settings: &Settings) -> usize {
@@ -28,9 +29,45 @@ fn durations_below_zero_mean_what_they_mean_in_etcd() {
     assert_eq!(upkeep("--compaction-sleep-interval=-1s").compaction_pause, Duration::ZERO);
     // Nothing reads these.
     assert_eq!(settings("--raft-write-timeout=-1s --backend-batch-interval=-1h", &[]).notes, []);
-    let refused = problems("--discovery-dial-timeout=-1s", &[]);
-    assert_eq!(refused, ["invalid value \"-1s\" for flag -discovery-dial-timeout: parse error"]);
     assert!(problems("--grpc-keepalive-min-time=--1s", &[])[0].contains("parse error"));
+}
+
+/// Discovery waits no shorter for it.
+#[test]
+fn no_time_for_discovery_means_the_usual_time() {
+    let way = |line: &str, notes: usize| {
+        let line = format!("--discovery-token=t --discovery-endpoints=127.0.0.1:1 {line}");
+        let settings = settings(&line, &[]);
+        assert_eq!(instead(&settings), notes, "{line}");
+        let Way::TokenV3(way) = settings.bootstrap.way else { panic!("{line}") };
+        way
+    };
+    let seconds = Duration::from_secs;
+    assert_eq!(way("--discovery-request-timeout=-1s", 1).request_timeout, seconds(5));
+    assert_eq!(way("--discovery-request-timeout=0", 1).request_timeout, seconds(5));
+    assert_eq!(way("--discovery-dial-timeout=-1s", 1).dial_timeout, seconds(5));
+    let none = way("--discovery-dial-timeout=0 --discovery-request-timeout=7s", 0);
+    assert_eq!(none.dial_timeout, seconds(7));
+    assert_eq!(way("--discovery-keepalive-time=-1s", 1).keepalive_time, Duration::ZERO);
+    assert_eq!(way("--discovery-keepalive-timeout=-1s", 1).keepalive_timeout, seconds(20));
+}
+
+/// etcd panics, or compacts everything at once.
+#[test]
+fn history_is_not_kept_for_less_than_no_time() {
+    for (line, problem) in [
+        (
+            "-1h",
+            "--auto-compaction-retention must not be below zero (set to -1h); 0 keeps all history",
+        ),
+        ("-1", "error parsing CompactionRetention: time: missing unit in duration \"-1\""),
+        ("7d", "error parsing CompactionRetention: time: unknown unit \"d\" in duration \"7d\""),
+    ] {
+        for mode in ["periodic", "revision"] {
+            let line = format!("--auto-compaction-mode={mode} --auto-compaction-retention={line}");
+            assert_eq!(problems(&line, &[]), [problem], "{line}");
+        }
+    }
 }
 
 #[test]
