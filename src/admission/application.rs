@@ -2,7 +2,7 @@ use std::net::IpAddr;
 
 use super::words::shorten;
 use super::{Door, Refusal};
-use crate::membership::{InitialCluster, MemberId, ParseError, PeerUrl};
+use crate::membership::{InitialCluster, MemberId, ParseError, PeerUrl, UrlError};
 use crate::token::TokenPath;
 
 /// A registration that is right in itself: one reachable member under its own id.
@@ -26,9 +26,8 @@ impl Application {
         if value.len() > limits.value_bytes {
             return Err(Refusal::ValueTooLong { bytes: value.len(), max: limits.value_bytes });
         }
-        let member: InitialCluster = value
-            .parse()
-            .map_err(|ParseError(reason)| Refusal::Value { value: shorten(value), reason })?;
+        let member: InitialCluster =
+            value.parse().map_err(|ParseError(reason)| no_list(value, reason))?;
         let (name, urls) = match member.members().next() {
             Some(one) if member.len() == 1 => one,
             _ => return Err(Refusal::Names { value: shorten(value), names: member.len() }),
@@ -60,6 +59,21 @@ impl Application {
     /// Its peer URLs as they are spelled, sorted.
     pub fn urls(&self) -> impl Iterator<Item = &str> {
         self.member.members().flat_map(|(_, urls)| urls).map(PeerUrl::as_str)
+    }
+}
+
+/// What is wrong with a value that is no member list. A comma in a name leaves a piece without any URL, of
+/// which etcd's words say nothing.
+fn no_list(value: &str, reason: UrlError) -> Refusal {
+    let has_no_url =
+        |pair: &&str| pair.split_once('=').is_none_or(|(_, url)| url.trim().is_empty());
+    let pair = value.split(',').filter(|pair| !pair.is_empty()).find(has_no_url);
+    let value = shorten(value);
+    match (reason, pair) {
+        (UrlError::Scheme { text }, Some(pair)) if text.is_empty() => {
+            Refusal::NoUrl { value, pair: shorten(pair) }
+        }
+        (reason, _) => Refusal::Value { value, reason },
     }
 }
 

@@ -24,6 +24,11 @@ pub enum Refusal {
     )]
     Value { value: String, reason: UrlError },
     #[error(
+        "the value `{value}` is no member list `name=url`: `{pair}` has no URL; check --name, \
+         which must have no `,`, and --initial-advertise-peer-urls"
+    )]
+    NoUrl { value: String, pair: String },
+    #[error(
         "the value `{value}` names {names} members, a node registers exactly itself; check that --name \
          has no `,` and no `=`"
     )]
@@ -130,7 +135,7 @@ impl Refusal {
             Self::SizeFixed { .. } => "Q1003",
             Self::Revoked => "Q1004",
             Self::ValueTooLong { .. } => "Q1010",
-            Self::Value { .. } => "Q1011",
+            Self::Value { .. } | Self::NoUrl { .. } => "Q1011",
             Self::Names { .. } => "Q1012",
             Self::Name { .. } => "Q1013",
             Self::TooManyUrls { .. } => "Q1014",

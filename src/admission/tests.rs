@@ -183,6 +183,20 @@ fn values_that_would_hurt_the_others_are_refused() {
 }
 
 #[test]
+fn a_name_with_a_comma_is_shown_in_two() {
+    let refused = |value| Application::check("1", value, &path(), &door()).unwrap_err().to_string();
+    assert_eq!(
+        refused("infra,0=http://10.0.0.1:2380"),
+        "the value `infra,0=http://10.0.0.1:2380` is no member list `name=url`: `infra` has no URL; \
+         check --name, which must have no `,`, and --initial-advertise-peer-urls"
+    );
+    assert!(refused("n1= ").contains("`n1= ` has no URL"));
+    // The first mistake counts.
+    let refused = refused("n1=ftp://h:1,n2");
+    assert!(refused.contains("unixs: ftp://h:1; check --name"), "{refused}");
+}
+
+#[test]
 fn honest_values_are_taken() {
     for value in [
         "n1=http://127.0.0.1:3001,n1=http://127.0.0.1:3009",
