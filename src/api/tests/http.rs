@@ -2,7 +2,8 @@
 
 use std::io::Read as _;
 
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
 use flate2::read::GzDecoder;
 use tonic::Code;
 use tonic_reflection::pb::v1::ServerReflectionRequest;
@@ -13,6 +14,7 @@ use tower::ServiceExt as _;
 
 use super::live::{Node, words};
 use super::{ask, request};
+use crate::api::peer_router;
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::kv_client::KvClient;
 
@@ -218,5 +220,67 @@ async fn variables_are_json() {
     let variables: serde_json::Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(variables["raft.status"]["raftState"], "StateLeader");
     assert!(variables["memstats"]["Sys"].as_u64().unwrap() > 0);
+    node.stop().await;
+}
+
+/// As etcd 3.6.14 and 3.7.1 answered, cluster ids aside.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_compare_hashes_on_the_peer_port() {
+    let node = Node::start().await;
+    let channel = node.channel().await;
+    for revision in 2..=7 {
+        assert_eq!(node.put(&channel, "k", "v").await, revision);
+    }
+    let compacted = post(&node, "/v3/kv/compaction", r#"{"revision":4}"#).await;
+    assert_eq!(compacted.0, StatusCode::OK);
+    let router = peer_router(node.running.handle().clone());
+    let cluster = node.running.handle().cluster_id().to_string();
+    let ask = async |method: &str, named: &str, body: &'static str| {
+        let request = Request::builder().method(method).uri("/members/hashkv");
+        let request = request.header("X-Etcd-Cluster-ID", named).body(Body::from(body)).unwrap();
+        let (status, headers, body) = ask(&router, request).await;
+        assert_eq!(headers.contains_key("x-etcd-cluster-id"), status == StatusCode::OK, "{body}");
+        (status.as_u16(), body)
+    };
+    let hash = async |revision| node.running.handle().hash_kv(revision).await.unwrap().hash;
+    let shown = |hash: u32, revision: i64| {
+        let body = format!(
+            r#"{{"header":{{"revision":7}},"hash":{hash},"compact_revision":4,"hash_revision":{revision}}}"#
+        );
+        (200, body)
+    };
+    assert_eq!(ask("GET", &cluster, r#"{"revision":6}"#).await, shown(hash(6).await, 6));
+    assert_eq!(ask("GET", "", "{}").await, shown(hash(0).await, 7));
+    for (method, named, body, status, text) in [
+        ("GET", "", r#"{"revision":3}"#, 400, "mvcc: required revision has been compacted"),
+        ("GET", "", r#"{"revision":9}"#, 400, "mvcc: required revision is a future revision"),
+        ("GET", "", r#"{"revision":"5"}"#, 400, "error unmarshalling request"),
+        ("GET", "", "", 400, "error unmarshalling request"),
+        ("GET", "12", "{}", 412, "cluster ID mismatch"),
+        ("POST", "", "{}", 405, "Method Not Allowed"),
+    ] {
+        assert_eq!(ask(method, named, body).await, (status, format!("{text}\n")), "{body}");
+    }
+    drop((router, channel));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_are_told_of_a_downgrade_on_the_peer_port() {
+    let node = Node::start().await;
+    let router = peer_router(node.running.handle().clone());
+    let enabled = async || {
+        let (status, headers, body) = ask(&router, request("GET", "/downgrade/enabled")).await;
+        assert_eq!(headers["content-type"], "text/plain");
+        assert_eq!(status, StatusCode::OK);
+        body
+    };
+    assert_eq!(enabled().await, "false");
+    let downgrade = r#"{"action":"ENABLE","version":"3.5.0"}"#;
+    assert_eq!(post(&node, "/v3/maintenance/downgrade", downgrade).await.0, StatusCode::OK);
+    assert_eq!(enabled().await, "true");
+    let (status, ..) = ask(&router, request("POST", "/downgrade/enabled")).await;
+    assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+    drop(router);
     node.stop().await;
 }
