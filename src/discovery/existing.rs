@@ -7,7 +7,7 @@ use tracing::info;
 use super::peers::{self, PeerList, PeerMember};
 use super::static_list::others;
 use super::{Found, Request, static_list};
-use crate::membership::{InitialCluster, PeerUrl};
+use crate::membership::{ClusterId, InitialCluster, PeerUrl};
 
 /// How long one member may take to list the others.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -27,6 +27,11 @@ pub enum Error {
         "error validating peerURLs {list}: PeerURLs: no match found for existing member ({id}, [{urls}])"
     )]
     NoMatch { list: String, id: String, urls: String },
+    /// Not a text of etcd's, which knows no members but its own.
+    #[error(
+        "the member at {url} is one of etcd: a quorate-node cannot be a member of its cluster {cluster}"
+    )]
+    Etcd { url: PeerUrl, cluster: ClusterId },
 }
 
 /// Reads the members of a running cluster, which must be those of the list, and finds the own one.
@@ -38,6 +43,9 @@ pub(super) async fn join(
 ) -> Result<Found, Error> {
     let running = peers::first_list(http, &others(request, list), None, LIMIT).await;
     let running = running.ok_or(Error::Unreachable)?;
+    if peers::is_etcd(http, &running.told_by, LIMIT).await {
+        return Err(Error::Etcd { url: running.told_by, cluster: running.cluster });
+    }
     info!(cluster.id = %running.cluster, members = running.members.len(), "joining a running cluster");
     let own = match_members(request, list, &running, resolve).await?;
     Ok(Found::Running { cluster: running.cluster, members: running.members, own })
@@ -91,7 +99,7 @@ fn describe(running: &PeerList) -> String {
 mod tests {
     use super::*;
     use crate::discovery::Way;
-    use crate::membership::{ClusterId, MemberId};
+    use crate::membership::MemberId;
 
     fn member(id: u64, url: &str) -> PeerMember {
         PeerMember {
@@ -106,6 +114,7 @@ mod tests {
     #[tokio::test]
     async fn members_are_paired_with_the_list_by_place() {
         let running = PeerList {
+            told_by: PeerUrl::parse("http://127.0.0.1:3001").unwrap(),
             cluster: ClusterId(7),
             members: vec![member(1, "http://127.0.0.1:3001"), member(2, "http://127.0.0.1:3002")],
         };

@@ -116,6 +116,11 @@ impl Error {
     pub fn advice(&self) -> Option<&'static str> {
         match self {
             Self::Token(error) => error.advice(),
+            Self::Existing(existing::Error::Etcd { .. }) => Some(
+                "start an etcd in this place, or take the place back with `etcdctl member remove`; a \
+                 cluster of quorate-node begins with the data of an etcd by `etcdctl snapshot save` \
+                 and `quorate-node snapshot restore`",
+            ),
             Self::Full { .. } => Some(
                 "add this node to the running cluster with `etcdctl member add` and start it with \
                  --initial-cluster-state existing, or ask for a token with a larger size",

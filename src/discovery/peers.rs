@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use reqwest::StatusCode;
 use serde::Deserialize;
 
 use super::http as shared;
@@ -24,6 +25,8 @@ pub struct PeerMember {
 /// A cluster as one of its members knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PeerList {
+    /// The member that said so.
+    pub(super) told_by: PeerUrl,
     pub(super) cluster: ClusterId,
     pub(super) members: Vec<PeerMember>,
 }
@@ -62,9 +65,19 @@ pub(super) async fn members(
             client_urls: listed.client_urls.unwrap_or_default(),
             learner: listed.learner,
         };
-        Some(PeerList { cluster, members: listed.into_iter().map(member).collect() })
+        let members = listed.into_iter().map(member).collect();
+        Some(PeerList { told_by: peer.clone(), cluster, members })
     };
     tokio::time::timeout(limit, ask).await.ok().flatten()
+}
+
+/// Whether this is a member of etcd: theirs take each other's messages at `/raft`, from POST alone.
+pub(super) async fn is_etcd(http: &reqwest::Client, peer: &PeerUrl, limit: Duration) -> bool {
+    let asked = http.get(format!("{peer}/raft")).send();
+    match tokio::time::timeout(limit, asked).await {
+        Ok(Ok(answer)) => answer.status() == StatusCode::METHOD_NOT_ALLOWED,
+        _ => false,
+    }
 }
 
 /// Asks all of them at once; the first that answers counts, of this cluster where one is named.

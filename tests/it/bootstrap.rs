@@ -87,6 +87,24 @@ fn lists_that_do_not_fit_this_node() {
     );
 }
 
+/// Its members would wait for a peer that cannot speak with them.
+#[test]
+fn a_cluster_of_etcd_is_not_joined() {
+    for flavor in [Flavor::Etcd34, Flavor::Etcd35] {
+        let dir = scratch();
+        let Some(nodes) = static_cluster(&[flavor], dir.path()) else { continue };
+        let mut node = Node::new(Flavor::Ours, "ours", dir.path()).unwrap();
+        nodes[0].client().add_member(node.peer_url()).unwrap();
+        let list = format!("{},ours={}", initial_cluster(&nodes), node.peer_url());
+        let existing = "--initial-cluster-state=existing".to_owned();
+        node.bootstrap = vec![format!("--initial-cluster={list}"), existing];
+        assert_eq!(node.start().exit_code(), 1);
+        let log = node.log();
+        let told = format!("the member at {} is one of etcd", nodes[0].peer_url());
+        assert!(log.contains(&told) && log.contains("etcdctl member remove"), "{log}");
+    }
+}
+
 #[test]
 fn flags_that_contradict_each_other() {
     check(
