@@ -19,7 +19,7 @@ use crate::proto::etcdserverpb::{AlarmType, ResponseHeader};
 use crate::proto::quorate::replica::membership_change::Kind;
 use crate::proto::quorate::replica::{MembershipChange, Request, request::Op};
 use crate::raft::{Index, Role, Term};
-use crate::replica::{Event, MAX_COMMIT_LEAD};
+use crate::replica::{Event, MAX_COMMIT_LEAD, MembershipError};
 
 /// What services hold of a node.
 #[derive(Debug, Clone)]
@@ -78,8 +78,11 @@ impl Handle {
             // Asked whoever it is: a promotion is for the leader to judge, and without one there is none.
             let in_sync = super::at_leader::learner_in_sync(self, target).await?;
             let roster = self.0.roster.load();
-            if !in_sync && roster.members.get(&target).is_some_and(|entry| entry.learner) {
-                return Err(Error::LearnerNotReady);
+            match roster.members.get(&target) {
+                // As in etcd, who is none of the leader's members need not be asked of the cluster.
+                None if !in_sync => return Err(MembershipError::NotFound(target).into()),
+                Some(entry) if !in_sync && entry.learner => return Err(Error::LearnerNotReady),
+                _ => {}
             }
         }
         super::reconfigure::check(&self.0, &change)?;

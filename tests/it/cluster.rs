@@ -260,6 +260,22 @@ fn without_a_leader_its_questions_wait_and_are_told_so() {
     assert!(started.elapsed().as_secs() >= 6, "after {:?}", started.elapsed());
 }
 
+/// A leader that is cut off and does not know it yet: nobody could agree to what it would ask.
+#[test]
+fn a_leader_promotes_nobody_it_does_not_know() {
+    let dir = scratch();
+    let slow = ["--election-timeout=5000"];
+    let mut nodes = static_cluster_with(&[Flavor::Ours; 3], dir.path(), &slow).unwrap();
+    let leads = leader(&nodes);
+    let client = nodes[leads].client();
+    for follower in [(leads + 1) % 3, (leads + 2) % 3] {
+        nodes[follower].kill();
+    }
+    let refused = client.promote_member(7).unwrap_err();
+    let told = (refused.code(), refused.message());
+    assert_eq!(told, (tonic::Code::NotFound, "etcdserver: member not found"));
+}
+
 #[test]
 fn a_new_leader_comes_within_a_few_election_timeouts() {
     let dir = scratch();
