@@ -238,6 +238,41 @@ fn nodes_of_both_kinds_meet_by_a_token_over_https() {
     members[2].process().wait_for_log("found peer");
 }
 
+/// As etcd 3.5.30 and 3.6.14 read the same file, in which the names are lists.
+#[test]
+fn a_file_says_which_certificates_are_let_in() {
+    let dir = scratch();
+    let dir = dir.path();
+    certificates(dir);
+    quorate(dir, &["certs", "client", "other"]);
+    for (rule, let_in) in [
+        ("allowed-cn: [root]", &["root"][..]),
+        ("allowed-cn: [other, n1]", &["other", "n1"]),
+        ("allowed-cn: root", &["root"]),
+        ("allowed-hostname: [127.0.0.1]", &["n1"]),
+        ("allowed-hostname: [root]", &[]),
+    ] {
+        let (port, peer) = (free_port(), format!("http://127.0.0.1:{}", free_port()));
+        let url = format!("https://127.0.0.1:{port}");
+        let file = format!(
+            "name: n1\ndata-dir: {port}.etcd\ninitial-cluster: n1={peer}\n\
+             listen-peer-urls: {peer}\ninitial-advertise-peer-urls: {peer}\n\
+             listen-client-urls: {url}\nadvertise-client-urls: {url}\n\
+             client-transport-security:\n  cert-file: certs/n1.pem\n  key-file: certs/n1-key.pem\n  \
+             trusted-ca-file: certs/ca.pem\n  client-cert-auth: true\n  {rule}\n"
+        );
+        std::fs::write(dir.join("node.yml"), file).unwrap();
+        let program = Flavor::Ours.program().unwrap();
+        let mut node = Process::start("node", &program, &["--config-file=node.yml"], &[], dir);
+        node.wait_for_log("ready to serve client requests");
+        for client in ["root", "other", "n1"] {
+            let Some(put) = ctl(dir, &url, Some(client), &["put", "k", "v"]) else { return };
+            assert_eq!(put.contains("OK"), let_in.contains(&client), "{rule}: {client}: {put}");
+        }
+        std::fs::remove_file(dir.join("node.log")).unwrap();
+    }
+}
+
 #[test]
 fn operators_show_a_certificate_and_a_key() {
     let dir = scratch();
