@@ -19,6 +19,7 @@ pub mod alarm;
 mod auth;
 pub mod check;
 pub mod cluster;
+mod command;
 mod compare;
 mod convert;
 mod error;
@@ -33,11 +34,12 @@ mod write;
 
 pub use alarm::Alarms;
 pub use auth::AuthNews;
+pub use command::{Command, Response};
 pub use error::{Error, Fatal};
 pub use parts::Parts;
 pub use range::{Listed, Pairs, RangeScan, Sent, by_key};
 pub use rebuild::{Rebuild, SenselessLease};
-pub use state::{LeaseChange, Outcome, Response, State, decode_lease, encode_lease, lease_key};
+pub use state::{LeaseChange, Outcome, State, decode_lease, encode_lease, lease_key};
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use prost::Message;
 use super::alarm::Alarms;
 use super::auth::AuthNews;
 use super::cluster::Cluster;
+use super::command::Response;
 use super::convert::header;
 use super::write::Changes;
 use super::{Error, Fatal, Pairs, Parts, RangeScan, Rebuild, auth, check, name, range, txn};
@@ -66,23 +67,6 @@ pub enum LeaseChange {
     Revoked(LeaseId),
     /// The seconds that are left of each, 0 for all.
     Checkpointed(Vec<(LeaseId, i64)>),
-}
-
-/// What a client that waits for a request gets. Headers carry the revision only; the API fills in the rest.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Response {
-    Put(pb::PutResponse),
-    DeleteRange(pb::DeleteRangeResponse),
-    Txn(pb::TxnResponse),
-    Compaction(pb::CompactionResponse),
-    LeaseGrant(pb::LeaseGrantResponse),
-    LeaseRevoke(pb::LeaseRevokeResponse),
-    /// Of every change of users and roles; the token is empty but for an authentication.
-    Auth(pb::AuthenticateResponse),
-    LeaseCheckpoint,
-    Alarm(pb::AlarmResponse),
-    Downgrade,
-    Published,
 }
 
 impl<S: Storage> State<S> {
@@ -221,11 +205,11 @@ impl<S: Storage> State<S> {
                 let kept = info.enabled.then(|| info.encode_to_vec().into());
                 self.keys.storage_mut().set_meta(DOWNGRADE, kept);
                 self.downgrade = info;
-                Ok(Response::Downgrade)
+                Ok(Response::Done)
             }
             Op::Publish(published) => {
                 self.cluster.publish(&published, self.keys.storage_mut());
-                Ok(Response::Published)
+                Ok(Response::Done)
             }
         };
         (response, Vec::new())
@@ -269,7 +253,7 @@ impl<S: Storage> State<S> {
                 self.keep_lease(id);
             }
         }
-        Response::LeaseCheckpoint
+        Response::Done
     }
 
     /// Stores a lease that exists.

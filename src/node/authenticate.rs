@@ -4,10 +4,9 @@ use tokio::sync::Semaphore;
 
 use super::tokens::Credentials;
 use super::{Error, Handle};
-use crate::apply::{self, Response};
+use crate::apply;
 use crate::auth::{self, Caller};
 use crate::proto::quorate::replica::auth_change::Change;
-use crate::proto::quorate::replica::request::Op;
 use crate::proto::quorate::replica::{AuthChange, Authenticate};
 use crate::raft::Index;
 use crate::replica::MAX_COMMIT_LEAD;
@@ -132,11 +131,8 @@ impl Handle {
 
     /// Changes users or roles through the log; the token, if the change is an authentication.
     pub async fn change_users(&self, caller: Caller, change: Change) -> Result<String, Error> {
-        let op = Op::Auth(AuthChange { change: Some(change) });
-        match self.propose(caller, op).await? {
-            Response::Auth(answer) => Ok(answer.token),
-            _ => unreachable!("a request is answered in its own kind"),
-        }
+        let answer = self.propose(caller, AuthChange { change: Some(change) }).await?;
+        Ok(answer.token)
     }
 }
 

@@ -11,7 +11,6 @@ use super::{AutoCompaction, Error, Handle};
 use crate::apply;
 use crate::auth::Caller;
 use crate::proto::etcdserverpb::CompactionRequest;
-use crate::proto::quorate::replica::request::Op;
 
 /// Compactions are never further apart than this in periodic mode.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
@@ -109,10 +108,8 @@ fn ticks(every: Duration) -> tokio::time::Interval {
 }
 
 async fn compact(handle: &Handle, revision: i64) -> Result<(), Error> {
-    match handle
-        .propose(Caller::Cluster, Op::Compaction(CompactionRequest { revision, physical: false }))
-        .await
-    {
+    let request = CompactionRequest { revision, physical: false };
+    match handle.propose(Caller::Cluster, request).await {
         // Somebody else was faster.
         Ok(_) | Err(Error::Apply(apply::Error::Compacted)) => Ok(()),
         Err(error) => Err(error),

@@ -13,7 +13,6 @@ use crate::proto::etcdserverpb::alarm_request::AlarmAction;
 use crate::proto::etcdserverpb::{AlarmRequest, AlarmType};
 use crate::proto::quorate::peer::HashRequest;
 use crate::proto::quorate::peer::peer_client::PeerClient;
-use crate::proto::quorate::replica::request::Op;
 
 /// How long a member may take to hash what it holds.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -150,11 +149,11 @@ async fn ask(handle: &Handle, peer: MemberId, revision: i64) -> Option<HashKv> {
 
 async fn alarm(handle: &Handle, member: MemberId) {
     error!(member.id = %member, "data corruption detected: the member holds other records than the leader");
-    let raise = Op::Alarm(AlarmRequest {
+    let raise = AlarmRequest {
         action: AlarmAction::Activate.into(),
         member_id: member.0,
         alarm: AlarmType::Corrupt.into(),
-    });
+    };
     if let Err(error) = handle.propose(Caller::Cluster, raise).await {
         warn!(error = %error, "the alarm CORRUPT could not be raised");
     }

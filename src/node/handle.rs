@@ -11,7 +11,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use super::metrics::{Counts, Durations, Gauges, Labelled};
 use super::shared::{Answer, Done, Shared};
 use super::{Config, Error, Limits, State, watch};
-use crate::apply;
+use crate::apply::{self, Command};
 use crate::auth::Caller;
 use crate::lease::LeaseId;
 use crate::membership::{ClusterId, Member, MemberId};
@@ -43,8 +43,13 @@ impl Handle {
     /// Puts one request into the log and waits until this member has applied it.
     ///
     /// The caller is checked when it is applied, against the users as of then.
-    pub async fn propose(&self, caller: Caller, op: Op) -> Result<apply::Response, Error> {
-        self.propose_in(Term::default(), caller, op).await
+    pub async fn propose<C: Command>(
+        &self,
+        caller: Caller,
+        command: C,
+    ) -> Result<C::Response, Error> {
+        let response = self.propose_in(Term::default(), caller, command.into_op()).await?;
+        Ok(C::response(response).expect("a request is answered in its own kind"))
     }
 
     /// The same for what holds only if it is appended in this term, or in any if that is zero.

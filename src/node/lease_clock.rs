@@ -224,7 +224,9 @@ pub(super) async fn tell_all(handle: &Handle) {
     let Ok(term) = confirm(handle).await else { return };
     let _order = handle.0.leases.order.write().await;
     for batch in handle.0.leases.take_all_checkpoints().chunks(CHECKPOINTS) {
-        if let Err(error) = handle.propose_in(term, Caller::Cluster, checkpoint(batch)).await {
+        if let Err(error) =
+            handle.propose_in(term, Caller::Cluster, Op::LeaseCheckpoint(checkpoint(batch))).await
+        {
             // The next leader then goes on from an older checkpoint.
             debug!(error = %error, "leases were not checkpointed before the leadership is handed over");
             return;
@@ -285,17 +287,18 @@ async fn checkpoint_due(handle: &Handle, term: Term) -> bool {
     if due.is_empty() {
         return false;
     }
-    let told = handle.propose_in(term, Caller::Cluster, checkpoint(&due)).await;
+    let told =
+        handle.propose_in(term, Caller::Cluster, Op::LeaseCheckpoint(checkpoint(&due))).await;
     if let Err(error) = &told {
         debug!(leases = due.len(), error = %error, "leases were not checkpointed");
     }
     told.is_ok() && due.len() == CHECKPOINTS
 }
 
-fn checkpoint(leases: &[Checkpoint]) -> Op {
+fn checkpoint(leases: &[Checkpoint]) -> LeaseCheckpointRequest {
     let told = |checkpoint: &Checkpoint| LeaseCheckpoint {
         id: checkpoint.id.0,
         remaining_ttl: checkpoint.remaining_seconds,
     };
-    Op::LeaseCheckpoint(LeaseCheckpointRequest { checkpoints: leases.iter().map(told).collect() })
+    LeaseCheckpointRequest { checkpoints: leases.iter().map(told).collect() }
 }

@@ -4,7 +4,7 @@ use tracing::{info, warn};
 
 use super::{Error, Handle};
 use crate::auth::Caller;
-use crate::proto::quorate::replica::{PublishAttributes, request::Op};
+use crate::proto::quorate::replica::PublishAttributes;
 
 /// Wait before the next attempt.
 const RETRY: Duration = Duration::from_millis(200);
@@ -20,7 +20,7 @@ pub(super) async fn publish(handle: Handle) {
         client_urls: handle.config().advertise_client_urls.clone(),
     };
     loop {
-        match handle.propose(Caller::Cluster, Op::Publish(attributes.clone())).await {
+        match handle.propose(Caller::Cluster, attributes.clone()).await {
             Ok(_) => break,
             // Usual for a new member, which is installing its first snapshot then. To say it twice is
             // harmless.

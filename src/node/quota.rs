@@ -8,7 +8,6 @@ use crate::apply;
 use crate::auth::Caller;
 use crate::proto::etcdserverpb::alarm_request::AlarmAction;
 use crate::proto::etcdserverpb::{AlarmRequest, AlarmType};
-use crate::proto::quorate::replica::request::Op;
 
 /// What etcd warns above: starts and transfers take long with so much.
 const MAX_SUGGESTED_BYTES: i64 = 8 << 30;
@@ -79,11 +78,11 @@ impl Handle {
     }
 
     async fn raise_no_space(&self) {
-        let raise = Op::Alarm(AlarmRequest {
+        let raise = AlarmRequest {
             action: AlarmAction::Activate.into(),
             member_id: self.member_id().0,
             alarm: AlarmType::Nospace.into(),
-        });
+        };
         if let Err(error) = self.propose(Caller::Cluster, raise).await {
             warn!(error = %error, "the alarm NOSPACE could not be raised");
         }

@@ -7,13 +7,12 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{Config, Error, Running, StartError, start};
-use crate::apply::Response;
 use crate::auth::Caller;
 use crate::lease::LeaseId;
 use crate::membership::{InitialCluster, MemberId, PeerUrl};
 use crate::proto::etcdserverpb as pb;
+use crate::proto::quorate::replica::MembershipChange;
 use crate::proto::quorate::replica::membership_change::Kind;
-use crate::proto::quorate::replica::{MembershipChange, request::Op};
 use crate::transport::{Bound, Http, serve};
 
 const TOKEN: &str = "test";
@@ -67,9 +66,8 @@ async fn put(node: &Node, key: &str, value: &str) {
         value: value.to_owned().into(),
         ..pb::PutRequest::default()
     };
-    let put = node.running.handle().propose(Caller::Nobody, Op::Put(request));
-    let response = tokio::time::timeout(PATIENCE, put).await.unwrap().unwrap();
-    assert!(matches!(response, Response::Put(_)), "{response:?}");
+    let put = node.running.handle().propose(Caller::Nobody, request);
+    tokio::time::timeout(PATIENCE, put).await.unwrap().unwrap();
 }
 
 /// A linearizable read.
@@ -150,7 +148,7 @@ async fn room_that_is_gone_when_a_request_is_applied_raises_the_alarm() {
     let node = run(listener, config).await;
     ready(&node).await;
     let handle = node.running.handle();
-    let put = Op::Put(pb::PutRequest { key: "a".into(), ..pb::PutRequest::default() });
+    let put = pb::PutRequest { key: "a".into(), ..pb::PutRequest::default() };
     let refused = handle.propose(Caller::Nobody, put).await;
     assert!(matches!(refused, Err(Error::Apply(crate::apply::Error::NoSpace))), "{refused:?}");
     assert!(handle.state().alarms().is_raised(pb::AlarmType::Nospace));
@@ -183,7 +181,7 @@ async fn a_member_without_room_raises_the_alarm_for_what_others_proposed() {
         pb::AlarmMember { member_id: full.member_id().0, alarm: pb::AlarmType::Nospace.into() };
     assert_eq!(raised(), [wanted]);
     assert_eq!(get(&nodes[2], "a").await.as_deref(), Some("1"), "it is applied all the same");
-    let put = Op::Put(pb::PutRequest { key: "b".into(), ..pb::PutRequest::default() });
+    let put = pb::PutRequest { key: "b".into(), ..pb::PutRequest::default() };
     let refused = proposer.propose(Caller::Nobody, put).await;
     assert!(matches!(refused, Err(Error::Apply(crate::apply::Error::NoSpace))), "{refused:?}");
     for node in nodes {
@@ -270,7 +268,7 @@ async fn leases_are_renewed_through_any_member_and_by_the_next_leader() {
     let mut nodes = three(dir.path()).await;
     let handle = nodes[0].running.handle().clone();
     let grants = (1..=LEASES).map(|id| {
-        let grant = Op::LeaseGrant(pb::LeaseGrantRequest { id, ttl: 600 });
+        let grant = pb::LeaseGrantRequest { id, ttl: 600 };
         handle.propose(Caller::Nobody, grant)
     });
     for granted in futures_util::future::join_all(grants).await {
@@ -319,7 +317,7 @@ async fn a_leader_is_asked_by_its_second_url() {
     for node in &nodes {
         ready(node).await;
     }
-    let grant = Op::LeaseGrant(pb::LeaseGrantRequest { id: 1, ttl: 600 });
+    let grant = pb::LeaseGrantRequest { id: 1, ttl: 600 };
     nodes[0].running.handle().propose(Caller::Nobody, grant).await.unwrap();
     for node in &nodes {
         let renewed = node.running.handle().lease_renew(LeaseId(1)).await;
@@ -351,7 +349,7 @@ async fn a_lease_that_the_leader_has_yet_to_apply_is_renewed() {
             drop(state);
         });
         reading.recv().unwrap();
-        let grant = Op::LeaseGrant(pb::LeaseGrantRequest { id, ttl: 600 });
+        let grant = pb::LeaseGrantRequest { id, ttl: 600 };
         follower.propose(Caller::Nobody, grant).await.unwrap();
         let asking = async {
             if id == 1 {

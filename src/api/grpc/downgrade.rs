@@ -11,7 +11,6 @@ use crate::api::version;
 use crate::auth::Caller;
 use crate::node::Handle;
 use crate::proto::etcdserverpb as pb;
-use crate::proto::quorate::replica::request::Op;
 use pb::downgrade_request::DowngradeAction;
 
 const WRONG_FORMAT: Words =
@@ -43,10 +42,10 @@ pub(super) async fn answer(
                  from `etcdctl snapshot save`"
             );
             let info = pb::DowngradeInfo { enabled: true, target_version };
-            handle.propose(Caller::Cluster, Op::Downgrade(info)).await?;
+            handle.propose(Caller::Cluster, info).await?;
         }
         DowngradeAction::Cancel => {
-            handle.propose(Caller::Cluster, Op::Downgrade(pb::DowngradeInfo::default())).await?;
+            handle.propose(Caller::Cluster, pb::DowngradeInfo::default()).await?;
         }
     }
     Ok(pb::DowngradeResponse { header: Some(handle.header()), version: before })

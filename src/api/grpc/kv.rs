@@ -13,7 +13,6 @@ use crate::auth::Caller;
 use crate::node::{Error, Handle};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::kv_server::Kv as _;
-use crate::proto::quorate::replica::request::Op;
 
 /// How often a client that waits for the sweep after a compaction is looked after.
 const SWEEP_LOOK: Duration = Duration::from_millis(10);
@@ -135,10 +134,7 @@ impl Kv {
             return Ok(Txn::Read(claim.caller(&self.0).await?, request));
         }
         let caller = claim.caller(&self.0).await?;
-        let apply::Response::Txn(mut response) = self.0.propose(caller, Op::Txn(request)).await?
-        else {
-            unreachable!("a request is answered in its own kind")
-        };
+        let mut response = self.0.propose(caller, request).await?;
         response.header = super::header(&self.0, response.header.as_ref());
         Ok(Txn::Done(response))
     }
@@ -177,10 +173,7 @@ impl pb::kv_server::Kv for Kv {
         self.0.reserve(check::put_cost(&request)).await?;
         check::put(&request)?;
         let caller = claim.caller(&self.0).await?;
-        let apply::Response::Put(mut response) = self.0.propose(caller, Op::Put(request)).await?
-        else {
-            unreachable!("a request is answered in its own kind")
-        };
+        let mut response = self.0.propose(caller, request).await?;
         response.header = super::header(&self.0, response.header.as_ref());
         Ok(Response::new(response))
     }
@@ -194,11 +187,7 @@ impl pb::kv_server::Kv for Kv {
         let request = request.into_inner();
         check::delete_range(&request)?;
         let caller = claim.caller(&self.0).await?;
-        let apply::Response::DeleteRange(mut response) =
-            self.0.propose(caller, Op::DeleteRange(request)).await?
-        else {
-            unreachable!("a request is answered in its own kind")
-        };
+        let mut response = self.0.propose(caller, request).await?;
         response.header = super::header(&self.0, response.header.as_ref());
         Ok(Response::new(response))
     }
@@ -226,11 +215,7 @@ impl pb::kv_server::Kv for Kv {
         let caller = Claim::of(&self.0, &request).caller(&self.0).await?;
         let request = request.into_inner();
         let physical = request.physical;
-        let apply::Response::Compaction(mut response) =
-            self.0.propose(caller, Op::Compaction(request)).await?
-        else {
-            unreachable!("a request is answered in its own kind")
-        };
+        let mut response = self.0.propose(caller, request).await?;
         if physical {
             let mut look = tokio::time::interval(SWEEP_LOOK);
             while self.0.state().compacting() {

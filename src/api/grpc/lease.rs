@@ -9,12 +9,11 @@ use tonic::{Request, Response, Status, Streaming};
 use super::caller::Claim;
 use super::led::Led;
 use super::{On, admit, header};
-use crate::apply::{self, check};
+use crate::apply::check;
 use crate::auth::Caller;
 use crate::lease::LeaseId;
 use crate::node::{Error, Handle};
 use crate::proto::etcdserverpb as pb;
-use crate::proto::quorate::replica::request::Op;
 
 /// Leases: keys that live as long as somebody says so.
 #[derive(Debug)]
@@ -106,11 +105,7 @@ impl pb::lease_server::Lease for Lease {
         }
         // The log holds the raised value: a later change of timeouts does not change what it means.
         request.ttl = request.ttl.max(self.0.min_lease_ttl());
-        let apply::Response::LeaseGrant(mut response) =
-            self.0.propose(caller, Op::LeaseGrant(request)).await?
-        else {
-            unreachable!("a request is answered in its own kind")
-        };
+        let mut response = self.0.propose(caller, request).await?;
         response.header = header(&self.0, response.header.as_ref());
         Ok(Response::new(response))
     }
@@ -121,11 +116,7 @@ impl pb::lease_server::Lease for Lease {
     ) -> Result<Response<pb::LeaseRevokeResponse>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
         let caller = Claim::of(&self.0, &request).caller(&self.0).await?;
-        let apply::Response::LeaseRevoke(mut response) =
-            self.0.propose(caller, Op::LeaseRevoke(request.into_inner())).await?
-        else {
-            unreachable!("a request is answered in its own kind")
-        };
+        let mut response = self.0.propose(caller, request.into_inner()).await?;
         response.header = header(&self.0, response.header.as_ref());
         Ok(Response::new(response))
     }

@@ -5,13 +5,11 @@ use super::caller::{require_name, require_root};
 use super::error::text;
 use super::{On, admit, downgrade, header, snapshot};
 use crate::api::version;
-use crate::apply;
 use crate::auth::Caller;
 use crate::membership::MemberId;
 use crate::node::{Error, Handle};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::alarm_request::AlarmAction;
-use crate::proto::quorate::replica::request::Op;
 
 /// How a member is, and moving the leadership.
 #[derive(Debug)]
@@ -36,11 +34,7 @@ impl pb::maintenance_server::Maintenance for Maintenance {
             let text = format!("etcdserver: unknown alarm action {}", request.action);
             return Err(Status::invalid_argument(text));
         }
-        let apply::Response::Alarm(mut response) =
-            self.0.propose(Caller::Cluster, Op::Alarm(request)).await?
-        else {
-            unreachable!("a request is answered in its own kind")
-        };
+        let mut response = self.0.propose(Caller::Cluster, request).await?;
         response.header = header(&self.0, response.header.as_ref());
         Ok(Response::new(response))
     }

@@ -18,7 +18,7 @@ fn roster(ids: &[u64]) -> Roster {
 fn publish(machine: &mut Machine, id: u64, name: &str) {
     let client_urls = vec![format!("http://{name}:2379")];
     let published = PublishAttributes { member_id: id, name: name.to_owned(), client_urls };
-    assert_eq!(machine.run(Op::Publish(published)), Ok(Response::Published));
+    assert_eq!(machine.run(Op::Publish(published)), Ok(Response::Done));
 }
 
 fn names(members: &[Member]) -> Vec<(u64, &str)> {
