@@ -23,6 +23,8 @@ mod command;
 mod compare;
 mod convert;
 mod error;
+#[cfg(any(test, feature = "sim"))]
+mod in_memory;
 mod name;
 mod overlap;
 mod parts;

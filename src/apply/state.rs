@@ -14,8 +14,8 @@ use crate::auth::{Auth, Caller};
 use crate::lease::{LeaseId, Leases};
 use crate::membership::{Member, Roster};
 use crate::mvcc::{
-    Applied, DumpError, Event, HashScan, KeyRange, KeyValue, Keyspace, Memory, Revision, Revisions,
-    Storage, StorageError,
+    Applied, Event, HashScan, KeyRange, KeyValue, Keyspace, Revision, Revisions, Storage,
+    StorageError,
 };
 use crate::proto::etcdserverpb as pb;
 use crate::proto::quorate::replica::auth_change::Change;
@@ -450,12 +450,8 @@ impl<S: Storage> State<S> {
         self.keys.count(&KeyRange::everything(), self.revision(), None, usize::MAX).0
     }
 
-    /// etcd's `HashKV` at a revision, 0 for the newest.
-    pub fn hash_kv(&self, revision: i64) -> Result<u32, Error> {
-        Ok(self.keys.hash(revision)?)
-    }
-
-    /// Begins to compute the same slice by slice, so that nobody waits long for the state.
+    /// Begins to compute etcd's `HashKV` at a revision (0: the newest), slice by slice so that nobody waits long for
+    /// the state.
     pub fn hash_scan(&self, revision: i64) -> Result<HashScan, Error> {
         Ok(HashScan::begin(&self.keys, revision)?)
     }
@@ -486,19 +482,6 @@ impl<S: Storage> State<S> {
 
     pub fn storage_mut(&mut self) -> &mut S {
         self.keys.storage_mut()
-    }
-}
-
-impl State<Memory> {
-    /// The whole state: what a simulated snapshot carries.
-    pub fn to_bytes(&self) -> Bytes {
-        self.storage().to_bytes()
-    }
-
-    /// The reverse of [`Self::to_bytes`].
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DumpError> {
-        const SENSELESS: DumpError = DumpError::Corrupt("its content makes no sense");
-        Self::open(Memory::from_bytes(bytes)?).ok().ok_or(SENSELESS)
     }
 }
 

@@ -195,7 +195,7 @@ impl Publisher {
         if held == Some(&shown) {
             return;
         }
-        let refused = self.catalog.publish_at(&label, &cluster, port, &closed).err();
+        let refused = self.catalog.publish(&label, &cluster, port, &closed).err();
         if refused.is_none() {
             info!(
                 token.id = %founding.path.public_id(),

@@ -147,6 +147,7 @@ struct Inner {
     stop: CancellationToken,
 }
 
+#[cfg(test)]
 impl Config {
     /// A service without keys and rates.
     pub fn new(public_url: String) -> Self {

@@ -16,7 +16,6 @@ use super::forward::{Forwarder, LoopError, Upstreams};
 use super::local::{HOSTS_TTL, LocalFiles, LocalSources};
 use super::metrics::{Counters, ZoneCount};
 use super::transfer::{Journal, Transfers};
-use crate::admission::CLIENT_PORT;
 use crate::local::Names;
 use crate::membership::InitialCluster;
 use crate::zone::{Dice, Key, Question, Said, Style, Zone};
@@ -123,14 +122,9 @@ impl Catalog {
         self.clusters()?.expect(label)
     }
 
-    /// Publishes a complete cluster under `label`, in one step; what was there before goes.
-    pub fn publish(&self, label: &str, cluster: &InitialCluster) -> Result<(), PublishError> {
-        self.publish_at(label, cluster, CLIENT_PORT, &BTreeSet::new())
-    }
-
-    /// Publishes a complete cluster whose members serve clients on `port`, and sends none to `closed`
-    /// unless nothing else is left.
-    pub fn publish_at(
+    /// Publishes a complete cluster under `label`, in one step; what was there before goes. Its members serve
+    /// clients on `port`, and nobody is sent to `closed` unless nothing else is left.
+    pub fn publish(
         &self,
         label: &str,
         cluster: &InitialCluster,

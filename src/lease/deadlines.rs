@@ -191,6 +191,7 @@ impl Deadlines {
     }
 
     /// When the next lease runs out.
+    #[cfg(test)]
     pub fn next(&self) -> Option<Duration> {
         self.queue.first().map(|(at, _)| *at)
     }

@@ -69,14 +69,6 @@ impl Leases {
         self.granted.iter().map(entry)
     }
 
-    pub fn len(&self) -> usize {
-        self.granted.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.granted.is_empty()
-    }
-
     /// Moves a key to this lease; 0 takes it off any. An unknown lease keeps no keys.
     pub fn attach(&mut self, key: &[u8], lease: i64) {
         if !self.owner.is_empty()

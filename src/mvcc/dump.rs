@@ -47,7 +47,6 @@ pub struct DumpWriter {
     block: Option<usize>,
     kind: u8,
     records: u64,
-    scratch: Vec<u8>,
 }
 
 /// One block of a dump whose checksum fits.
@@ -95,7 +94,7 @@ impl DumpWriter {
         out.extend_from_slice(&applied.term.to_le_bytes());
         let crc = crc32c::crc32c(&out);
         out.extend_from_slice(&crc.to_le_bytes());
-        Self { out, block: None, kind: META, records: 0, scratch: Vec::new() }
+        Self { out, block: None, kind: META, records: 0 }
     }
 
     /// Adds a small value.
@@ -108,12 +107,11 @@ impl DumpWriter {
     }
 
     /// Adds a record; they come in ascending order.
+    #[cfg(any(test, feature = "sim"))]
     pub fn record(&mut self, at: Revision, record: EventRef<'_>) {
-        let mut encoded = std::mem::take(&mut self.scratch);
-        encoded.clear();
+        let mut encoded = Vec::new();
         record.encode(&mut encoded);
         self.encoded_record(at, &encoded);
-        self.scratch = encoded;
     }
 
     /// Adds a record in the form in which it lies on disk.

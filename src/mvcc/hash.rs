@@ -109,6 +109,7 @@ impl<S: Storage> Keyspace<S> {
     }
 
     /// The checksum of a revision at one go, 0 for the newest.
+    #[cfg(any(test, feature = "sim"))]
     pub fn hash(&self, revision: i64) -> Result<u32, Error> {
         let mut scan = HashScan::begin(self, revision)?;
         while !scan.step(self, usize::MAX)? {}

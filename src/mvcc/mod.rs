@@ -25,6 +25,7 @@ mod history;
 mod index;
 mod key_range;
 mod keyspace;
+#[cfg(any(test, feature = "sim"))]
 mod memory;
 mod revision;
 mod storage;
@@ -37,6 +38,7 @@ pub use history::Life;
 pub use index::IndexRebuild;
 pub use key_range::KeyRange;
 pub use keyspace::{COMPACT_FINISHED, COMPACT_SCHEDULED, Error, Keyspace, REVISION_FLOOR, Write};
+#[cfg(any(test, feature = "sim"))]
 pub use memory::Memory;
 pub use revision::Revision;
 pub use storage::{Applied, Storage, StorageError};

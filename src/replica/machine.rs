@@ -139,6 +139,7 @@ impl Replica {
     }
 
     /// The members at the last entry handed out as committed.
+    #[cfg(any(test, feature = "sim"))]
     pub fn roster(&self) -> &Roster {
         &self.roster
     }
@@ -154,6 +155,7 @@ impl Replica {
     }
 
     /// How many messages of peers were refused.
+    #[cfg(test)]
     pub fn rejected(&self) -> u64 {
         self.rejected
     }

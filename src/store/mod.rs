@@ -146,7 +146,7 @@ impl Store {
         Ok(())
     }
 
-    /// Commits everything there is and waits for the disk: for a clean stop.
+    /// Commits everything there is and waits for the disk.
     pub fn flush(&mut self) -> Result<(), StorageError> {
         // The first batch may be one that was begun elsewhere and is being committed there.
         if let Some((pending, durability)) = self.flushing.clone() {
@@ -217,11 +217,6 @@ impl FlushBatch {
             self.cache.insert(*at, record.as_ref().to_bytes());
         }
         Ok(())
-    }
-
-    /// Up to where the log is contained in the store once this is committed.
-    pub fn applied(&self) -> Applied {
-        self.pending.applied()
     }
 }
 

@@ -81,7 +81,7 @@ fn assert_same<A: Storage, B: Storage>(one: &State<A>, other: &State<B>) {
         let keys: Vec<_> = one.leases().keys(id).unwrap().collect();
         assert_eq!(keys, other.leases().keys(id).unwrap().collect::<Vec<_>>());
     }
-    assert_eq!(one.leases().len(), other.leases().len());
+    assert_eq!(one.leases().iter().count(), other.leases().iter().count());
     let all = pb::RangeRequest { key: "k".into(), range_end: "l".into(), ..Default::default() };
     assert_eq!(one.range(&all).unwrap(), other.range(&all).unwrap());
 }
@@ -271,7 +271,7 @@ fn a_flush_waits_for_the_one_before() {
     let mut state = filled(&paths.one);
     let batch = state.storage_mut().begin_flush(Durability::Deferred).unwrap();
     assert!(state.storage_mut().begin_flush(Durability::Immediate).is_none());
-    assert_eq!(batch.applied(), Applied { index: 2000, term: 4 });
+    assert_eq!(batch.pending.applied(), Applied { index: 2000, term: 4 });
     // Records on their way are read from where they are.
     let all = pb::RangeRequest { key: "k".into(), range_end: "l".into(), ..Default::default() };
     let before = state.range(&all).unwrap();

@@ -212,11 +212,13 @@ impl<D: Disk> Wal<D> {
     }
 
     /// How many segments there are.
+    #[cfg(test)]
     pub fn segments(&self) -> usize {
         self.segments.len()
     }
 
     /// The disk below.
+    #[cfg(test)]
     pub fn disk(&self) -> &D {
         &self.disk
     }

@@ -1,11 +1,13 @@
 //! Packets that were damaged: whatever comes, the answer is a well-formed message or none.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use super::super::handler::{Asker, Handler, Scratch, Transport};
 use super::super::limit::Limiter;
 use super::super::reply::Reply;
 use super::*;
+use crate::admission::CLIENT_PORT;
 use crate::fuzz::Fuzz;
 
 const ROUNDS: u64 = 20_000;
@@ -18,7 +20,7 @@ fn handler() -> Handler {
     let catalog = Arc::new(Catalog::load(zones.path()).unwrap().0);
     catalog.set_cluster_domain(&Name::from_ascii("clusters.test.").unwrap(), &[]).unwrap();
     let members = "a=http://10.9.0.1:2380,b=http://10.9.0.2:2380".parse().unwrap();
-    catalog.publish("prod", &members).unwrap();
+    catalog.publish("prod", &members, CLIENT_PORT, &BTreeSet::new()).unwrap();
     let counters = catalog.counters().clone();
     let limiter = Limiter::new(Vec::new(), None);
     Handler { catalog, counters, settings: Settings::default(), limiter }

@@ -15,7 +15,7 @@ fn service() -> Service {
 }
 
 fn publish(service: &Service, label: &str, members: &str) -> Result<(), PublishError> {
-    service.catalog.publish(label, &members.parse().unwrap())
+    service.catalog.publish(label, &members.parse().unwrap(), CLIENT_PORT, &BTreeSet::new())
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn closed_ports_are_left_out_for_clients_and_never_all() {
     let without = |hosts: &[u8]| {
         let closed: BTreeSet<SocketAddr> =
             hosts.iter().map(|host| ([10, 9, 0, *host], CLIENT_PORT).into()).collect();
-        service.catalog.publish_at("y", &members.parse().unwrap(), CLIENT_PORT, &closed).unwrap();
+        service.catalog.publish("y", &members.parse().unwrap(), CLIENT_PORT, &closed).unwrap();
     };
     without(&[]);
     assert_eq!(data("_etcd-client-ssl"), two);
@@ -186,7 +186,7 @@ fn closed_ports_are_left_out_for_clients_and_never_all() {
 fn clients_are_sent_to_the_port_that_the_token_was_made_with() {
     let service = service();
     let members = "a=http://10.9.0.1:2380".parse().unwrap();
-    service.catalog.publish_at("y", &members, 4001, &BTreeSet::new()).unwrap();
+    service.catalog.publish("y", &members, 4001, &BTreeSet::new()).unwrap();
     for (name, port) in [("_etcd-client", 4001), ("_etcd", 4001), ("_etcd-server", 2380)] {
         let data = service.data(&format!("{name}._tcp.y.clusters.test."), RecordType::SRV);
         assert_eq!(data, [format!("0 100 {port} a.y.clusters.test.")]);

@@ -101,7 +101,7 @@ fn assert_same(one: &State, other: &State) {
     assert_eq!(one.hash_kv(0).unwrap(), other.hash_kv(0).unwrap());
     let all = pb::RangeRequest { key: "k".into(), range_end: "l".into(), ..Default::default() };
     assert_eq!(one.range(&all).unwrap(), other.range(&all).unwrap());
-    assert_eq!(one.leases().len(), 2);
+    assert_eq!(one.leases().iter().count(), 2);
     for (id, ttl, _) in one.leases().iter() {
         assert_eq!(other.leases().ttl(id), Some(ttl));
         let keys: Vec<_> = one.leases().keys(id).unwrap().collect();

@@ -216,7 +216,7 @@ impl Pair {
             let keys: Vec<Bytes> = keys.map(Bytes::copy_from_slice).collect();
             same(&keys, &self.model.keys_of(id), &id);
         }
-        assert_eq!(self.state().leases().len(), self.model.leases.len());
+        assert_eq!(self.state().leases().iter().count(), self.model.leases.len());
         assert_eq!(self.state().compact_revision(), self.model.compacted);
     }
 }

@@ -65,7 +65,7 @@ impl Pair {
                 *committed = true;
             }
             Some((batch, true)) => {
-                let applied = batch.applied();
+                let applied = batch.pending.applied();
                 self.flushing = None;
                 let store = self.state().storage_mut();
                 store.end_flush().unwrap();
