@@ -18,7 +18,7 @@ use super::metrics::{Counters, ZoneCount};
 use super::transfer::{Journal, Transfers};
 use crate::local::Names;
 use crate::membership::InitialCluster;
-use crate::zone::{Dice, Key, Question, Said, Style, Zone};
+use crate::zone::{Key, Rcode, Response, Zone};
 
 /// Everything that is served: the zones of the files, the one of the clusters, and local names.
 #[derive(Debug)]
@@ -160,15 +160,9 @@ impl Catalog {
         }
     }
 
-    /// The answer to a question of the usual shape, as far as it is written already; `out` gets it.
-    pub(super) fn answer(
-        &self,
-        packet: &[u8],
-        question: &Question,
-        style: Style,
-        dice: &mut Dice,
-        out: &mut Vec<u8>,
-    ) -> Option<Said> {
+    /// Writes the answer to a question of the usual shape, as far as it is compiled.
+    pub(super) fn answer(&self, response: &mut Response<'_>) -> Option<Rcode> {
+        let question = response.question;
         let served = self.served.load();
         let zone = served.find(question);
         if let Some(clusters) = self.clusters.get() {
@@ -178,32 +172,25 @@ impl Catalog {
             }
             let file_depth = zone.map_or(0, |zone| zone.compiled.depth());
             if clusters.depth_over(question).is_some_and(|depth| depth >= file_depth) {
-                return clusters.answer(packet, question, style, dice, out);
+                return clusters.answer(response);
             }
         }
         let zone = zone?;
-        let said = zone.compiled.answer(packet, question, style, dice, out)?;
+        let code = zone.compiled.answer(response)?;
         zone.asked.add();
-        Some(said)
+        Some(code)
     }
 
-    /// Appends what others said before, if the question is none about names that are known here.
-    ///
-    /// `style` is that of a client for whom others are asked.
-    pub(super) fn answer_of_others(
-        &self,
-        packet: &[u8],
-        question: &Question,
-        style: Style,
-        dice: &mut Dice,
-        out: &mut Vec<u8>,
-    ) -> Option<Said> {
+    /// Writes what upstream servers answered before, if the question is none about names that are known here. The
+    /// client is one for whom others are asked.
+    pub(super) fn answer_from_cache(&self, response: &mut Response<'_>) -> Option<Rcode> {
+        let question = response.question;
         // A cluster that was published since may have the address; that does not move the state.
         let reverse = question.kind() == u16::from(RecordType::PTR);
         if !question.recursion_desired() || reverse && self.clusters.get().is_some() {
             return None;
         }
-        self.forwarder()?.ready().answer(packet, question, style, self.state(), dice, out)
+        self.forwarder()?.packet_cache().answer(self.state(), response)
     }
 
     /// Two equal states mean that nothing changed between, but for published clusters.

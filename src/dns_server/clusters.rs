@@ -10,7 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use super::metrics::{Counters, ZoneCount};
 use crate::admission::Label;
 use crate::membership::{InitialCluster, PeerUrl};
-use crate::zone::{Compiled, Dice, Key, Question, Said, Style, Zone};
+use crate::zone::{Compiled, Key, Question, Rcode, Response, Zone};
 
 /// How long resolvers may keep what is published.
 const TTL: u32 = 300;
@@ -145,23 +145,14 @@ impl Clusters {
     }
 
     /// The answer to a question about the domain, as far as it is written already.
-    pub(super) fn answer(
-        &self,
-        packet: &[u8],
-        question: &Question,
-        style: Style,
-        dice: &mut Dice,
-        out: &mut Vec<u8>,
-    ) -> Option<Said> {
+    pub(super) fn answer(&self, response: &mut Response<'_>) -> Option<Rcode> {
         let head = self.head.load();
-        let label = head.compiled.branch(question);
-        let said = match label.and_then(|label| self.entry(label)) {
-            Some(entry) => {
-                entry.answers.answer_below(&head.compiled, packet, question, style, dice, out)
-            }
-            None => head.compiled.answer(packet, question, style, dice, out),
+        let label = head.compiled.branch(response.question);
+        let code = match label.and_then(|label| self.entry(label)) {
+            Some(entry) => entry.answers.answer_below(&head.compiled, response),
+            None => head.compiled.answer(response),
         };
-        said.inspect(|_| self.count())
+        code.inspect(|_| self.count())
     }
 
     pub(super) fn count(&self) {

@@ -23,7 +23,7 @@ use tracing::{debug, info, warn};
 
 use super::Network;
 use super::files::Stamp;
-use super::ready::Ready;
+use super::packet_cache::PacketCache;
 use super::stale::Stale;
 use crate::local::resolv;
 use crate::zone::Answer;
@@ -70,7 +70,7 @@ pub(super) struct Forwarder {
     of_domains: BTreeMap<Vec<SocketAddr>, Upstream>,
     files: Mutex<BTreeMap<PathBuf, File>>,
     stale: Stale,
-    ready: Ready,
+    packet_cache: PacketCache,
 }
 
 /// A set of servers with one cache.
@@ -99,7 +99,7 @@ impl Forwarder {
             of_domains,
             files: Mutex::new(BTreeMap::new()),
             stale: Stale::default(),
-            ready: Ready::default(),
+            packet_cache: PacketCache::default(),
             upstreams,
         };
         forwarder.refresh();
@@ -113,8 +113,8 @@ impl Forwarder {
     }
 
     /// What others said before to questions of the usual shape.
-    pub(super) fn ready(&self) -> &Ready {
-        &self.ready
+    pub(super) fn packet_cache(&self) -> &PacketCache {
+        &self.packet_cache
     }
 
     /// Reads resolver files that have changed; whether others are asked since.
@@ -218,7 +218,7 @@ impl Forwarder {
         let now = Instant::now();
         self.stale.keep(&name, kind, &answer, now);
         if let Some(state) = state {
-            self.ready.keep(&name, kind, &answer, state, now);
+            self.packet_cache.keep(&name, kind, &answer, state, now);
         }
         answer
     }

@@ -17,7 +17,7 @@ use super::reply::{Frame, Reply, ReplyEdns, TRUNCATED};
 use super::settings::Settings;
 use super::{DATAGRAM_LIMIT, PLAIN_LIMIT};
 use crate::local::{Found, Names};
-use crate::zone::{Answer, Dice, Question, Said, Style, shuffle};
+use crate::zone::{Answer, Capabilities, Dice, Question, Rcode, Response, shuffle};
 
 /// Answers messages from the catalog, whatever they came over.
 #[derive(Debug)]
@@ -80,22 +80,23 @@ impl Handler {
             return false;
         }
         let client = asker.address.ip();
-        let (usual, most) = match asker.transport {
+        let (plain_limit, edns_limit) = match asker.transport {
             Transport::Udp => (PLAIN_LIMIT, DATAGRAM_LIMIT),
             Transport::Tcp | Transport::Tls => (u16::MAX, u16::MAX),
         };
-        let style = Style {
+        let capabilities = Capabilities {
             recursion_available: self.forwarder(client).is_some(),
-            usual,
-            most,
+            plain_limit,
+            edns_limit,
             offered: DATAGRAM_LIMIT,
         };
         let start = out.len();
-        let mut said = self.catalog.answer(packet, question, style, dice, out);
-        if said.is_none() && style.recursion_available {
-            said = self.catalog.answer_of_others(packet, question, style, dice, out);
+        let mut response = Response { packet, question, capabilities, dice, out };
+        let mut code = self.catalog.answer(&mut response);
+        if code.is_none() && capabilities.recursion_available {
+            code = self.catalog.answer_from_cache(&mut response);
         }
-        let Some(said) = said else { return false };
+        let Some(code) = code else { return false };
         if asker.transport == Transport::Udp {
             match self.limiter.judge(client, packet.len(), out.len() - start) {
                 Verdict::Send => {}
@@ -107,9 +108,9 @@ impl Handler {
                 }
             }
         }
-        let code = match said {
-            Said::NoError => ResponseCode::NoError,
-            Said::NxDomain => ResponseCode::NXDomain,
+        let code = match code {
+            Rcode::NoError => ResponseCode::NoError,
+            Rcode::NxDomain => ResponseCode::NXDomain,
         };
         let kind = Some(RecordType::from(question.kind()));
         self.counters.answered(asker.transport, Outcome { kind, code, truncated: false });
@@ -153,7 +154,7 @@ impl Handler {
                 zone.iter().for_each(|zone| self.catalog.count(zone));
                 match self.with_reverse(name, kind, answer) {
                     Some(answer) => answer,
-                    None => say(&local, asked_elsewhere, state, name, kind).await,
+                    None => answer_outside_zones(&local, asked_elsewhere, state, name, kind).await,
                 }
             }
         };
@@ -253,8 +254,10 @@ impl Handler {
     }
 }
 
-/// What local names say, or else the servers that may be asked.
-async fn say<'n>(
+/// The answer about a name of no zone: from local names, or else from the upstream servers that may be asked.
+///
+/// `state` is that of the catalog before anything was looked up.
+async fn answer_outside_zones<'n>(
     local: &'n Names,
     forwarder: Option<&Forwarder>,
     state: u64,

@@ -22,7 +22,7 @@
 //! 6. Strangers who prove no address with a cookie get at most three bytes for one (`limit`).
 //!
 //! Questions of the usual shape are answered from [`crate::zone::Compiled`] with bytes that were
-//! written when the zone was loaded, or with those that others said before (`ready`); `handler` has
+//! written when the zone was loaded, or with what upstream servers answered before (`packet_cache`); `handler` has
 //! the way for all others.
 //!
 //! Other servers may have whole zones of files (`secondary` judges who, `transfer` has the records,
@@ -48,8 +48,8 @@ mod local;
 mod metrics;
 mod notify;
 mod options;
+mod packet_cache;
 mod query_log;
-mod ready;
 mod reply;
 mod secondary;
 mod settings;

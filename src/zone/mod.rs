@@ -40,7 +40,9 @@ mod service_binding;
 mod tree;
 
 pub use check::{Finding, Findings, Flaw, Place, check};
-pub use compiled::{Apexes, Compiled, Dice, Kept, Question, Said, Style, shuffle};
+pub use compiled::{
+    Apexes, Cached, Capabilities, Compiled, Dice, Question, Rcode, Response, shuffle,
+};
 pub use encode::Encoder;
 pub use entries::{Entries, Entry};
 pub use forms::base64;

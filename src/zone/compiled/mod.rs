@@ -12,27 +12,26 @@
 //!
 //! Left to the zone: aliases, wildcards, delegations and everything below them, `ANY`.
 
-mod kept;
+mod cached;
+mod negative;
 mod order;
 mod question;
+mod response;
 mod table;
 
-use hickory_proto::rr::{Name, Record, RecordType};
+use hickory_proto::rr::{Name, RecordType};
 
-use self::question::{Edns, HEADER};
+use self::negative::Negative;
+use self::question::HEADER;
 use self::table::Table;
 use super::encode::Encoder;
 use super::room::room;
 use super::tree::{Key, Zone};
 
-pub use kept::Kept;
+pub use cached::Cached;
 pub use order::{Dice, shuffle};
 pub use question::Question;
-
-/// An OPT record says which datagrams its sender takes.
-const OPT_TYPE: [u8; 3] = [0, 0, 41];
-/// Sets of more servers keep their order here; sorting them would cost more than they are asked.
-const SHUFFLED: usize = 16;
+pub use response::{Capabilities, Rcode, Response};
 
 /// The answers of a zone, or of a part of one.
 #[derive(Debug, Clone)]
@@ -68,26 +67,6 @@ struct Set {
     additional: u16,
 }
 
-/// The SOA record as it stands in the authority section, written for the apex as the question.
-#[derive(Debug, Clone)]
-struct Negative {
-    bytes: Vec<u8>,
-    /// Where pointers are; they move with the length of the question.
-    pointers: Vec<usize>,
-}
-
-/// What the server says about every message.
-#[derive(Debug, Clone, Copy)]
-pub struct Style {
-    /// Others can be asked (RA).
-    pub recursion_available: bool,
-    /// Bytes that a message may have without and with EDNS; a stream has one limit for both.
-    pub usual: u16,
-    pub most: u16,
-    /// The size in our OPT record.
-    pub offered: u16,
-}
-
 /// Compiled zones by their apex, each with what belongs to it.
 #[derive(Debug)]
 pub struct Apexes<V>(Table<V>);
@@ -104,13 +83,6 @@ impl<V> Apexes<V> {
     pub fn find(&self, question: &Question) -> Option<&V> {
         question.suffixes().find_map(|suffix| self.0.find(suffix))
     }
-}
-
-/// How an answer came out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Said {
-    NoError,
-    NxDomain,
 }
 
 impl Compiled {
@@ -201,195 +173,63 @@ impl Compiled {
         question.label_below(self.depth)
     }
 
-    /// Appends the answer to `out`. None if it is not written here or too long; `out` is left alone.
+    /// Writes the answer. None if it is not here or too long.
     ///
-    /// `packet` is the message that `question` was read from, and its name is within the zone.
-    pub fn answer(
-        &self,
-        packet: &[u8],
-        question: &Question,
-        style: Style,
-        dice: &mut Dice,
-        out: &mut Vec<u8>,
-    ) -> Option<Said> {
-        self.answer_under(&self.negative, packet, question, style, dice, out)
+    /// The name of the question is within the zone.
+    pub fn answer(&self, response: &mut Response<'_>) -> Option<Rcode> {
+        self.answer_under(&self.negative, response)
     }
 
     /// As [`answer`](Self::answer); what does not exist is denied with the SOA of `apex`.
-    pub fn answer_below(
-        &self,
-        apex: &Self,
-        packet: &[u8],
-        question: &Question,
-        style: Style,
-        dice: &mut Dice,
-        out: &mut Vec<u8>,
-    ) -> Option<Said> {
-        self.answer_under(&apex.negative, packet, question, style, dice, out)
+    pub fn answer_below(&self, apex: &Self, response: &mut Response<'_>) -> Option<Rcode> {
+        self.answer_under(&apex.negative, response)
     }
 
-    fn answer_under(
-        &self,
-        negative: &Negative,
-        packet: &[u8],
-        question: &Question,
-        style: Style,
-        dice: &mut Dice,
-        out: &mut Vec<u8>,
-    ) -> Option<Said> {
-        let mut said = Said::NoError;
-        let mut set = None;
+    fn answer_under(&self, negative: &Negative, response: &mut Response<'_>) -> Option<Rcode> {
+        let question = response.question;
         for (above, suffix) in question.suffixes().enumerate() {
             let Some(node) = self.table.find(suffix) else { continue };
             if node.elsewhere || above > 0 && node.wildcard {
                 return None;
             }
             if above > 0 {
-                said = Said::NxDomain;
-            } else {
-                let first = node.first as usize;
-                let sets = &self.sets[first..first + usize::from(node.count)];
-                set = sets.iter().find(|set| set.kind == question.kind);
+                return self.deny(negative, Rcode::NxDomain, response);
             }
-            return self.put(negative, set, said, packet, question, style, dice, out);
+            let first = node.first as usize;
+            let sets = &self.sets[first..first + usize::from(node.count)];
+            return match sets.iter().find(|set| set.kind == question.kind) {
+                Some(set) => self.put(set, response),
+                None => self.deny(negative, Rcode::NoError, response),
+            };
         }
         // A part of a zone without the name: nothing of it is above.
-        self.put(negative, None, Said::NxDomain, packet, question, style, dice, out)
+        self.deny(negative, Rcode::NxDomain, response)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the last step of one flat way")]
-    fn put(
-        &self,
-        negative: &Negative,
-        set: Option<&Set>,
-        said: Said,
-        packet: &[u8],
-        question: &Question,
-        style: Style,
-        dice: &mut Dice,
-        out: &mut Vec<u8>,
-    ) -> Option<Said> {
-        let length = set.map_or(negative.bytes.len(), |set| set.length.into());
-        if !question.has_room(length, style) {
+    fn put(&self, set: &Set, response: &mut Response<'_>) -> Option<Rcode> {
+        if !response.has_room(set.length.into()) {
             return None;
         }
-        let counts = match set {
-            Some(set) => [set.answers, 0, set.additional],
-            None => [0, 1, 0],
-        };
-        Head { authoritative: true, said, counts }.put(packet, question, style, out);
-        match set {
-            Some(set) => self.put_set(set, dice, out),
-            None => negative.put(question.name_length(), self.apex.len(), out),
-        }
-        put_opt(question, style, out);
-        Some(said)
-    }
-
-    fn put_set(&self, set: &Set, dice: &mut Dice, out: &mut Vec<u8>) {
+        response.begin(true, Rcode::NoError, [set.answers, 0, set.additional]);
         let at = set.at as usize;
         let bytes = &self.bytes[at..at + usize::from(set.length)];
-        let count = usize::from(set.answers);
         match set.kind == u16::from(RecordType::SRV) {
-            true => put_servers(bytes, count, dice, out),
-            false => out.extend_from_slice(bytes),
+            true => response.put_servers(bytes, set.answers.into()),
+            false => response.out.extend_from_slice(bytes),
         }
+        response.end();
+        Some(Rcode::NoError)
     }
-}
 
-/// Header and question of an answer.
-struct Head {
-    authoritative: bool,
-    said: Said,
-    /// Of answer, authority and additional section, without the OPT record.
-    counts: [u16; 3],
-}
-
-impl Head {
-    fn put(self, packet: &[u8], question: &Question, style: Style, out: &mut Vec<u8>) {
-        let code = if self.said == Said::NxDomain { 3 } else { 0 };
-        // QR and AA, RD as it came; RA, CD as it came.
-        let high = 0x80 | u8::from(self.authoritative) << 2 | packet[2] & 0x01;
-        let low = u8::from(style.recursion_available) << 7 | packet[3] & 0x10 | code;
-        out.extend_from_slice(&[packet[0], packet[1], high, low, 0, 1]);
-        let [answers, authority, additional] = self.counts;
-        for count in [answers, authority, additional + u16::from(question.edns.is_some())] {
-            out.extend_from_slice(&count.to_be_bytes());
+    fn deny(&self, negative: &Negative, code: Rcode, response: &mut Response<'_>) -> Option<Rcode> {
+        if !response.has_room(negative.len()) {
+            return None;
         }
-        out.extend_from_slice(&packet[HEADER..HEADER + question.wire_length()]);
+        response.begin(true, code, [0, 1, 0]);
+        negative.put(self.apex.len(), response);
+        response.end();
+        Some(code)
     }
-}
-
-/// Appends our own OPT record, if the question had one.
-fn put_opt(question: &Question, style: Style, out: &mut Vec<u8>) {
-    if let Some(Edns { dnssec_ok, .. }) = question.edns {
-        let [size0, size1] = style.offered.to_be_bytes();
-        out.extend_from_slice(&OPT_TYPE);
-        out.extend_from_slice(&[size0, size1, 0, 0, u8::from(dnssec_ok) << 7, 0, 0, 0]);
-    }
-}
-
-/// Appends records of which the first `count` are servers of the asked name, in changing order.
-fn put_servers(bytes: &[u8], count: usize, dice: &mut Dice, out: &mut Vec<u8>) {
-    if !(2..=SHUFFLED).contains(&count) {
-        out.extend_from_slice(bytes);
-        return;
-    }
-    // Nothing points into these records, so they can stand in any order.
-    let mut records: [&[u8]; SHUFFLED] = [&[]; SHUFFLED];
-    let mut rest = bytes;
-    for record in &mut records[..count] {
-        // Owner as a pointer, type, class, TTL, and the length of the data.
-        let length = 12 + usize::from(u16::from_be_bytes([rest[10], rest[11]]));
-        (*record, rest) = rest.split_at(length);
-    }
-    let number = |record: &[u8], at: usize| u16::from_be_bytes([record[at], record[at + 1]]);
-    shuffle(&mut records[..count], |record| (number(record, 12), number(record, 14)), dice);
-    records[..count].iter().for_each(|record| out.extend_from_slice(record));
-    out.extend_from_slice(rest);
-}
-
-impl Negative {
-    fn of(soa: &Record) -> Self {
-        let mut encoder = Encoder::after(vec![0; HEADER]);
-        encoder.name(&soa.name);
-        encoder.raw(&[0; 4]);
-        let start = encoder.len();
-        encoder.record(soa);
-        let bytes = encoder.bytes()[start..].to_vec();
-        Self { pointers: pointers(&bytes), bytes }
-    }
-
-    /// Appends the record below a question whose name has `name` bytes, `apex` of them the zone's.
-    fn put(&self, name: usize, apex: usize, out: &mut Vec<u8>) {
-        let start = out.len();
-        out.extend_from_slice(&self.bytes);
-        let moved = u16::try_from(name - apex).expect("names have at most 255 bytes");
-        for at in &self.pointers {
-            let pointer = &mut out[start + at..start + at + 2];
-            let target = u16::from_be_bytes([pointer[0], pointer[1]]) + moved;
-            pointer.copy_from_slice(&target.to_be_bytes());
-        }
-    }
-}
-
-/// Where the pointers of an SOA record are: in its owner and in the two names of its data.
-fn pointers(bytes: &[u8]) -> Vec<usize> {
-    let mut found = Vec::new();
-    let mut name = |mut at: usize| loop {
-        match bytes[at] {
-            0 => return at + 1,
-            length @ 0..0xc0 => at += 1 + usize::from(length),
-            _ => {
-                found.push(at);
-                return at + 2;
-            }
-        }
-    };
-    let data = name(0) + 10;
-    let second = name(data);
-    name(second);
-    found
 }
 
 /// The name of a key, in wire form.

@@ -1,5 +1,3 @@
-use super::Style;
-
 /// Lengths and offsets of a header and of what stands behind a name in a question.
 pub(super) const HEADER: usize = 12;
 const NAME_LIMIT: usize = 255;
@@ -134,7 +132,7 @@ impl Question {
     }
 
     /// The length of the question in the message: name, type and class.
-    pub(super) fn wire_length(&self) -> usize {
+    fn wire_length(&self) -> usize {
         self.length + 4
     }
 
@@ -143,14 +141,11 @@ impl Question {
         &self.name[..self.length]
     }
 
-    pub(super) fn name_length(&self) -> usize {
-        self.length
-    }
-
     /// Whether a message may have so many bytes of records besides header, question and OPT.
-    pub(super) fn has_room(&self, length: usize, style: Style) -> bool {
-        let Style { usual, most, .. } = style;
-        let limit = self.edns.map_or(usual, |edns| edns.size.clamp(usual, most));
+    ///
+    /// Without EDNS it has at most `plain` bytes; with it what the client takes, but at most `edns`.
+    pub(super) fn has_room(&self, length: usize, plain: u16, edns: u16) -> bool {
+        let limit = self.edns.map_or(plain, |asked| asked.size.clamp(plain, edns));
         HEADER + self.wire_length() + length + self.opt_length() <= limit.into()
     }
 

@@ -12,10 +12,12 @@ use rand::{RngExt, SeedableRng};
 use super::model::{random_name, random_zone};
 use super::{origin, show};
 use crate::zone::{
-    Answer, Apexes, Compiled, Dice, Kept, Key, Question, Said, Style, Zone, shuffle,
+    Answer, Apexes, Cached, Capabilities, Compiled, Dice, Key, Question, Rcode, Response, Zone,
+    shuffle,
 };
 
-const STYLE: Style = Style { recursion_available: false, usual: 512, most: 1232, offered: 1232 };
+const DATAGRAM: Capabilities =
+    Capabilities { recursion_available: false, plain_limit: 512, edns_limit: 1232, offered: 1232 };
 const KINDS: [RecordType; 8] = [
     RecordType::A,
     RecordType::TXT,
@@ -38,15 +40,16 @@ fn packet(name: &Name, kind: RecordType, edns: bool) -> Vec<u8> {
     message.to_vec().unwrap()
 }
 
-fn written(zone: &Compiled, packet: &[u8], style: Style) -> Option<(Said, Message)> {
+fn written(zone: &Compiled, packet: &[u8], capabilities: Capabilities) -> Option<(Rcode, Message)> {
     let mut question = Question::new();
     let mut out = b"before".to_vec();
     if !question.read(packet) {
         return None;
     }
-    let said = zone.answer(packet, &question, style, &mut Dice::new(1), &mut out);
-    match said {
-        Some(said) => Some((said, Message::from_vec(&out[6..]).unwrap())),
+    let (question, dice) = (&question, &mut Dice::new(1));
+    let code = zone.answer(&mut Response { packet, question, capabilities, dice, out: &mut out });
+    match code {
+        Some(code) => Some((code, Message::from_vec(&out[6..]).unwrap())),
         None => {
             assert_eq!(out, b"before", "what is not answered leaves nothing behind");
             None
@@ -72,7 +75,7 @@ fn written_answers_are_those_of_the_zone() {
             let name = random_name(&mut random);
             let kind = KINDS[random.random_range(0..KINDS.len())];
             let packet = packet(&name, kind, round % 2 == 0);
-            let Some((said, message)) = written(&compiled, &packet, STYLE) else { continue };
+            let Some((code, message)) = written(&compiled, &packet, DATAGRAM) else { continue };
             written_ones += 1;
             let answer = zone.lookup(&name, kind);
             let listing = || records.iter().map(show).collect::<Vec<_>>().join("\n");
@@ -80,7 +83,7 @@ fn written_answers_are_those_of_the_zone() {
             assert_eq!(message.id, 0x1234);
             assert!(message.authoritative && answer.authoritative, "{}", context());
             assert_eq!(message.response_code, answer.code, "{}", context());
-            assert_eq!(said == Said::NxDomain, answer.code == ResponseCode::NXDomain);
+            assert_eq!(code == Rcode::NxDomain, answer.code == ResponseCode::NXDomain);
             for (found, expected) in [
                 (&message.answers, &answer.answers),
                 (&message.authorities, &answer.authority),
@@ -111,7 +114,14 @@ fn a_branch_denies_with_the_soa_of_its_apex() {
         let mut question = Question::new();
         assert!(question.read(&packet));
         let mut out = Vec::new();
-        branch.answer_below(&head, &packet, &question, STYLE, &mut Dice::new(1), &mut out).unwrap();
+        let mut response = Response {
+            packet: &packet,
+            question: &question,
+            capabilities: DATAGRAM,
+            dice: &mut Dice::new(1),
+            out: &mut out,
+        };
+        branch.answer_below(&head, &mut response).unwrap();
         Message::from_vec(&out).unwrap()
     };
     assert_eq!(ask("a.x.z").answers.len(), 1);
@@ -126,7 +136,7 @@ fn other_shapes_are_left_alone() {
     let zone = Zone::assemble(random_zone(&mut SmallRng::seed_from_u64(1)).iter()).unwrap();
     let compiled = Compiled::of(&zone);
     let plain = packet(&origin("z"), RecordType::SOA, false);
-    assert!(written(&compiled, &plain, STYLE).is_some());
+    assert!(written(&compiled, &plain, DATAGRAM).is_some());
     let changed = |at: usize, byte: u8| {
         let mut packet = plain.clone();
         packet[at] = byte;
@@ -147,10 +157,10 @@ fn other_shapes_are_left_alone() {
         ("a type of questions", packet(&origin("z"), RecordType::AXFR, false)),
     ];
     for (what, packet) in cases {
-        assert!(written(&compiled, &packet, STYLE).is_none(), "{what}");
+        assert!(written(&compiled, &packet, DATAGRAM).is_none(), "{what}");
     }
     for end in 0..plain.len() {
-        assert!(written(&compiled, &plain[..end], STYLE).is_none(), "cut at {end}");
+        assert!(written(&compiled, &plain[..end], DATAGRAM).is_none(), "cut at {end}");
     }
 }
 
@@ -165,11 +175,11 @@ fn the_letter_case_and_the_limit_of_the_question_are_kept() {
         .zone;
     let compiled = Compiled::of(&zone);
     let asked = packet(&origin("Ns.Z"), RecordType::A, false);
-    let (_, message) = written(&compiled, &asked, STYLE).unwrap();
+    let (_, message) = written(&compiled, &asked, DATAGRAM).unwrap();
     assert!(message.answers[0].name.eq_case(&origin("Ns.Z")));
     let big = |edns| packet(&origin("big.z"), RecordType::TXT, edns);
-    assert!(written(&compiled, &big(false), STYLE).is_none());
-    assert!(written(&compiled, &big(true), STYLE).is_some());
+    assert!(written(&compiled, &big(false), DATAGRAM).is_none());
+    assert!(written(&compiled, &big(true), DATAGRAM).is_some());
 }
 
 #[test]
@@ -200,7 +210,7 @@ fn servers_are_drawn_by_weight_within_their_priority() {
 
 /// Answers of others come with the letter case of the question, and older by what has passed.
 #[test]
-fn kept_answers_grow_older_and_keep_to_the_limit() {
+fn cached_answers_grow_older_and_keep_to_the_limit() {
     let name = Name::from_ascii("_s._tcp.far.test.").unwrap();
     let record = |target: &str, ttl| {
         let target = Name::from_ascii(target).unwrap();
@@ -208,25 +218,27 @@ fn kept_answers_grow_older_and_keep_to_the_limit() {
     };
     let answers: Vec<_> = (0..60).map(|n| record(&format!("h{n}.far.test."), 300 + n)).collect();
     let answer = Answer { answers, ..Answer::bare(ResponseCode::NoError) };
-    let (kept, life) = Kept::of(&name, RecordType::SRV, &answer).unwrap();
+    let (cached, life) = Cached::of(&name, RecordType::SRV, &answer).unwrap();
     assert_eq!(life, 300, "as long as the first of them");
     let asked = packet(&Name::from_ascii("_S._tcp.FAR.test.").unwrap(), RecordType::SRV, true);
     let mut question = Question::new();
     assert!(question.read(&asked));
-    let put = |style: Style| {
+    let put = |capabilities: Capabilities| {
         let mut out = Vec::new();
-        let said = kept.answer(10, &asked, &question, style, &mut Dice::new(1), &mut out);
-        said.map(|_| Message::from_vec(&out).unwrap())
+        let (question, dice) = (&question, &mut Dice::new(1));
+        let mut response = Response { packet: &asked, question, capabilities, dice, out: &mut out };
+        cached.answer(10, &mut response).map(|_| Message::from_vec(&out).unwrap())
     };
-    assert!(put(STYLE).is_none(), "60 servers do not fit into a datagram");
-    let whole = put(Style { usual: u16::MAX, most: u16::MAX, ..STYLE }).unwrap();
+    assert!(put(DATAGRAM).is_none(), "60 servers do not fit into a datagram");
+    let whole =
+        put(Capabilities { plain_limit: u16::MAX, edns_limit: u16::MAX, ..DATAGRAM }).unwrap();
     assert!(!whole.authoritative && whole.edns.is_some());
     assert_eq!(whole.queries[0].name().to_ascii(), "_S._tcp.FAR.test.");
     let times: BTreeSet<u32> = whole.answers.iter().map(|it| it.ttl).collect();
     assert_eq!(times, (290..350).collect());
 
     let soon = Answer { answers: vec![record("h.far.test.", 0)], ..answer.clone() };
-    assert!(Kept::of(&name, RecordType::SRV, &soon).is_none(), "for once only");
+    assert!(Cached::of(&name, RecordType::SRV, &soon).is_none(), "for once only");
     let failed = Answer { code: ResponseCode::ServFail, ..answer };
-    assert!(Kept::of(&name, RecordType::SRV, &failed).is_none());
+    assert!(Cached::of(&name, RecordType::SRV, &failed).is_none());
 }

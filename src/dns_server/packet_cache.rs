@@ -1,4 +1,4 @@
-//! What other servers said, as bytes that go out again as they are.
+//! Answers of upstream servers as bytes, for the threads that answer datagrams.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -8,7 +8,7 @@ use hickory_proto::rr::{Name, RecordType};
 use hickory_proto::serialize::binary::BinEncodable as _;
 use parking_lot::Mutex;
 
-use crate::zone::{Answer, Dice, Kept, Question, Said, Style};
+use crate::zone::{Answer, Cached, Question, Rcode, Response};
 
 /// Threads that look for different questions rarely wait for each other.
 const SHARDS: usize = 64;
@@ -18,9 +18,9 @@ const GENERATION: usize = 160;
 /// Name, then type.
 const LONGEST_KEY: usize = 255 + 2;
 
-/// Answers of other servers to questions of the usual shape, for as long as they are fresh.
+/// Answers of upstream servers to questions of the usual shape, for as long as they are fresh.
 #[derive(Debug)]
-pub(super) struct Ready {
+pub(super) struct PacketCache {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
 }
@@ -33,8 +33,8 @@ struct Shard {
 
 #[derive(Debug)]
 struct Entry {
-    kept: Kept,
-    said: Instant,
+    answer: Cached,
+    since: Instant,
     life: Duration,
     /// What was served from here then; a name that others were asked about may be ours since.
     state: u64,
@@ -46,8 +46,8 @@ struct Key {
     length: usize,
 }
 
-impl Ready {
-    /// Keeps what others have just said, while our own data was in `state`.
+impl PacketCache {
+    /// Keeps what upstream servers have just answered, while our own data was in `state`.
     pub(super) fn keep(
         &self,
         name: &Name,
@@ -56,36 +56,28 @@ impl Ready {
         state: u64,
         now: Instant,
     ) {
-        let Some((kept, life)) = Kept::of(name, kind, answer) else { return };
+        let Some((answer, life)) = Cached::of(name, kind, answer) else { return };
         let Some(key) = Key::of(&name.to_lowercase(), kind) else { return };
         let life = Duration::from_secs(life.into());
         let mut shard = self.shard(&key).lock();
         if shard.young.len() >= GENERATION {
             shard.old = std::mem::take(&mut shard.young);
         }
-        shard.young.insert(key.as_slice().into(), Entry { kept, said: now, life, state });
+        shard.young.insert(key.as_slice().into(), Entry { answer, since: now, life, state });
     }
 
-    /// Appends the answer to `out`, if there is a fresh one from the time of this `state`.
-    pub(super) fn answer(
-        &self,
-        packet: &[u8],
-        question: &Question,
-        style: Style,
-        state: u64,
-        dice: &mut Dice,
-        out: &mut Vec<u8>,
-    ) -> Option<Said> {
-        let key = Key::of_question(question);
+    /// Writes the answer, if there is a fresh one from the time of this `state`.
+    pub(super) fn answer(&self, state: u64, response: &mut Response<'_>) -> Option<Rcode> {
+        let key = Key::of_question(response.question);
         let shard = self.shard(&key).lock();
         let key = key.as_slice();
         let entry = shard.young.get(key).or_else(|| shard.old.get(key))?;
-        let age = entry.said.elapsed();
+        let age = entry.since.elapsed();
         if entry.state != state || age >= entry.life {
             return None;
         }
         let age = u32::try_from(age.as_secs()).ok()?;
-        entry.kept.answer(age, packet, question, style, dice, out)
+        entry.answer.answer(age, response)
     }
 
     fn shard(&self, key: &Key) -> &Mutex<Shard> {
@@ -94,7 +86,7 @@ impl Ready {
     }
 }
 
-impl Default for Ready {
+impl Default for PacketCache {
     fn default() -> Self {
         let shards = std::iter::repeat_with(Mutex::default).take(SHARDS).collect();
         Self { shards, hasher: RandomState::new() }

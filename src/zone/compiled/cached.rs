@@ -1,16 +1,15 @@
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, Record, RecordType};
 
-use super::order::Dice;
-use super::question::{HEADER, Question};
-use super::{Head, Said, Style, put_opt, put_servers};
+use super::question::HEADER;
+use super::response::{Rcode, Response};
 use crate::zone::encode::Encoder;
 use crate::zone::lookup::Answer;
 
 /// What others answered to one question of the usual shape, as bytes; its times count down.
 #[derive(Debug, Clone)]
-pub struct Kept {
-    said: Said,
+pub struct Cached {
+    code: Rcode,
     answers: u16,
     authority: u16,
     /// All answers are servers of the asked name, so they can stand in any order.
@@ -18,12 +17,12 @@ pub struct Kept {
     bytes: Box<[u8]>,
 }
 
-impl Kept {
+impl Cached {
     /// The answer and for how many seconds it may be given; none for one that is not to be kept.
     pub fn of(name: &Name, kind: RecordType, answer: &Answer<'_>) -> Option<(Self, u32)> {
-        let said = match answer.code {
-            ResponseCode::NoError => Said::NoError,
-            ResponseCode::NXDomain => Said::NxDomain,
+        let code = match answer.code {
+            ResponseCode::NoError => Rcode::NoError,
+            ResponseCode::NXDomain => Rcode::NxDomain,
             _ => return None,
         };
         let records = || answer.answers.iter().chain(&answer.authority);
@@ -38,41 +37,30 @@ impl Kept {
         u16::try_from(encoder.len()).ok()?;
         let servers =
             |record: &Record| record.record_type() == RecordType::SRV && record.name == *name;
-        let kept = Self {
-            said,
+        let cached = Self {
+            code,
             answers: u16::try_from(answer.answers.len()).ok()?,
             authority: u16::try_from(answer.authority.len()).ok()?,
             servers: answer.answers.iter().all(|record| servers(record)),
             bytes: encoder.bytes()[start..].into(),
         };
-        Some((kept, life))
+        Some((cached, life))
     }
 
-    /// Appends the answer to `out` as it is after `age` seconds; none if it is too long.
-    ///
-    /// `packet` is the message that `question` was read from.
-    pub fn answer(
-        &self,
-        age: u32,
-        packet: &[u8],
-        question: &Question,
-        style: Style,
-        dice: &mut Dice,
-        out: &mut Vec<u8>,
-    ) -> Option<Said> {
-        if !question.has_room(self.bytes.len(), style) {
+    /// Writes the answer as it is after `age` seconds; none if it is too long.
+    pub fn answer(&self, age: u32, response: &mut Response<'_>) -> Option<Rcode> {
+        if !response.has_room(self.bytes.len()) {
             return None;
         }
-        let counts = [self.answers, self.authority, 0];
-        Head { authoritative: false, said: self.said, counts }.put(packet, question, style, out);
-        let start = out.len();
+        response.begin(false, self.code, [self.answers, self.authority, 0]);
+        let start = response.out.len();
         match self.servers {
-            true => put_servers(&self.bytes, self.answers.into(), dice, out),
-            false => out.extend_from_slice(&self.bytes),
+            true => response.put_servers(&self.bytes, self.answers.into()),
+            false => response.out.extend_from_slice(&self.bytes),
         }
-        grow_older(&mut out[start..], age);
-        put_opt(question, style, out);
-        Some(self.said)
+        grow_older(&mut response.out[start..], age);
+        response.end();
+        Some(self.code)
     }
 }
 
