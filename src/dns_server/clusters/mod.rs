@@ -1,12 +1,15 @@
+mod records;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use hickory_proto::rr::rdata::{A, AAAA, NS, PTR, SOA, SRV};
+use hickory_proto::rr::rdata::{A, AAAA, NS, PTR, SOA};
 use hickory_proto::rr::{Name, RData, Record};
 use parking_lot::{Mutex, RwLock};
 
+use self::records::records;
 use super::metrics::{Counters, ZoneCount};
 use crate::admission::Label;
 use crate::membership::{InitialCluster, PeerUrl};
@@ -213,7 +216,7 @@ impl Clusters {
         match changed {
             Some(cluster) => {
                 let zone = self.assemble(label, cluster.as_ref(), *serial);
-                let branch = Key::of(&self.below([label]));
+                let branch = Key::of(&below(&self.domain, &[label]));
                 let answers = Compiled::below(&zone, &branch);
                 labels.insert(label.into(), Arc::new(Entry { cluster, answers }));
             }
@@ -230,7 +233,7 @@ impl Clusters {
         all.extend(cluster.into_iter().flat_map(|cluster| {
             records(&self.domain, label, cluster).expect("it was published with these members")
         }));
-        let services = SERVICES.map(|service| self.below([service, "_tcp", label]));
+        let services = SERVICES.map(|service| below(&self.domain, &[service, "_tcp", label]));
         Zone::assemble_with(all.iter(), &services).expect("the head has an SOA")
     }
 
@@ -243,11 +246,6 @@ impl Clusters {
         // Keys have their letters in lower case, and so has the list.
         let text = std::str::from_utf8(label).ok()?;
         self.shard(label).labels.load().get(text).cloned()
-    }
-
-    fn below<const N: usize>(&self, labels: [&str; N]) -> Name {
-        let name = Name::from_labels(labels).and_then(|name| name.append_domain(&self.domain));
-        name.expect("the domain was chosen short enough, the labels are legal")
     }
 
     fn shard(&self, label: &[u8]) -> &Shard {
@@ -298,124 +296,28 @@ fn legal(label: &str) -> Result<String, PublishError> {
 
 /// SOA and NS of the domain, and the addresses of this server.
 fn head(domain: &Name, addresses: &[IpAddr], serial: u32) -> Vec<Record> {
-    let named = |label: &str| {
-        let name = Name::from_labels([label]).and_then(|name| name.append_domain(domain));
-        name.expect("the domain was chosen short enough")
-    };
-    let server = named(NAME_SERVER);
-    let soa =
-        SOA::new(server.clone(), named("hostmaster"), serial, 3_600, 600, 604_800, NEGATIVE_TTL);
+    let server = below(domain, &[NAME_SERVER]);
+    let hostmaster = below(domain, &["hostmaster"]);
+    let soa = SOA::new(server.clone(), hostmaster, serial, 3_600, 600, 604_800, NEGATIVE_TTL);
     let mut records = vec![
         Record::from_rdata(domain.clone(), TTL, RData::SOA(soa)),
         Record::from_rdata(domain.clone(), TTL, RData::NS(NS(server.clone()))),
     ];
-    records.extend(addresses.iter().map(|address| host(server.clone(), *address)));
+    records.extend(addresses.iter().map(|address| address_record(server.clone(), *address)));
     records
 }
 
-/// What a cluster looks like in DNS.
-///
-/// An SRV record for each peer URL, and one for the clients of each host. A URL with a host name has that name as its target; one with an
-/// address gets a name made of the member's, since targets have to be names.
-fn records(
-    domain: &Name,
-    label: &str,
-    Published { cluster, port, closed }: &Published,
-) -> Result<Vec<Record>, PublishError> {
-    let mut urls = cluster.members().flat_map(|(_, urls)| urls);
-    let Some(first) = urls.next() else {
-        return Err(PublishError::Empty);
-    };
-    if urls.any(|url| url.is_https() != first.is_https()) {
-        return Err(PublishError::MixedSchemes);
-    }
-    let (service, for_clients) = match first.is_https() {
-        true => ("_etcd-server-ssl", ["_etcd-client-ssl", "_etcd-ssl"]),
-        false => ("_etcd-server", ["_etcd-client", "_etcd"]),
-    };
-    let below = |labels: &[&str]| {
-        let name = Name::from_labels(labels.iter().map(|label| label.as_bytes()));
-        name.and_then(|name| name.append_domain(domain))
-            .expect("the domain was chosen short enough, the labels are legal")
-    };
-    let owner = below(&[service, "_tcp", label]);
-    let mut hosts: Vec<(String, IpAddr)> = Vec::new();
-    let mut services = Vec::new();
-    // For clients, each with whether it takes connections.
-    let mut targets: Vec<(Name, bool)> = Vec::new();
-    for (member, urls) in cluster.members() {
-        let mut own: Vec<(IpAddr, Name)> = Vec::new();
-        for url in urls {
-            let target = match url.host().parse::<IpAddr>() {
-                Err(_no_address) => host_name(url)?,
-                // One name for each address: which of two addresses of a name a resolver
-                // puts first is nobody's promise.
-                Ok(address) => match own.iter().find(|(held, _)| *held == address) {
-                    Some((_, name)) => name.clone(),
-                    None => {
-                        let host = unused(member, &hosts);
-                        let name = below(&[&host, label]);
-                        hosts.push((host, address));
-                        own.push((address, name.clone()));
-                        name
-                    }
-                },
-            };
-            if targets.iter().all(|(held, _)| *held != target) {
-                let address = url.host().parse().map(|ip| SocketAddr::new(ip, *port));
-                targets.push((target.clone(), address.map_or(true, |it| !closed.contains(&it))));
-            }
-            let srv = RData::SRV(SRV::new(0, 100, url.port(), target));
-            services.push(Record::from_rdata(owner.clone(), TTL, srv));
-        }
-    }
-    // If nobody takes connections, who looks is more likely wrong than all of them; and the
-    // services of members are always whole, because a part of them makes another cluster.
-    let nobody = targets.iter().all(|(_, open)| !open);
-    targets.retain(|(_, open)| *open || nobody);
-    for service in for_clients {
-        let owner = below(&[service, "_tcp", label]);
-        services.extend(targets.iter().map(|(target, _)| {
-            let srv = RData::SRV(SRV::new(0, 100, *port, target.clone()));
-            Record::from_rdata(owner.clone(), TTL, srv)
-        }));
-    }
-    let hosts = hosts.iter().map(|(name, address)| host(below(&[name, label]), *address));
-    Ok(services.into_iter().chain(hosts).collect())
+/// A name below the domain of the clusters.
+fn below(domain: &Name, labels: &[&str]) -> Name {
+    let name = Name::from_labels(labels.iter().map(|label| label.as_bytes()));
+    name.and_then(|name| name.append_domain(domain))
+        .expect("the domain was chosen short enough, the labels are legal")
 }
 
-fn host(name: Name, address: IpAddr) -> Record {
+fn address_record(name: Name, address: IpAddr) -> Record {
     let data = match address {
         IpAddr::V4(address) => RData::A(A(address)),
         IpAddr::V6(address) => RData::AAAA(AAAA(address)),
     };
     Record::from_rdata(name, TTL, data)
-}
-
-fn host_name(url: &PeerUrl) -> Result<Name, PublishError> {
-    let host = url.host().trim_end_matches('.');
-    let Ok(mut name) = Name::from_ascii(host) else {
-        return Err(PublishError::Host { url: url.clone() });
-    };
-    if name.iter().next().is_none() {
-        return Err(PublishError::Host { url: url.clone() });
-    }
-    name.set_fqdn(true);
-    Ok(name)
-}
-
-/// A host label made of a member's name that no other host of the cluster has.
-fn unused(member: &str, hosts: &[(String, IpAddr)]) -> String {
-    let legal = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
-    let text: String = member.chars().map(legal).take(50).collect();
-    let base = match text.trim_matches('-') {
-        "" => "member",
-        trimmed => trimmed,
-    };
-    let taken = |name: &str| hosts.iter().any(|(held, _)| held == name);
-    let mut numbered = (2..).map(|n| format!("{base}-{n}"));
-    if !taken(base) {
-        return base.to_owned();
-    }
-    numbered.find(|name| !taken(name)).expect("there are more numbers than hosts")
 }
