@@ -7,6 +7,8 @@ use hickory_proto::serialize::binary::{BinDecoder, BinEncodable, Restrict};
 use super::fields::Fields;
 use super::forms;
 use super::lexer::{Fault, SyntaxError, Token};
+use super::location::location;
+use super::networks::networks;
 
 /// Type names that the message library does not know.
 const MORE_TYPES: [(&str, u16); 33] = [
@@ -95,8 +97,8 @@ pub(super) fn read(
             let strings = strings(fields)?;
             RData::TXT(TXT::from_bytes(strings.iter().map(Vec::as_slice).collect()))
         }
-        LOC => decode(kind, at, &forms::location(fields)?)?,
-        APL => decode(kind, at, &forms::networks(fields)?)?,
+        LOC => decode(kind, at, &location(fields)?)?,
+        APL => decode(kind, at, &networks(fields)?)?,
         _ => match forms::wire(kind, fields, origin)? {
             Some(wire) => decode(kind, at, &wire)?,
             None => return Err(at.fail(Fault::NoTextForm { kind: at.shown() })),
