@@ -23,6 +23,7 @@ pub mod zone;
 
 // 2 storage: files and SQLite, no sockets.
 pub mod backup;
+pub mod durable;
 pub mod registry;
 pub mod snap;
 pub mod store;

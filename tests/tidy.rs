@@ -13,7 +13,7 @@ use std::process::Command;
 const LAYERS: [&[&str]; 6] = [
     &["membership", "proto", "token", "v2"],
     &["admission", "apply", "auth", "lease", "local", "mvcc", "raft", "replica", "zone"],
-    &["backup", "registry", "snap", "store", "wal"],
+    &["backup", "durable", "registry", "snap", "store", "wal"],
     &["discovery", "node", "transport"],
     &["api", "discovery_server", "dns_server"],
     &["cli", "config", "shutdown", "telemetry"],

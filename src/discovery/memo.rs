@@ -1,10 +1,10 @@
-use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::durable;
 use crate::membership::MemberId;
 
 /// `<data-dir>/discovery.json`: the registration that this data directory made.
@@ -41,28 +41,17 @@ impl Memo {
     /// Writes the memo durably.
     pub fn write(&self, url: &str, member: MemberId) -> io::Result<()> {
         let content = Content { url: url.to_owned(), member: member.to_string() };
-        let aside = self.path.with_extension("json.tmp");
         // The URL is the secret of the cluster that forms.
-        let mut file =
-            File::options().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
-        file.write_all(&serde_json::to_vec(&content)?)?;
-        // The file before the rename, the directory after it: the name must not stand for nothing.
-        file.sync_all()?;
-        fs::rename(&aside, &self.path)?;
-        self.sync_directory()
+        durable::replace(&self.path, &serde_json::to_vec(&content)?, 0o600)
     }
 
     /// Forgets the registration, because the node has a log now.
     pub fn remove(&self) -> io::Result<()> {
         match fs::remove_file(&self.path) {
-            Ok(()) => self.sync_directory(),
+            Ok(()) => durable::sync_parent(&self.path),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         }
-    }
-
-    fn sync_directory(&self) -> io::Result<()> {
-        self.path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
     }
 }
 

@@ -1,14 +1,15 @@
 use std::fs;
 use std::hash::Hasher as _;
-use std::io::{self, Write as _};
+use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use siphasher::sip::SipHasher24;
 use tracing::warn;
+
+use crate::durable;
 
 /// A secret serves so long; the one before is still good for cookies that are not too old.
 const SECRET_LIFE: u64 = 24 * 3600;
@@ -32,9 +33,9 @@ struct Secret {
     key: [u8; 16],
 }
 
-/// What a client's cookie is worth.
+/// What a client's cookie proves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Worth {
+pub(super) enum Standing {
     /// It was given to this client not long ago.
     Good,
     /// There is no server part, or not one of ours.
@@ -82,19 +83,10 @@ impl Cookies {
         let text: String = secrets.iter().map(Secret::line).collect();
         self.secrets.store(secrets.into());
         let Some(file) = &self.file else { return Ok(()) };
-        let aside = file.with_extension("new");
-        let mut out = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&aside)?;
-        out.write_all(text.as_bytes())?;
-        out.sync_all()?;
-        fs::rename(&aside, file)
+        durable::replace(file, text.as_bytes(), 0o600)
     }
 
-    pub(super) fn judge(&self, cookie: &[u8], client: IpAddr) -> Worth {
+    pub(super) fn judge(&self, cookie: &[u8], client: IpAddr) -> Standing {
         self.judge_at(cookie, client, now())
     }
 
@@ -103,22 +95,22 @@ impl Cookies {
         self.give_at(cookie, client, now())
     }
 
-    fn judge_at(&self, cookie: &[u8], client: IpAddr, now: u64) -> Worth {
+    fn judge_at(&self, cookie: &[u8], client: IpAddr, now: u64) -> Standing {
         let (own, server) = match cookie.len() {
-            8 => return Worth::Unknown,
+            8 => return Standing::Unknown,
             16..=40 => cookie.split_at(8),
-            _ => return Worth::Malformed,
+            _ => return Standing::Malformed,
         };
         let (&[1, _, _, _, t0, t1, t2, t3], hash) = (match server.split_first_chunk() {
             Some(parts) => parts,
-            None => return Worth::Unknown,
+            None => return Standing::Unknown,
         }) else {
-            return Worth::Unknown;
+            return Standing::Unknown;
         };
         // Serial arithmetic, so that the year 2106 passes unnoticed.
         let age = seconds(now).wrapping_sub(u32::from_be_bytes([t0, t1, t2, t3]));
         if age > OLDEST && age.wrapping_neg() > EARLIEST {
-            return Worth::Unknown;
+            return Standing::Unknown;
         }
         let mut given = own.to_vec();
         given.extend_from_slice(&server[..8]);
@@ -127,7 +119,7 @@ impl Cookies {
             let expected = secret.hash(&given, client);
             bool::from(subtle::ConstantTimeEq::ct_eq(&expected[..], hash))
         };
-        if secrets.iter().any(ours) { Worth::Good } else { Worth::Unknown }
+        if secrets.iter().any(ours) { Standing::Good } else { Standing::Unknown }
     }
 
     fn give_at(&self, cookie: &[u8], client: IpAddr, now: u64) -> Vec<u8> {
@@ -205,15 +197,15 @@ mod tests {
         let hex: String = given.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, "2464c4abcf10c957010000005cf79f111f8130c3eee29480");
 
-        assert_eq!(cookies.judge_at(&given, client, made + 3600), Worth::Good);
-        assert_eq!(cookies.judge_at(&given, client, made - 300), Worth::Good);
-        assert_eq!(cookies.judge_at(&given, client, made + 3601), Worth::Unknown);
-        assert_eq!(cookies.judge_at(&given, client, made - 301), Worth::Unknown);
-        assert_eq!(cookies.judge_at(&given, [198, 51, 100, 101].into(), made), Worth::Unknown);
-        assert_eq!(cookies.judge_at(&own, client, made), Worth::Unknown);
+        assert_eq!(cookies.judge_at(&given, client, made + 3600), Standing::Good);
+        assert_eq!(cookies.judge_at(&given, client, made - 300), Standing::Good);
+        assert_eq!(cookies.judge_at(&given, client, made + 3601), Standing::Unknown);
+        assert_eq!(cookies.judge_at(&given, client, made - 301), Standing::Unknown);
+        assert_eq!(cookies.judge_at(&given, [198, 51, 100, 101].into(), made), Standing::Unknown);
+        assert_eq!(cookies.judge_at(&own, client, made), Standing::Unknown);
         for length in [0, 1, 7, 9, 15, 41] {
             let cookie = vec![1; length];
-            assert_eq!(cookies.judge_at(&cookie, client, made), Worth::Malformed, "{length}");
+            assert_eq!(cookies.judge_at(&cookie, client, made), Standing::Malformed, "{length}");
         }
     }
 
@@ -224,10 +216,10 @@ mod tests {
         let first = Cookies::kept_in(directory.path()).unwrap();
         let given = first.give(&[7; 8], client);
         let second = Cookies::kept_in(directory.path()).unwrap();
-        assert_eq!(second.judge(&given, client), Worth::Good);
+        assert_eq!(second.judge(&given, client), Standing::Good);
         second.rotate(now() + SECRET_LIFE).unwrap();
-        assert_eq!(second.judge(&given, client), Worth::Good);
+        assert_eq!(second.judge(&given, client), Standing::Good);
         second.rotate(now() + 2 * SECRET_LIFE).unwrap();
-        assert_eq!(second.judge(&given, client), Worth::Unknown);
+        assert_eq!(second.judge(&given, client), Standing::Unknown);
     }
 }

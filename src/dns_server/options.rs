@@ -2,7 +2,7 @@ use hickory_proto::op::{Message, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::rr::{DNSClass, RecordType};
 
-use super::cookies::{Cookies, Worth};
+use super::cookies::{Cookies, Standing};
 use super::handler::{Asker, Transport};
 use super::stream::IDLE;
 
@@ -39,10 +39,10 @@ pub(super) fn read<'r>(request: &'r Message, asker: Asker, cookies: &Cookies) ->
         match (code, option) {
             (EdnsCode::Cookie, EdnsOption::Unknown(_, cookie)) => {
                 match cookies.judge(cookie, asker.address.ip()) {
-                    Worth::Malformed => wanted.malformed = true,
-                    worth => {
+                    Standing::Malformed => wanted.malformed = true,
+                    standing => {
                         wanted.cookie = Some(cookie);
-                        wanted.known = worth == Worth::Good;
+                        wanted.known = standing == Standing::Good;
                     }
                 }
             }

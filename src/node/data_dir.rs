@@ -3,6 +3,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::durable;
+
 /// The layout of a data directory that this release writes, and the newest it can read.
 const FORMAT: u32 = 1;
 
@@ -111,16 +113,6 @@ pub(super) fn make_private(path: &Path) -> io::Result<()> {
     File::open(parent)?.sync_all()
 }
 
-/// Writes a file of a directory so that a crash leaves it whole or as it was; `aside` is its name until then.
-pub(super) fn write_whole(dir: &Path, name: &str, aside: &str, content: &[u8]) -> io::Result<()> {
-    let aside = dir.join(aside);
-    fs::write(&aside, content)?;
-    // The file before the rename, the directory after it: the name must not stand for nothing.
-    File::open(&aside)?.sync_all()?;
-    fs::rename(&aside, dir.join(name))?;
-    File::open(dir)?.sync_all()
-}
-
 fn check_format(path: &Path) -> Result<(), DataDirError> {
     let file = path.join("format");
     match fs::read_to_string(&file) {
@@ -135,7 +127,7 @@ fn check_format(path: &Path) -> Result<(), DataDirError> {
             }
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            write_whole(path, "format", "format.tmp", format!("{FORMAT}\n").as_bytes())
+            durable::replace(&file, format!("{FORMAT}\n").as_bytes(), 0o644)
                 .map_err(|source| DataDirError::NotWritable { path: path.to_owned(), source })
         }
         Err(source) => Err(DataDirError::Io { path: path.to_owned(), source }),
@@ -168,17 +160,6 @@ mod tests {
         );
         fs::write(path.join("format"), "zzz").unwrap();
         assert!(refused(&path).contains("does not say which layout it has"));
-    }
-
-    #[test]
-    fn a_file_is_replaced_whole() {
-        let dir = tempfile::tempdir().unwrap();
-        for content in ["one", "2"] {
-            fs::write(dir.path().join("aside"), "left by a crash").unwrap();
-            write_whole(dir.path(), "file", "aside", content.as_bytes()).unwrap();
-            assert_eq!(fs::read_to_string(dir.path().join("file")).unwrap(), content);
-            assert!(!dir.path().join("aside").exists());
-        }
     }
 
     #[test]

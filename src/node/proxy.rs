@@ -18,8 +18,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::data_dir::{make_private, write_whole};
+use super::data_dir::make_private;
 use crate::discovery::reach;
+use crate::durable;
 use crate::membership::{ClusterId, PeerUrl};
 use crate::transport::tls::TlsClient;
 
@@ -244,7 +245,7 @@ pub(super) fn write_state(data_dir: &Path, peer_urls: &[PeerUrl]) -> io::Result<
     let directory = data_dir.join("proxy");
     make_private(&directory)?;
     let state = State { peer_urls: peer_urls.iter().map(ToString::to_string).collect() };
-    write_whole(&directory, "cluster", "cluster.bkp", &serde_json::to_vec(&state)?)
+    durable::replace(&directory.join("cluster"), &serde_json::to_vec(&state)?, 0o644)
 }
 
 #[cfg(test)]
