@@ -10,7 +10,6 @@ use std::sync::Arc;
 use hickory_proto::rr::Name;
 use tracing::{info, warn};
 
-use super::serve::ADMIN_KEY_FILE;
 use crate::config::serve::{Config, Problems, StoreAccess, StoreUrl};
 use crate::discovery_server::{Accounts, Secrets};
 use crate::dns_server::{
@@ -22,6 +21,9 @@ use crate::transport::tls::{
     Allowed, ClientAuth, ClientOptions, Pair, Policy, ServerOptions, Spoken, TlsClient, TlsError,
     TlsServer,
 };
+
+/// Where the keys of operators are unless somebody says otherwise.
+pub(super) const ADMIN_KEY_FILE: &str = "admin.key";
 
 /// Everything that the files of a configuration say.
 #[derive(Debug)]

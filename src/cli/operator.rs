@@ -169,7 +169,7 @@ impl Operator {
         match &self.admin_key_file {
             Some(path) => first_key(path).map_err(Error::Key),
             None => {
-                let path = self.data_dir.join(super::serve::ADMIN_KEY_FILE);
+                let path = self.data_dir.join(super::files::ADMIN_KEY_FILE);
                 first_key(&path).map_err(Error::NoKey)
             }
         }

@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::serve::ADMIN_KEY_FILE;
+use super::files::ADMIN_KEY_FILE;
 use crate::config::serve::{Config, Flags};
 use crate::discovery_server::{Accounts, Secrets};
 use crate::telemetry::Level;

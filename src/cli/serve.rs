@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::files::Files;
+use super::files::{ADMIN_KEY_FILE, Files};
 use super::health::Health;
 use super::publish::Publisher;
 use super::reload::Settled;
@@ -29,9 +29,6 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How often the whole database is read and checked.
 const CHECK_INTERVAL: Duration = Duration::from_secs(3600);
-
-/// Where the keys of operators are unless somebody says otherwise.
-pub(super) const ADMIN_KEY_FILE: &str = "admin.key";
 
 /// What stops the service, or keeps it from starting.
 #[derive(Debug, thiserror::Error)]
@@ -147,24 +144,13 @@ async fn serve(config: Config, files: Files, settled: Settled) -> Result<(), Fai
             let address = listener.address();
             info!(http.address = %address, public.url = %public_url, "serving HTTP");
         }
-        let public_url = public_url.as_str().to_owned();
-        let config = discovery_server::Config {
-            public_url,
-            max_size: config.max_size,
-            http: config.http,
-            max_body_bytes: config.max_body_bytes,
-            body_timeout: config.body_timeout,
-            limits: config.limits,
+        let http = discovery_server::Config {
             accounts,
-            new_rate: config.new_rate,
-            token_rate: config.token_rate,
-            waiters: config.waiters,
             new_keys,
             admin_keys: Some(admin_keys),
-            admin_certificates: config.tls_client_ca.is_some(),
-            metrics,
+            ..http_config(&config, &public_url, metrics)
         };
-        let http = discovery_server::serve(listeners, config, registry, stop.clone());
+        let http = discovery_server::serve(listeners, http, registry, stop.clone());
         tasks.spawn(named("HTTP", http));
     } else {
         // The writer ends with the last handle.
@@ -301,6 +287,30 @@ fn admin_keys(config: &Config) -> Result<Arc<Secrets>, Failure> {
     let path = path.unwrap_or_else(|| config.data_dir.join(ADMIN_KEY_FILE));
     let keys = Secrets::open_or_create(&path);
     keys.map(Arc::new).map_err(|error: SecretsError| Failure::Configuration(error.into()))
+}
+
+/// How HTTP is answered, but for the keys and accounts, which are read again while it is.
+fn http_config(
+    config: &Config,
+    public_url: &PublicUrl,
+    metrics: prometheus::Registry,
+) -> discovery_server::Config {
+    discovery_server::Config {
+        public_url: public_url.as_str().to_owned(),
+        max_size: config.max_size,
+        limits: config.limits,
+        http: config.http.clone(),
+        max_body_bytes: config.max_body_bytes,
+        body_timeout: config.body_timeout,
+        new_rate: config.new_rate,
+        token_rate: config.token_rate,
+        waiters: config.waiters,
+        new_keys: None,
+        admin_keys: None,
+        admin_certificates: config.tls_client_ca.is_some(),
+        accounts: None,
+        metrics,
+    }
 }
 
 /// Looks for damage in the database while it is in use. What is damaged is not served.

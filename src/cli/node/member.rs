@@ -32,42 +32,14 @@ pub(super) async fn run(
     bootstrap::settled(dir);
     let handle = running.handle().clone();
     if restarted && !settings.bootstrap_flags.is_empty() {
-        warn!(
-            flags = settings.bootstrap_flags.join(","),
-            member.id = %handle.member_id(),
-            cluster.id = %handle.cluster_id(),
-            data_dir = %dir.path().display(),
-            "bootstrap flags are ignored: data dir holds member {} of cluster {}",
-            handle.member_id(),
-            handle.cluster_id()
-        );
+        warn_of_ignored(&settings.bootstrap_flags, &handle, dir);
     }
     let Listeners { peer, client, metrics } = listeners;
-    for (port, bound) in [("client", &client), ("peer", &peer)] {
-        if let Some(tls) = bound.iter().find_map(|bound| bound.tls()) {
-            let name = format!("quorate_tls_{port}_certificate_not_after_seconds");
-            let expiry = Expiry::new(&name, tls.clone());
-            let registered = handle.registry().register(Box::new(expiry));
-            registered.expect("a node has one metric of each name");
-        }
-    }
+    register_expiry("client", &client, &handle);
+    register_expiry("peer", &peer, &handle);
     let mut servers = JoinSet::new();
-    let peers = api::peer_router(handle.clone()).merge(running.peer_router());
-    for bound in peer {
-        info!(address = bound.place(), "serving peer traffic");
-        let rejected = "rejected connection on peer endpoint";
-        let http = Http { answers: false, rejected, ..Http::default() };
-        servers.spawn_on(serve(bound, peers.clone(), http, stop.clone()), running.peer_runtime());
-    }
-    for bound in metrics {
-        info!(address = bound.place(), "serving metrics");
-        servers.spawn(serve(
-            bound,
-            api::metrics_router(handle.clone()),
-            Http { rejected: CLIENT_REJECTED, ..Http::default() },
-            stop.clone(),
-        ));
-    }
+    serve_peers(peer, &running, &mut servers, &stop);
+    serve_metrics(metrics, &handle, &mut servers, &stop);
     let options = api::Options {
         cors: settings.cors,
         grpc_gateway: settings.grpc_gateway,
@@ -131,6 +103,56 @@ async fn ended(running: &Running, stop: &CancellationToken) -> Option<String> {
     tokio::select! {
         reason = running.ended() => reason,
         () = stop.cancelled() => None,
+    }
+}
+
+fn warn_of_ignored(flags: &[&str], handle: &node::Handle, dir: &DataDir) {
+    warn!(
+        flags = flags.join(","),
+        member.id = %handle.member_id(),
+        cluster.id = %handle.cluster_id(),
+        data_dir = %dir.path().display(),
+        "bootstrap flags are ignored: data dir holds member {} of cluster {}",
+        handle.member_id(),
+        handle.cluster_id()
+    );
+}
+
+/// Shows until when the certificate of these listeners is good.
+fn register_expiry(port: &str, listeners: &[Bound], handle: &node::Handle) {
+    if let Some(tls) = listeners.iter().find_map(Bound::tls) {
+        let name = format!("quorate_tls_{port}_certificate_not_after_seconds");
+        let expiry = Expiry::new(&name, tls.clone());
+        let registered = handle.registry().register(Box::new(expiry));
+        registered.expect("a node has one metric of each name");
+    }
+}
+
+fn serve_peers(
+    peer: Vec<Bound>,
+    running: &Running,
+    servers: &mut JoinSet<()>,
+    stop: &CancellationToken,
+) {
+    let router = api::peer_router(running.handle().clone()).merge(running.peer_router());
+    for bound in peer {
+        info!(address = bound.place(), "serving peer traffic");
+        let rejected = "rejected connection on peer endpoint";
+        let http = Http { answers: false, rejected, ..Http::default() };
+        servers.spawn(serve(bound, router.clone(), http, stop.clone()));
+    }
+}
+
+fn serve_metrics(
+    metrics: Vec<Bound>,
+    handle: &node::Handle,
+    servers: &mut JoinSet<()>,
+    stop: &CancellationToken,
+) {
+    for bound in metrics {
+        info!(address = bound.place(), "serving metrics");
+        let http = Http { rejected: CLIENT_REJECTED, ..Http::default() };
+        servers.spawn(serve(bound, api::metrics_router(handle.clone()), http, stop.clone()));
     }
 }
 
