@@ -2,7 +2,7 @@ use tracing::info;
 
 use super::{Service, WRITE_LIMIT, request_id};
 use crate::admission::{Application, Door, Label};
-use crate::registry::{self, Created, Error, NewToken, Outcome, Registration, Turned};
+use crate::registry::{self, Created, Error, NewToken, Outcome, RefusedAttempt, Registration};
 use crate::token::TokenPath;
 
 impl Service {
@@ -41,9 +41,10 @@ impl Service {
                 registered.unwrap_or(Err(Error::Unavailable))
             }
             Err(refusal) => {
-                let turned = Turned::before(token, id, value, &refusal, door.from, registry::now());
+                let refused =
+                    RefusedAttempt::before(token, id, value, &refusal, door.from, registry::now());
                 // A refusal is told even when it cannot be written down.
-                let noting = self.registry().turn(turned);
+                let noting = self.registry().record_refusal(refused);
                 let _ = tokio::time::timeout(WRITE_LIMIT, noting).await;
                 Err(refusal.into())
             }

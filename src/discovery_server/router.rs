@@ -104,7 +104,7 @@ async fn key(State(service): State<Service>, request: Request) -> Response<Body>
         Err(refused) => return refused,
     };
     let target = Target::of(&asked.path);
-    service.registry().look(target.candidates()).await;
+    service.registry().ensure_known(target.candidates()).await;
     if let Target::View { view, .. } = &target
         && service.viewed(view).is_none()
     {

@@ -15,7 +15,7 @@ use crate::proto::etcdserverpb::CompactionRequest;
 /// Compactions are never further apart than this in periodic mode.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
 /// Looks at the revision within one interval of periodic mode.
-const LOOKS: u32 = 10;
+const SAMPLES: u32 = 10;
 /// How often mode `revision` looks.
 const REVISION_INTERVAL: Duration = Duration::from_secs(300);
 
@@ -31,9 +31,9 @@ pub(super) async fn run(handle: Handle) {
 async fn periodic(handle: &Handle, period: Duration) {
     let mut history = Periodic::new(period);
     let started = Instant::now();
-    let mut tick = ticks(history.look_every);
+    let mut tick = ticks(history.sample_every);
     loop {
-        history.look(handle.state().revision());
+        history.sample(handle.state().revision());
         tick.tick().await;
         if !handle.leads() {
             continue;
@@ -55,7 +55,7 @@ async fn periodic(handle: &Handle, period: Duration) {
             Err(error) => warn!(
                 revision,
                 compact_period = ?period,
-                retry_interval = ?history.look_every,
+                retry_interval = ?history.sample_every,
                 error = %error,
                 "failed auto periodic compaction"
             ),
@@ -120,39 +120,39 @@ async fn compact(handle: &Handle, revision: i64) -> Result<(), Error> {
 #[derive(Debug)]
 struct Periodic {
     period: Duration,
-    look_every: Duration,
-    /// One look each, oldest first, no further back than the period.
-    looks: VecDeque<i64>,
-    most_looks: usize,
+    sample_every: Duration,
+    /// The revision at each sample, oldest first, no further back than the period.
+    samples: VecDeque<i64>,
+    max_samples: usize,
     compacted: i64,
     next_at: Duration,
 }
 
 impl Periodic {
     fn new(period: Duration) -> Self {
-        let look_every = (period.min(LONGEST_INTERVAL) / LOOKS).max(Duration::from_millis(1));
-        let most = period.as_nanos() / look_every.as_nanos() + 1;
+        let sample_every = (period.min(LONGEST_INTERVAL) / SAMPLES).max(Duration::from_millis(1));
+        let most = period.as_nanos() / sample_every.as_nanos() + 1;
         Self {
             period,
-            look_every,
-            looks: VecDeque::new(),
-            most_looks: usize::try_from(most).unwrap_or(usize::MAX),
+            sample_every,
+            samples: VecDeque::new(),
+            max_samples: usize::try_from(most).unwrap_or(usize::MAX),
             compacted: 0,
             // The first one comes after one full period.
             next_at: period,
         }
     }
 
-    fn look(&mut self, revision: i64) {
-        self.looks.push_back(revision);
-        if self.looks.len() > self.most_looks {
-            self.looks.pop_front();
+    fn sample(&mut self, revision: i64) {
+        self.samples.push_back(revision);
+        if self.samples.len() > self.max_samples {
+            self.samples.pop_front();
         }
     }
 
     /// What is to be compacted now, if anything.
     fn due(&self, now: Duration) -> Option<i64> {
-        let oldest = *self.looks.front()?;
+        let oldest = *self.samples.front()?;
         (now >= self.next_at && oldest != self.compacted).then_some(oldest)
     }
 
@@ -172,8 +172,8 @@ mod tests {
         let mut seen = Vec::new();
         let mut now = Duration::ZERO;
         while now < Duration::from_secs(60 * minutes) {
-            history.look(i64::try_from(now.as_secs() / 60).unwrap() + 1);
-            now += history.look_every;
+            history.sample(i64::try_from(now.as_secs() / 60).unwrap() + 1);
+            now += history.sample_every;
             if let Some(revision) = history.due(now) {
                 history.done(revision, now);
                 seen.push((now.as_secs() / 60, revision));
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn the_first_compaction_comes_after_one_period_and_keeps_one_period() {
-        // Up to an hour: once a period. The oldest look is one period and one interval old, as in etcd.
+        // Up to an hour: once a period. The oldest sample is one period and one interval old, as in etcd.
         assert_eq!(compactions(10, 35), [(10, 1), (20, 10), (30, 20)]);
         assert_eq!(compactions(60, 200), [(60, 1), (120, 55), (180, 115)]);
         // Longer: once an hour.
@@ -195,7 +195,7 @@ mod tests {
     fn nothing_new_is_nothing_to_do() {
         let mut history = Periodic::new(Duration::from_secs(10));
         for second in 1..=40 {
-            history.look(7);
+            history.sample(7);
             if let Some(revision) = history.due(Duration::from_secs(second)) {
                 assert_eq!((second, revision), (10, 7));
                 history.done(revision, Duration::from_secs(second));

@@ -81,7 +81,7 @@ impl Handle {
         let target = MemberId(change.member_id);
         if change.kind() == Kind::Promote {
             // Asked whoever it is: a promotion is for the leader to judge, and without one there is none.
-            let in_sync = super::at_leader::learner_in_sync(self, target).await?;
+            let in_sync = super::leader_client::learner_in_sync(self, target).await?;
             let roster = self.0.roster.load();
             match roster.members.get(&target) {
                 // As in etcd, who is none of the leader's members need not be asked of the cluster.
@@ -249,7 +249,7 @@ impl Handle {
 
     /// Seconds left and granted, asked of the leader; `None` when unknown.
     pub async fn lease_remaining(&self, id: LeaseId) -> Result<Option<(i64, i64)>, Error> {
-        super::at_leader::remaining(self, id).await
+        super::leader_client::remaining(self, id).await
     }
 
     /// All leases: on the leader soonest to expire first, elsewhere ascending by id, since only the

@@ -21,7 +21,6 @@
 
 mod apply_loop;
 mod arrival;
-mod at_leader;
 mod authenticate;
 pub mod bootstrap;
 mod compactor;
@@ -33,6 +32,7 @@ mod error;
 mod flusher;
 mod force;
 mod handle;
+mod leader_client;
 mod lease_clock;
 mod log_loop;
 mod maintenance;

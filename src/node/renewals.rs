@@ -3,7 +3,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
-use super::{Error, Handle, at_leader};
+use super::{Error, Handle, leader_client};
 use crate::lease::LeaseId;
 use crate::membership::MemberId;
 
@@ -81,7 +81,7 @@ pub(super) async fn run(handle: Handle) {
                 renewals.put_back(again);
                 let moved = status.wait_for(|status| status.leader != Some(leader));
                 // Either will do.
-                drop(timeout(at_leader::PAUSE, moved).await);
+                drop(timeout(leader_client::PAUSE, moved).await);
             }
         }
     }
@@ -95,7 +95,7 @@ async fn pass(handle: &Handle, leader: MemberId, waiting: Vec<Renewal>) -> Vec<R
         if handle.leads() {
             return Ok(renew_here(handle, &ids).await);
         }
-        at_leader::renew(&handle.0, leader, &ids).await
+        leader_client::renew(&handle.0, leader, &ids).await
     };
     let renewed = tokio::select! {
         renewed = timeout(handle.timeout(), asking) => renewed.unwrap_or(Err(Error::Timeout)),

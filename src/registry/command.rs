@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::{Created, Error, NewToken, Order, Registration, Turned};
+use super::{Created, Error, NewToken, Order, RefusedAttempt, Registration};
 use crate::admission::{Application, Founding, UnixMillis};
 use crate::token::TokenPath;
 
@@ -23,8 +23,8 @@ pub(super) enum Command {
         reply: Reply<Registration>,
     },
     /// A refusal that needs no look at the token.
-    Turn {
-        turned: Turned,
+    RecordRefusal {
+        refused: RefusedAttempt,
         reply: Reply<()>,
     },
     Operate {
@@ -39,7 +39,7 @@ pub(super) enum Command {
         reply: Reply<()>,
     },
     /// Makes sure that memory shows what other services wrote before this was asked.
-    Look {
+    CatchUp {
         reply: Reply<()>,
     },
 }
@@ -67,7 +67,9 @@ impl Command {
                 let _ = reply.send(operated);
             }
             (
-                Self::Turn { reply, .. } | Self::Sweep { reply, .. } | Self::Look { reply },
+                Self::RecordRefusal { reply, .. }
+                | Self::Sweep { reply, .. }
+                | Self::CatchUp { reply },
                 Answer::Done,
             ) => {
                 let _ = reply.send(Ok(()));
@@ -88,7 +90,9 @@ impl Command {
             Self::Operate { reply, .. } => {
                 let _ = reply.send(Err(error));
             }
-            Self::Turn { reply, .. } | Self::Sweep { reply, .. } | Self::Look { reply } => {
+            Self::RecordRefusal { reply, .. }
+            | Self::Sweep { reply, .. }
+            | Self::CatchUp { reply } => {
                 let _ = reply.send(Err(error));
             }
         }

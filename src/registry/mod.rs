@@ -119,9 +119,9 @@ pub enum Order {
     Extend(Ttl),
 }
 
-/// A node that was turned away, for the timeline.
+/// A registration that was refused, for the timeline.
 #[derive(Debug, Clone)]
-pub struct Turned {
+pub struct RefusedAttempt {
     path: TokenPath,
     member: String,
     value: String,
@@ -131,7 +131,7 @@ pub struct Turned {
     now: UnixMillis,
 }
 
-impl Turned {
+impl RefusedAttempt {
     fn new(path: &TokenPath, applied: &Application, refusal: &Refusal, now: UnixMillis) -> Self {
         let (member, value) = (applied.key.to_string(), applied.value.clone());
         Self::before(path, &member, &value, refusal, applied.from, now)
@@ -229,9 +229,9 @@ impl Registry {
         self.ask(|reply| Command::Register { path, application, now, reply }).await
     }
 
-    /// Writes down that a node was turned away, unless its token has enough of that.
-    pub async fn turn(&self, turned: Turned) -> Result<(), Error> {
-        self.ask(|reply| Command::Turn { turned, reply }).await
+    /// Writes a refusal into the timeline, unless that has enough of its token.
+    pub async fn record_refusal(&self, refused: RefusedAttempt) -> Result<(), Error> {
+        self.ask(|reply| Command::RecordRefusal { refused, reply }).await
     }
 
     /// Does what the operator whose key has the name `by` orders. Returns the token as it is then.
@@ -269,7 +269,7 @@ impl Registry {
     /// Makes sure that a token is in memory if another service made it a moment ago.
     ///
     /// When none of the paths is known, a store that others write to as well is asked once.
-    pub async fn look<'a>(&self, paths: impl IntoIterator<Item = &'a TokenPath>) {
+    pub async fn ensure_known<'a>(&self, paths: impl IntoIterator<Item = &'a TokenPath>) {
         if matches!(self.kept, Kept::Sqlite(_)) {
             return;
         }
@@ -283,7 +283,7 @@ impl Registry {
     pub async fn catch_up(&self) {
         if matches!(self.kept, Kept::Cluster(_)) {
             // Without the store, what is in memory is the best answer there is.
-            let _ = self.ask(|reply| Command::Look { reply }).await;
+            let _ = self.ask(|reply| Command::CatchUp { reply }).await;
         }
     }
 

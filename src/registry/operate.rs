@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::group::Group;
 use super::timeline::{Entry, What};
 use super::writer::{EXPIRED_KEPT, NOTES, Writer};
-use super::{Error, Order, Turned};
+use super::{Error, Order, RefusedAttempt};
 use crate::admission::{Founding, Refusal, State, UnixMillis};
 use crate::token::TokenPath;
 
@@ -46,19 +46,19 @@ impl Writer {
     }
 
     /// Writes a refusal down, unless the token has enough of them.
-    pub(super) fn turn(&self, group: &mut Group, turned: &Turned) {
-        let Some(founding) = self.current(group, &turned.path) else { return };
-        if founding.state(turned.now) >= State::Expired {
+    pub(super) fn record_refusal(&self, group: &mut Group, refused: &RefusedAttempt) {
+        let Some(founding) = self.current(group, &refused.path) else { return };
+        if founding.state(refused.now) >= State::Expired {
             return;
         }
         Self::note(group, &founding, |entry| {
             entry.what = What::Refused;
-            entry.at = turned.now.0;
-            entry.member = Some(turned.member.clone());
-            entry.value = Some(turned.value.clone());
-            entry.code = Some(turned.code.to_owned());
-            entry.text = Some(turned.text.clone());
-            entry.from = turned.from;
+            entry.at = refused.now.0;
+            entry.member = Some(refused.member.clone());
+            entry.value = Some(refused.value.clone());
+            entry.code = Some(refused.code.to_owned());
+            entry.text = Some(refused.text.clone());
+            entry.from = refused.from;
         });
     }
 

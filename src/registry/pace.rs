@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     fn look() -> Command {
-        Command::Look { reply: oneshot::channel().0 }
+        Command::CatchUp { reply: oneshot::channel().0 }
     }
 
     fn pace(expected: usize) -> Pace {

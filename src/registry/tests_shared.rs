@@ -57,12 +57,12 @@ async fn what_one_service_does_the_others_know() {
     // A node that was given a URL by one service may come to the other at once.
     for _ in 0..20 {
         let path = a.token("3").await;
-        b.registry.look([&path]).await;
+        b.registry.ensure_known([&path]).await;
         assert!(b.registry.founding(&path).is_some());
         b.registry.register(path.clone(), application(&path, 1), NOW).await.unwrap();
     }
     let path = a.token("2").await;
-    b.registry.look([&path]).await;
+    b.registry.ensure_known([&path]).await;
     let waiting = {
         let (registry, path) = (b.registry.clone(), path.clone());
         tokio::spawn(async move {

@@ -13,7 +13,8 @@ use super::state::{News, Shared};
 use super::store::{Heard, NotWritten, Ready, Store, Written};
 use super::timeline::{Entry, Head, What};
 use super::{
-    Config, Created, Error, NewToken, OpenError, Outcome, Registration, Turned, WriterFailed,
+    Config, Created, Error, NewToken, OpenError, Outcome, RefusedAttempt, Registration,
+    WriterFailed,
 };
 use crate::admission::{
     Application, Decision, Founding, Label, Refusal, Registered, State, UnixMillis, decide,
@@ -185,8 +186,8 @@ impl Writer {
             Command::Register { path, application, now, .. } => {
                 Answer::Registered(self.register(group, path, application, *now))
             }
-            Command::Turn { turned, .. } => {
-                self.turn(group, turned);
+            Command::RecordRefusal { refused, .. } => {
+                self.record_refusal(group, refused);
                 Answer::Done
             }
             Command::Operate { path, order, by, now, .. } => {
@@ -196,7 +197,7 @@ impl Writer {
                 self.sweep(group, *now);
                 Answer::Done
             }
-            Command::Look { .. } => Answer::Done,
+            Command::CatchUp { .. } => Answer::Done,
         }
     }
 
@@ -357,8 +358,8 @@ impl Writer {
         let decision = decide(&founding, application, self.config.max_surplus, now);
         let outcome = match decision {
             Err(refusal) => {
-                let turned = Turned::new(path, application, &refusal, now);
-                self.turn(group, &turned);
+                let refused = RefusedAttempt::new(path, application, &refusal, now);
+                self.record_refusal(group, &refused);
                 return Err(refusal.into());
             }
             Ok(decision) => decision,

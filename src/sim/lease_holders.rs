@@ -17,13 +17,13 @@ const UNIT_MS: u64 = 10;
 const EXTEND: Duration = Duration::from_secs(1);
 /// Numbers of requests and reads that are no operations of the history, which has far fewer.
 const FIRST: u64 = 1 << 40;
-const TENANTS: u64 = 3;
-/// A tenant that has waited for so long asks again.
+const HOLDERS: u64 = 3;
+/// A holder that has waited for so long asks again.
 const PATIENCE: u64 = 200;
 
 /// Those who hold leases, and what they were promised.
 #[derive(Debug, Default)]
-pub(super) struct Tenants {
+pub(super) struct LeaseHolders {
     leases: BTreeMap<u64, Held>,
     last_number: u64,
     /// Leases that were granted so far.
@@ -75,8 +75,8 @@ impl World {
     }
 
     pub(super) fn next_number(&mut self) -> u64 {
-        self.tenants.last_number += 1;
-        FIRST + self.tenants.last_number
+        self.lease_holders.last_number += 1;
+        FIRST + self.lease_holders.last_number
     }
 
     pub(super) fn is_about_leases(number: u64) -> bool {
@@ -143,7 +143,7 @@ impl World {
     }
 
     fn held(&mut self, lease: LeaseId) -> Option<&mut Held> {
-        self.tenants.leases.values_mut().find(|held| held.id == lease.0)
+        self.lease_holders.leases.values_mut().find(|held| held.id == lease.0)
     }
 
     fn granted(&mut self, lease: LeaseId) -> Result<(), String> {
@@ -184,21 +184,21 @@ impl World {
         Ok(())
     }
 
-    /// Tenants take leases, renew them, and sometimes leave them alone.
-    pub(super) fn tenants_act(&mut self, id: MemberId) -> Result<(), String> {
-        let tenant = self.users.below(TENANTS);
+    /// Holders take leases, renew them, and sometimes leave them alone.
+    pub(super) fn lease_holders_act(&mut self, id: MemberId) -> Result<(), String> {
+        let holder = self.users.below(HOLDERS);
         let now = self.now;
-        let Some(held) = self.tenants.leases.get(&tenant).copied() else {
-            return self.ask_for_lease(id, tenant);
+        let Some(held) = self.lease_holders.leases.get(&holder).copied() else {
+            return self.ask_for_lease(id, holder);
         };
         if held.ended.is_some() {
-            self.tenants.leases.remove(&tenant);
+            self.lease_holders.leases.remove(&holder);
             return Ok(());
         }
         if held.safe == 0 {
             // Nobody knows whether it was granted.
             if held.asked.is_none_or(|asked| asked + PATIENCE < now) {
-                self.tenants.leases.remove(&tenant);
+                self.lease_holders.leases.remove(&holder);
             }
             return Ok(());
         }
@@ -216,18 +216,18 @@ impl World {
         self.mind_leases(*leader)
     }
 
-    fn ask_for_lease(&mut self, id: MemberId, tenant: u64) -> Result<(), String> {
-        self.tenants.granted += 1;
-        let lease = self.tenants.granted;
+    fn ask_for_lease(&mut self, id: MemberId, holder: u64) -> Result<(), String> {
+        self.lease_holders.granted += 1;
+        let lease = self.lease_holders.granted;
         let ttl = 2 + i64::try_from(self.users.below(5)).unwrap_or(0);
         let held =
             Held { id: lease, ttl_seconds: ttl, asked: Some(self.now), safe: 0, ended: None };
-        self.tenants.leases.insert(tenant, held);
+        self.lease_holders.leases.insert(holder, held);
         let grant = Op::LeaseGrant(pb::LeaseGrantRequest { ttl, id: lease });
         let number = self.next_number();
         self.step(id, Event::Propose(request(number, grant, Term::default())))?;
         let put = pb::PutRequest {
-            key: format!("leased-{tenant}").into(),
+            key: format!("leased-{holder}").into(),
             lease,
             ..pb::PutRequest::default()
         };

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 
 use super::SimDisk;
-use super::tenants::LeaseClock;
+use super::lease_holders::LeaseClock;
 use crate::apply::State;
 use crate::membership::{ClusterId, MemberId, Roster};
 use crate::mvcc::Memory;

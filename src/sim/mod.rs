@@ -15,7 +15,7 @@
 //! - equal hashes: everybody holds the same at the same revision;
 //! - watches: a watcher hears of every revision in order, or that it was compacted ([`watchers`]);
 //! - patience: nothing is proposed for a client that must have given up ([`patience`]);
-//! - leases: none ends before its time since the last acknowledged renewal ([`tenants`]);
+//! - leases: none ends before its time since the last acknowledged renewal ([`lease_holders`]);
 //! - durability: what was acknowledged is in every state at the end;
 //! - linearizability: the clients' history has an explanation ([`linear`]);
 //! - liveness: after healing a write and a read succeed through every member, and all states are equal.
@@ -27,11 +27,11 @@ mod check;
 mod client;
 mod disk;
 mod faults;
+mod lease_holders;
 mod linear;
 mod member;
 mod network;
 mod patience;
-mod tenants;
 mod traffic;
 mod users;
 mod watchers;

@@ -72,7 +72,7 @@ impl World {
             let number = self.next_number();
             self.step(id, Event::Propose(request(number, op, Term::default())))?;
         }
-        self.tenants_act(id)?;
+        self.lease_holders_act(id)?;
         self.watchers_look()
     }
 

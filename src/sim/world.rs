@@ -2,10 +2,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::check::Checkers;
 use super::client::{History, Wish};
+use super::lease_holders::LeaseHolders;
 use super::member::Member;
 use super::network::Network;
 use super::patience::Patience;
-use super::tenants::Tenants;
 use super::traffic::CLIENT_PATIENCE;
 use super::watchers::Watchers;
 use crate::apply::{Error, Outcome};
@@ -110,7 +110,7 @@ pub(super) struct World {
     /// For how long members propose what they were asked for.
     request_ticks: u32,
     pub(super) patience: Patience,
-    pub(super) tenants: Tenants,
+    pub(super) lease_holders: LeaseHolders,
     pub(super) watchers: Watchers,
     pub(super) sabotage: Sabotage,
     /// The second act has begun.
@@ -148,7 +148,7 @@ impl World {
             clients: [None; CLIENTS],
             request_ticks,
             patience: Patience::of_ticks(request_ticks),
-            tenants: Tenants::default(),
+            lease_holders: LeaseHolders::default(),
             watchers: Watchers::default(),
             sabotage,
             calm: false,

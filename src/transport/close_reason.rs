@@ -14,41 +14,41 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::tls;
 
-/// The reason that was heard last, shared by who dials and who tells about it.
+/// Why the other end closed a connection, shared by the dialer and whoever logs it. The last reason stands.
 #[derive(Debug, Clone, Default)]
-pub(super) struct LastWords(Arc<Mutex<Option<String>>>);
+pub(super) struct CloseReason(Arc<Mutex<Option<String>>>);
 
-impl LastWords {
+impl CloseReason {
     /// Takes the reason, so that it is told of one connection only.
     pub(super) fn take(&self) -> Option<String> {
         self.0.lock().take()
     }
 
-    fn hear(&self, reason: String) {
+    fn note(&self, reason: String) {
         *self.0.lock() = Some(reason);
     }
 }
 
-/// A connection that is listened to.
+/// A connection whose first bytes and errors are looked at for a [`CloseReason`].
 #[derive(Debug)]
-pub(super) struct Heard<S> {
+pub(super) struct Inspected<S> {
     stream: S,
-    words: LastWords,
+    reason: CloseReason,
     /// Nothing has been received.
     fresh: bool,
-    /// Whether a stranger's words are the error of the connection.
+    /// What speaks another protocol is an error of the connection, not only a reason.
     strict: bool,
 }
 
-impl<S> Heard<S> {
-    pub(super) fn new(stream: S, words: LastWords) -> Self {
-        Self { stream, words, fresh: true, strict: false }
+impl<S> Inspected<S> {
+    pub(super) fn new(stream: S, reason: CloseReason) -> Self {
+        Self { stream, reason, fresh: true, strict: false }
     }
 
     /// A connection to which TLS spoken at the other end is an error that says so, where the library would tell of
     /// a wrong frame.
     pub(super) fn in_clear(stream: S) -> Self {
-        Self { stream, words: LastWords::default(), fresh: true, strict: true }
+        Self { stream, reason: CloseReason::default(), fresh: true, strict: true }
     }
 }
 
@@ -67,7 +67,7 @@ fn stranger(first: &[u8]) -> Option<&'static str> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Inspected<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -76,7 +76,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
         let before = buffer.filled().len();
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
         match &read {
-            Err(error) if tls::is_tls(error) => self.words.hear(tls::words(error)),
+            Err(error) if tls::is_tls(error) => self.reason.note(tls::words(error)),
             Ok(()) if self.fresh => {
                 self.fresh = false;
                 if let Some(reason) = stranger(&buffer.filled()[before..]) {
@@ -88,7 +88,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
                             reason,
                         )));
                     }
-                    self.words.hear(reason.to_owned());
+                    self.reason.note(reason.to_owned());
                 }
             }
             _ => {}
@@ -97,7 +97,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Inspected<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -133,31 +133,31 @@ mod tests {
 
     use super::*;
 
-    async fn heard(received: &[u8]) -> Option<String> {
-        let words = LastWords::default();
-        let mut connection = Heard::new(io::Cursor::new(received.to_vec()), words.clone());
+    async fn reason_of(received: &[u8]) -> Option<String> {
+        let reason = CloseReason::default();
+        let mut connection = Inspected::new(io::Cursor::new(received.to_vec()), reason.clone());
         let mut all = Vec::new();
         connection.read_to_end(&mut all).await.unwrap();
         assert_eq!(all, received, "nothing is lost");
-        words.take()
+        reason.take()
     }
 
     #[tokio::test]
     async fn strangers_are_known_by_their_first_bytes() {
-        assert!(heard(&[0x15, 3, 3, 0, 2, 2, 70]).await.unwrap().contains("https://"));
+        assert!(reason_of(&[0x15, 3, 3, 0, 2, 2, 70]).await.unwrap().contains("https://"));
         assert!(
-            heard(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap().contains("HTTP/1.1 only")
+            reason_of(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap().contains("HTTP/1.1 only")
         );
-        assert_eq!(heard(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await, None);
-        assert_eq!(heard(b"").await, None);
+        assert_eq!(reason_of(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await, None);
+        assert_eq!(reason_of(b"").await, None);
     }
 
     #[tokio::test]
     async fn tls_where_none_was_expected_is_an_error() {
-        let mut clear = Heard::in_clear(io::Cursor::new(vec![0x15, 3, 3, 0, 2, 2, 70]));
+        let mut clear = Inspected::in_clear(io::Cursor::new(vec![0x15, 3, 3, 0, 2, 2, 70]));
         let error = clear.read_to_end(&mut Vec::new()).await.unwrap_err();
         assert_eq!(error.to_string(), SPEAKS_TLS);
-        let mut clear = Heard::in_clear(io::Cursor::new(b"HTTP/1.1 400".to_vec()));
+        let mut clear = Inspected::in_clear(io::Cursor::new(b"HTTP/1.1 400".to_vec()));
         assert_eq!(clear.read_to_end(&mut Vec::new()).await.unwrap(), 12);
     }
 }

@@ -13,7 +13,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 use tonic::transport::{Channel, Endpoint};
 
-use super::heard::{Heard, LastWords};
+use super::close_reason::{CloseReason, Inspected};
 use super::tls::TlsClient;
 use crate::membership::PeerUrl;
 
@@ -52,20 +52,20 @@ impl Dialer {
         Self { tls, ..self }
     }
 
-    /// Connects now; why the other end does not want to talk goes to `words`.
+    /// Connects now; why the other end closes the connection goes to `reason`.
     pub(super) async fn connect(
         &self,
         url: &PeerUrl,
-        words: &LastWords,
+        reason: &CloseReason,
     ) -> Result<Channel, tonic::transport::Error> {
         let endpoint = endpoint(url)?;
-        let (names, words) = (self.resolver.clone(), words.clone());
+        let (names, reason) = (self.resolver.clone(), reason.clone());
         if url.is_https() {
             let tls = self.tls.clone();
-            let dial = move |to| secure(names.clone(), tls.clone(), words.clone(), to);
+            let dial = move |to| secure(names.clone(), tls.clone(), reason.clone(), to);
             return endpoint.connect_with_connector(tower::service_fn(dial)).await;
         }
-        let dial = move |to| plain(names.clone(), words.clone(), to);
+        let dial = move |to| plain(names.clone(), reason.clone(), to);
         endpoint.connect_with_connector(tower::service_fn(dial)).await
     }
 
@@ -98,18 +98,18 @@ impl Dialer {
     }
 
     async fn reach(&self, url: Uri) -> io::Result<Lazy> {
-        let (names, words) = (self.resolver.clone(), LastWords::default());
+        let (names, reason) = (self.resolver.clone(), CloseReason::default());
         let stream = if url.scheme_str() == Some("https") {
-            Either::Left(secure(names, self.tls.clone(), words, url).await?.into_inner())
+            Either::Left(secure(names, self.tls.clone(), reason, url).await?.into_inner())
         } else {
-            Either::Right(plain(names, words, url).await?.into_inner())
+            Either::Right(plain(names, reason, url).await?.into_inner())
         };
         Ok(TokioIo::new(stream))
     }
 }
 
 /// A connection with TLS or without.
-type Lazy = TokioIo<Either<Heard<TlsStream<TcpStream>>, Heard<TcpStream>>>;
+type Lazy = TokioIo<Either<Inspected<TlsStream<TcpStream>>, Inspected<TcpStream>>>;
 
 /// Connects to any endpoint; over TLS when its URL asks for it.
 pub async fn connect(
@@ -120,7 +120,7 @@ pub async fn connect(
         return endpoint.connect_with_connector(tower::service_fn(in_clear)).await;
     }
     let tls = tls.cloned();
-    let dial = move |to| secure(None, tls.clone(), LastWords::default(), to);
+    let dial = move |to| secure(None, tls.clone(), CloseReason::default(), to);
     endpoint.connect_with_connector(tower::service_fn(dial)).await
 }
 
@@ -140,28 +140,28 @@ pub fn resolver(server: Option<SocketAddr>) -> Result<TokioResolver, NetError> {
 
 async fn plain(
     names: Option<TokioResolver>,
-    words: LastWords,
+    reason: CloseReason,
     to: Uri,
-) -> io::Result<TokioIo<Heard<TcpStream>>> {
-    tcp(names, &to).await.map(|stream| TokioIo::new(Heard::new(stream, words)))
+) -> io::Result<TokioIo<Inspected<TcpStream>>> {
+    tcp(names, &to).await.map(|stream| TokioIo::new(Inspected::new(stream, reason)))
 }
 
-async fn in_clear(to: Uri) -> io::Result<TokioIo<Heard<TcpStream>>> {
-    tcp(None, &to).await.map(|stream| TokioIo::new(Heard::in_clear(stream)))
+async fn in_clear(to: Uri) -> io::Result<TokioIo<Inspected<TcpStream>>> {
+    tcp(None, &to).await.map(|stream| TokioIo::new(Inspected::in_clear(stream)))
 }
 
 async fn secure(
     names: Option<TokioResolver>,
     tls: Option<TlsClient>,
-    words: LastWords,
+    reason: CloseReason,
     to: Uri,
-) -> io::Result<TokioIo<Heard<TlsStream<TcpStream>>>> {
+) -> io::Result<TokioIo<Inspected<TlsStream<TcpStream>>>> {
     let tls = tls.ok_or_else(|| {
         io::Error::other(format!("{to} asks for TLS, and no certificates were configured"))
     })?;
     let stream = tcp(names, &to).await?;
     let stream = tls.connect(to.host().unwrap_or_default(), stream).await?;
-    Ok(TokioIo::new(Heard::new(stream, words)))
+    Ok(TokioIo::new(Inspected::new(stream, reason)))
 }
 
 async fn tcp(names: Option<TokioResolver>, to: &Uri) -> io::Result<TcpStream> {

@@ -11,8 +11,8 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tracing::{debug, info, warn};
 
+use super::close_reason::CloseReason;
 use super::dial::Dialer;
-use super::heard::LastWords;
 use super::metrics::LinkMetrics;
 use super::peers::Identity;
 use crate::membership::{MemberId, PeerUrl};
@@ -76,13 +76,13 @@ impl Link {
         let mut attempt = 0_usize;
         // Reasons that the log has for the present outage: each is told once, not at every attempt.
         let mut told: Vec<String> = Vec::new();
-        let words = LastWords::default();
+        let close_reason = CloseReason::default();
         loop {
             let Some(url) = self.urls.get(attempt % self.urls.len().max(1)).cloned() else {
                 return;
             };
             attempt += 1;
-            let reason = match self.dialer.connect(&url, &words).await {
+            let reason = match self.dialer.connect(&url, &close_reason).await {
                 Ok(channel) => {
                     let reason = self.stream(channel, &url).await;
                     self.metrics.sent_failures.inc();
@@ -98,8 +98,8 @@ impl Link {
                 self.metrics.disconnected.inc();
                 info!(peer.id = %self.to, peer.url = %url, reason, "peer became inactive");
             }
-            let reason = match words.take() {
-                Some(heard) if !reason.contains(&heard) => heard,
+            let reason = match close_reason.take() {
+                Some(told) if !reason.contains(&told) => told,
                 _ => reason,
             };
             if told.len() < REASONS && !told.contains(&reason) {
@@ -234,7 +234,7 @@ mod tests {
             removed: CancellationToken::new(),
         };
         for _ in 0..20 {
-            let channel = link.dialer.connect(&url, &LastWords::default()).await.unwrap();
+            let channel = link.dialer.connect(&url, &CloseReason::default()).await.unwrap();
             assert_eq!(link.stream(channel, &url).await, NO_PEER);
             assert_eq!(state.connected_since(), None);
         }

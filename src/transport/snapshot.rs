@@ -3,8 +3,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tracing::{info, warn};
 
+use super::close_reason::CloseReason;
 use super::dial::Dialer;
-use super::heard::LastWords;
 use super::peers::{Identity, SnapshotChunks};
 use crate::membership::{MemberId, PeerUrl};
 use crate::proto::quorate::peer::peer_client::PeerClient;
@@ -71,7 +71,7 @@ pub(super) async fn send(
 async fn connect(dialer: &Dialer, urls: &[PeerUrl]) -> Result<Channel, String> {
     let mut reason = "the peer has no URL".to_owned();
     for url in urls {
-        match dialer.connect(url, &LastWords::default()).await {
+        match dialer.connect(url, &CloseReason::default()).await {
             Ok(channel) => return Ok(channel),
             Err(error) => reason = super::chain(&error),
         }

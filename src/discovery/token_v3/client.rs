@@ -120,7 +120,7 @@ impl Client {
     }
 
     /// Asks the next endpoint from now on.
-    pub(super) fn turn(&mut self) {
+    pub(super) fn next_endpoint(&mut self) {
         self.link = None;
         self.at = (self.at + 1) % self.endpoints.len();
     }

@@ -205,7 +205,7 @@ impl Join<'_> {
             backoff = format!("{:.1}s", pause.as_secs_f64()),
             "retry connecting to discovery service"
         );
-        self.client.turn();
+        self.client.next_endpoint();
         tokio::time::sleep(pause).await;
         Ok(())
     }

@@ -19,9 +19,9 @@ pub(super) struct Kv(pub(super) Service);
 
 impl Kv {
     /// Makes sure that a token which another service made a moment ago is known.
-    async fn look(&self, key: &bytes::Bytes) {
+    async fn ensure_known(&self, key: &bytes::Bytes) {
         let scope = Scope::of(key, &bytes::Bytes::new());
-        self.0.registry().look(scope.iter().filter_map(Scope::token)).await;
+        self.0.registry().ensure_known(scope.iter().filter_map(Scope::token)).await;
     }
 
     fn read(&self, request: &pb::RangeRequest) -> Result<pb::RangeResponse, Status> {
@@ -125,7 +125,7 @@ refuse::service! {
             let began = Instant::now();
             let answer = match self.0.admit(request.metadata()) {
                 Ok(()) => {
-                    self.look(&request.get_ref().key).await;
+                    self.ensure_known(&request.get_ref().key).await;
                     self.read(request.get_ref())
                 }
                 Err(refused) => Err(refused),
@@ -141,7 +141,7 @@ refuse::service! {
             let began = Instant::now();
             let answer = match self.0.admit(request.metadata()) {
                 Ok(()) => {
-                    self.look(&request.get_ref().key).await;
+                    self.ensure_known(&request.get_ref().key).await;
                     let from = router::client(request.extensions());
                     self.write(request.get_ref(), request.metadata().as_ref(), from).await
                 }

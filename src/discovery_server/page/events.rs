@@ -145,14 +145,14 @@ impl Following {
                     }
                 }
             }
-            if let Some(event) = self.look() {
+            if let Some(event) = self.next_change() {
                 return Some(event);
             }
         }
     }
 
     /// Looks at the token; an event if the page has to change.
-    fn look(&mut self) -> Option<String> {
+    fn next_change(&mut self) -> Option<String> {
         let Some(founding) = alive(&self.service, &self.path) else {
             self.last = Last::Gone;
             return Some("event: gone\ndata: gone\n\n".to_owned());
