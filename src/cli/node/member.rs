@@ -139,7 +139,7 @@ fn serve_peers(
         info!(address = bound.place(), "serving peer traffic");
         let rejected = "rejected connection on peer endpoint";
         let http = Http { answers: false, rejected, ..Http::default() };
-        servers.spawn(serve(bound, router.clone(), http, stop.clone()));
+        servers.spawn_on(serve(bound, router.clone(), http, stop.clone()), running.peer_runtime());
     }
 }
 
