@@ -1,9 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Permit, PermitIterator};
@@ -18,6 +17,7 @@ use super::error::Error;
 use super::log_loop::LogWork;
 use super::reads::ReadNews;
 use super::shared::Shared;
+use super::turns::{Stopped, Turns};
 use crate::raft::Role;
 use crate::replica::{Effects, Event, Replica, Status};
 
@@ -46,10 +46,7 @@ pub(super) struct Driver {
     /// Without a bound of its own: there are never more acknowledgments than work was handed out, and that is bounded
     /// by the queues of those who do it. They must not wait here, since the replica may be waiting for them.
     inside: mpsc::UnboundedSender<Event>,
-    /// Nothing before the node runs and after it has stopped.
-    machine: Mutex<Option<Box<Machine>>>,
-    /// Something was brought since the last turn began.
-    news: AtomicBool,
+    turns: Turns<Machine>,
     /// Calls the thread.
     bell: Notify,
 }
@@ -86,12 +83,6 @@ struct Room<'a> {
     apply: PermitIterator<'a, ApplyWork>,
 }
 
-type Held<'a> = MutexGuard<'a, Option<Box<Machine>>>;
-
-/// The node stops.
-#[derive(Debug)]
-pub(super) struct Stopped;
-
 /// What is left after a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Left {
@@ -108,20 +99,17 @@ impl Driver {
         let (requests, taken) = mpsc::channel(REQUESTS);
         let (inside, from_inside) = mpsc::unbounded_channel();
         let inbox = Inbox { outside: from_outside, requests: taken, inside: from_inside };
-        let machine = Mutex::default();
-        let news = AtomicBool::new(false);
-        (Self { outside, requests, inside, machine, news, bell: Notify::new() }, inbox)
+        (Self { outside, requests, inside, turns: Turns::new(), bell: Notify::new() }, inbox)
     }
 
     /// Gives it the replica.
     pub(super) fn start(&self, machine: Machine) {
-        *self.machine.lock() = Some(Box::new(machine));
+        self.turns.start(machine);
     }
 
     /// Acknowledges what need not be known at once, and costs those little who have other things to do.
     pub(super) fn mention(&self, event: Event) -> Result<(), Stopped> {
         self.inside.send(event).map_err(|_closed| Stopped)?;
-        self.news.store(true, Ordering::Release);
         self.bell.notify_one();
         Ok(())
     }
@@ -161,29 +149,12 @@ impl Shared {
         Ok(())
     }
 
-    /// Takes a turn if nobody else does; if somebody does, it will see what was brought.
+    /// Takes a turn if nobody else does.
     fn drive(&self) {
-        let driver = &self.driver;
-        driver.news.store(true, Ordering::Relaxed);
-        // Either this sees the lock free, or who has it sees the news after letting it go.
-        fence(Ordering::SeqCst);
-        let Some(held) = driver.machine.try_lock() else { return };
-        if !matches!(self.turn(held, 0), Ok(Left::Nothing)) {
-            driver.bell.notify_one();
+        match self.driver.turns.offer(|machine| machine.turn(self, 0)) {
+            None | Some(Ok((Left::Nothing, false))) => {}
+            Some(_) => self.driver.bell.notify_one(),
         }
-    }
-
-    /// One turn of who has the lock; lets the lock go.
-    fn turn(&self, mut held: Held<'_>, ticks: u32) -> Result<Left, Stopped> {
-        // Not there while it works: after a panic nobody may go on with it.
-        let mut machine = held.take().ok_or(Stopped)?;
-        self.driver.news.store(false, Ordering::Relaxed);
-        let left = machine.turn(self, ticks)?;
-        *held = Some(machine);
-        drop(held);
-        fence(Ordering::SeqCst);
-        let news = left == Left::Nothing && self.driver.news.load(Ordering::Relaxed);
-        Ok(if news { Left::More } else { left })
     }
 }
 
@@ -194,12 +165,13 @@ pub(super) async fn run(shared: Arc<Shared>, ways: Ways, tick: Duration, advance
     let mut ticks = interval(tick);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut passed = advance;
-    while let Ok(left) = shared.turn(shared.driver.machine.lock(), passed) {
+    let turns = &shared.driver.turns;
+    while let Ok((left, more)) = turns.take(|machine| machine.turn(&shared, passed)) {
         let again = async {
             match left {
-                Left::Nothing => shared.driver.bell.notified().await,
+                Left::Nothing if !more => shared.driver.bell.notified().await,
                 // Others on this thread may have something urgent.
-                Left::More => yield_now().await,
+                Left::Nothing | Left::More => yield_now().await,
                 Left::NoRoom => ways.wait_for_room().await,
             }
         };
@@ -214,7 +186,7 @@ pub(super) async fn run(shared: Arc<Shared>, ways: Ways, tick: Duration, advance
         };
     }
     // The threads behind end when nobody can hand them work.
-    *shared.driver.machine.lock() = None;
+    turns.end();
 }
 
 /// The runtime of the peers' connections; may be dropped where nobody may wait.

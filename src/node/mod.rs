@@ -53,6 +53,7 @@ mod start;
 mod tests;
 mod timeouts;
 mod tokens;
+mod turns;
 mod waiters;
 pub mod watch;
 

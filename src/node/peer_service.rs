@@ -2,7 +2,7 @@ use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{info, warn};
 
-use super::driver::Stopped;
+use super::turns::Stopped;
 use super::{Error, Handle, HashKv, arrival, lease_clock, reconfigure, renewals};
 use crate::lease::LeaseId;
 use crate::membership::{ClusterId, MemberId};
