@@ -218,7 +218,7 @@ impl<D: Disk> Wal<D> {
     }
 
     /// The disk below.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "sim"))]
     pub fn disk(&self) -> &D {
         &self.disk
     }
