@@ -468,8 +468,9 @@ impl<S: Storage> State<S> {
 
     /// Bytes of [`Self::db_size`] that hold something.
     pub fn db_size_in_use(&self) -> i64 {
-        // As with etcd, a store of nothing has a page at least.
-        i64::try_from(self.storage().size_in_use().max(PAGE_BYTES)).unwrap_or(i64::MAX)
+        // As with etcd, a store of nothing has a page at least. What waits for the store counts before the file grows.
+        let bytes = self.storage().size_in_use().max(PAGE_BYTES);
+        i64::try_from(bytes).unwrap_or(i64::MAX).min(self.db_size())
     }
 
     pub(super) fn keys(&self) -> &Keyspace<S> {

@@ -40,6 +40,10 @@ impl Auth {
     /// Whether a caller may change users, members and the like: has the role `root`.
     pub fn is_root(&self, caller: &Caller) -> Result<(), Error> {
         let Some((name, _)) = self.checked(caller)? else { return Ok(()) };
+        if name.is_empty() {
+            // As in etcd, where a certificate without a name is enough for less.
+            return Err(Error::UserEmpty);
+        }
         if self.user(name)?.is_root() { Ok(()) } else { Err(Error::PermissionDenied) }
     }
 

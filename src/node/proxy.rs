@@ -22,6 +22,7 @@ use super::data_dir::make_private;
 use crate::discovery::reach;
 use crate::durable;
 use crate::membership::{ClusterId, PeerUrl};
+use crate::transport::AcceptTrouble;
 use crate::transport::tls::TlsClient;
 
 /// Connections at a time; more wait in the kernel's queue.
@@ -30,8 +31,6 @@ const MAX_CONNECTIONS: usize = 8192;
 const LIST_LIMIT: Duration = Duration::from_secs(5);
 /// Pause before members are asked again that did not say where clients reach them.
 const FIRST_REFRESH: Duration = Duration::from_secs(1);
-/// Pause after a listener failed, usually for want of file descriptors.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
 /// How a proxy treats the members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,9 +166,10 @@ async fn refresh(
 }
 
 async fn accept(listener: TcpListener, rota: Arc<Mutex<Rota>>, options: ProxyOptions) {
-    if let Ok(address) = listener.local_addr() {
-        info!(%address, "v2 proxy started listening on client requests");
-    }
+    let address =
+        listener.local_addr().map_or_else(|_| String::new(), |address| address.to_string());
+    info!(%address, "v2 proxy started listening on client requests");
+    let mut trouble = AcceptTrouble::default();
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -184,10 +184,7 @@ async fn accept(listener: TcpListener, rota: Arc<Mutex<Rota>>, options: ProxyOpt
                     drop(place);
                 });
             }
-            Err(error) => {
-                warn!(error = %error, "accept failed");
-                tokio::time::sleep(ACCEPT_BACKOFF).await;
-            }
+            Err(error) => trouble.with(&address, &error).await,
         }
     }
 }

@@ -53,18 +53,23 @@ pub(super) struct Link {
 }
 
 /// What others may know of a link.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct LinkState {
     since: Mutex<Option<Instant>>,
 }
 
 impl LinkState {
+    /// A link that goes on for one that was connected since then.
+    pub(super) fn new(since: Option<Instant>) -> Self {
+        Self { since: Mutex::new(since) }
+    }
+
     /// Since when the peer is connected.
     pub(super) fn connected_since(&self) -> Option<Instant> {
         *self.since.lock()
     }
 
-    fn set(&self, since: Option<Instant>) {
+    pub(super) fn set(&self, since: Option<Instant>) {
         *self.since.lock() = since;
     }
 }
@@ -219,7 +224,7 @@ mod tests {
 
         let (_queue, messages) = mpsc::channel(1);
         let (events, mut told) = mpsc::channel(1);
-        let state = Arc::new(LinkState::default());
+        let state = Arc::new(LinkState::new(None));
         let identity = Identity { cluster: ClusterId(1), member: MemberId(1) };
         let url = PeerUrl::parse(&url).unwrap();
         let mut link = Link {

@@ -1,8 +1,9 @@
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -33,6 +34,8 @@ use super::{Network, forwarded};
 const DRAIN: Duration = Duration::from_secs(3);
 /// Pause after the listener itself failed, usually for want of file descriptors.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+/// How often the log says that accepting fails.
+const ACCEPT_TOLD: Duration = Duration::from_secs(60);
 
 /// The type of the first record of TLS.
 const HANDSHAKE: u8 = 22;
@@ -170,6 +173,7 @@ pub async fn serve(bound: Bound, router: Router, options: Http, stop: Cancellati
     let (http1, http2) = (options.http1(), options.http2());
     let shared = Arc::new(Shared { http1, http2, router, options, tls, mixed });
     let mut connections = JoinSet::new();
+    let mut trouble = AcceptTrouble::default();
     loop {
         // Ended connections are collected as they come, so the set does not grow.
         while connections.try_join_next().is_some() {}
@@ -180,8 +184,7 @@ pub async fn serve(bound: Bound, router: Router, options: Http, stop: Cancellati
         let (stream, client, permit) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                warn!(listener.address = bound.place(), error = %error, "accept failed");
-                tokio::time::sleep(ACCEPT_BACKOFF).await;
+                trouble.with(bound.place(), &error).await;
                 continue;
             }
         };
@@ -206,6 +209,27 @@ pub async fn serve(bound: Bound, router: Router, options: Http, stop: Cancellati
     let draining = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN, draining).await.is_err() {
         debug!(listener.address = place, "open requests were cut off");
+    }
+}
+
+/// Connections that cannot be accepted, which is seldom the matter of one alone.
+#[derive(Debug, Default)]
+pub struct AcceptTrouble {
+    told: Option<Instant>,
+}
+
+impl AcceptTrouble {
+    /// Says so, once in a while, and waits a little.
+    pub async fn with(&mut self, place: impl Display, error: &std::io::Error) {
+        if self.told.is_none_or(|told| told.elapsed() >= ACCEPT_TOLD) {
+            self.told = Some(Instant::now());
+            warn!(
+                listener.address = %place,
+                error = %error,
+                "accept failed; where files are too many, raise their limit (`ulimit -n`, systemd: LimitNOFILE)"
+            );
+        }
+        tokio::time::sleep(ACCEPT_BACKOFF).await;
     }
 }
 

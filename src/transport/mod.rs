@@ -28,7 +28,7 @@ pub use bound::{Bound, ListenError};
 pub(crate) use chain::chain;
 pub use dial::{Dialer, connect, resolver};
 pub use forwarded::client_address;
-pub use listen::{Http, OverTls, Place, serve};
+pub use listen::{AcceptTrouble, Http, OverTls, Place, serve};
 pub use network::{Network, NoNetwork};
 pub use tls::PeerIdentity;
 

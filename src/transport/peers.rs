@@ -120,18 +120,22 @@ impl Peers {
     pub fn update(&self, roster: &Roster) {
         let _one_at_a_time = self.change.lock();
         let mut links = BTreeMap::clone(&self.links.load());
+        let mut moved = BTreeMap::new();
         let wanted: BTreeSet<MemberId> =
             roster.members.keys().copied().filter(|id| *id != self.identity.member).collect();
         links.retain(|id, peer| {
             let same = roster.members.get(id).is_some_and(|entry| entry.peer_urls == peer.urls);
             if !same {
                 peer.stop.cancel();
+                moved.insert(*id, peer.state.connected_since());
             }
             same
         });
         for id in wanted {
             if let Some(entry) = roster.members.get(&id) {
-                links.entry(id).or_insert_with(|| self.connect(id, entry.peer_urls.clone()));
+                // Who has new URLs is as steady as before until the first attempt says otherwise.
+                let since = moved.get(&id).copied().flatten();
+                links.entry(id).or_insert_with(|| self.connect(id, entry.peer_urls.clone(), since));
             }
         }
         self.links.store(Arc::new(links));
@@ -177,9 +181,9 @@ impl Peers {
         self.tasks.wait().await;
     }
 
-    fn connect(&self, to: MemberId, urls: Vec<PeerUrl>) -> Peer {
+    fn connect(&self, to: MemberId, urls: Vec<PeerUrl>, since: Option<Instant>) -> Peer {
         let (queue, messages) = mpsc::channel(PEER_QUEUE);
-        let state = Arc::new(LinkState::default());
+        let state = Arc::new(LinkState::new(since));
         let stop = self.stop.child_token();
         let link = Link {
             identity: self.identity,
@@ -243,6 +247,33 @@ mod tests {
     use crate::membership::RosterEntry;
 
     const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// Else nobody could be added for a while.
+    #[tokio::test]
+    async fn who_has_new_urls_is_as_steady_as_before() {
+        let (events, _told) = mpsc::channel(16);
+        let identity = Identity { cluster: ClusterId(1), member: MemberId(1) };
+        let stop = CancellationToken::new();
+        let nothing = Arc::new(|_| None);
+        let (dialer, here) = (Dialer::default(), Runtime::current());
+        let peers = Peers::new(identity, dialer, events, nothing, here, stop).unwrap();
+        let at = |url| {
+            let peer_urls = vec![PeerUrl::parse(url).unwrap()];
+            let mut roster = Roster::default();
+            roster.members.insert(MemberId(2), RosterEntry { peer_urls, learner: false });
+            roster
+        };
+        peers.update(&at("http://127.0.0.1:1"));
+        assert_eq!(peers.connected_since()[&MemberId(2)], None);
+        let since = Some(Instant::now());
+        peers.links.load()[&MemberId(2)].state.set(since);
+        peers.update(&at("http://127.0.0.1:2"));
+        assert_eq!(peers.connected_since()[&MemberId(2)], since);
+        // There is nobody, which the link finds out.
+        while peers.connected_since()[&MemberId(2)].is_some() {
+            tokio::task::yield_now().await;
+        }
+    }
 
     /// As when the disk is slow.
     #[tokio::test]

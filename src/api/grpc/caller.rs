@@ -52,12 +52,13 @@ fn token(metadata: &MetadataMap) -> Option<String> {
     Some(text.strip_prefix("Bearer ").unwrap_or(text).to_owned())
 }
 
-/// The name in a verified certificate. The gateway's own certificate says nothing about its callers.
+/// The name in a verified certificate; a certificate without one names the user with the empty name, of whom there is
+/// none, as in etcd. The gateway's own certificate says nothing about its callers.
 fn common_name(metadata: &MetadataMap, extensions: &Extensions) -> Option<String> {
     if metadata.contains_key("grpcgateway-accept") {
         return None;
     }
-    extensions.get::<PeerIdentity>()?.common_name.clone()
+    Some(extensions.get::<PeerIdentity>()?.common_name.clone().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -68,6 +69,8 @@ mod tests {
     fn a_certificate_speaks_for_its_own_connection_only() {
         let mut extensions = Extensions::new();
         assert_eq!(common_name(&MetadataMap::new(), &extensions), None);
+        extensions.insert(PeerIdentity::default());
+        assert_eq!(common_name(&MetadataMap::new(), &extensions).as_deref(), Some(""));
         let common_name_of = Some("alice".to_owned());
         extensions.insert(PeerIdentity { common_name: common_name_of, ..Default::default() });
         assert_eq!(common_name(&MetadataMap::new(), &extensions).as_deref(), Some("alice"));

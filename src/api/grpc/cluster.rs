@@ -54,12 +54,11 @@ fn shown(members: Vec<Member>) -> Vec<pb::Member> {
     members.into_iter().map(pb::Member::from).collect()
 }
 
-/// Checks and orders the URLs of a request as etcd does before it derives an id from them.
+/// Checks the URLs of a request.
 fn peer_urls(urls: &[String]) -> Result<Vec<String>, Status> {
     let parsed: Result<Vec<_>, _> = urls.iter().map(|url| PeerUrl::parse(url)).collect();
     match parsed {
-        Ok(mut urls) if !urls.is_empty() => {
-            urls.sort_unstable();
+        Ok(urls) if !urls.is_empty() => {
             Ok(urls.iter().map(|url| url.as_str().to_owned()).collect())
         }
         _ => Err(refuse(BAD_MEMBER_URLS)),
@@ -73,7 +72,9 @@ impl pb::cluster_server::Cluster for Cluster {
         request: Request<pb::MemberAddRequest>,
     ) -> Result<Response<pb::MemberAddResponse>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
-        let urls = peer_urls(&request.get_ref().peer_ur_ls)?;
+        let mut urls = peer_urls(&request.get_ref().peer_ur_ls)?;
+        // As etcd does before it derives an id from them; an update leaves them as they are given.
+        urls.sort_unstable();
         require_root(&self.0, &request).await?;
         let is_learner = request.into_inner().is_learner;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
@@ -137,10 +138,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn member_urls_are_checked_and_ordered() {
+    fn member_urls_are_checked_and_stay_in_order() {
         let list = |urls: &[&str]| urls.iter().map(|url| (*url).to_owned()).collect::<Vec<_>>();
-        let ordered = peer_urls(&list(&["http://b:2380", "http://a:2380"])).unwrap();
-        assert_eq!(ordered, ["http://a:2380", "http://b:2380"]);
+        let checked = peer_urls(&list(&["http://b:2380", "http://a:2380"])).unwrap();
+        assert_eq!(checked, ["http://b:2380", "http://a:2380"]);
         for bad in [&[][..], &["a:2380"], &["ftp://a:1"], &["http://a"], &["http://a:1/x"]] {
             let status = peer_urls(&list(bad)).unwrap_err();
             assert_eq!(status.code(), tonic::Code::InvalidArgument);
