@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Event, EventRef, Revision};
 
-/// Where records live: [`super::Memory`] in simulation and tests, `store::Store` on disk.
+/// Where records live: `Memory` in simulation and tests, `store::Store` on disk.
 ///
 /// Writes take effect at once for reads through the same value and cannot fail; that they reach
 /// the disk, all together up to some applied index, is the storage's own business. Reads can fail,
