@@ -243,7 +243,8 @@ impl From<replica::Caller> for Caller {
     fn from(caller: replica::Caller) -> Self {
         match caller {
             replica::Caller { cluster: true, .. } => Self::Cluster,
-            replica::Caller { user, .. } if user.is_empty() => Self::Nobody,
+            // No user is known by this revision. A certificate without a name has the present one.
+            replica::Caller { user, auth_revision: 0, .. } if user.is_empty() => Self::Nobody,
             replica::Caller { user, auth_revision, .. } => {
                 Self::User { name: user, revision: auth_revision }
             }

@@ -88,7 +88,7 @@ fn update(
     Ok(())
 }
 
-/// The URLs of a change, sorted, if no other member has one of them.
+/// The URLs of a change, if no other member has one of them.
 fn free_urls(
     roster: &Roster,
     id: MemberId,
@@ -96,8 +96,7 @@ fn free_urls(
 ) -> Result<Vec<PeerUrl>, MembershipError> {
     let parsed: Result<Vec<PeerUrl>, _> =
         change.peer_urls.iter().map(|url| PeerUrl::parse(url)).collect();
-    let mut urls = parsed.map_err(|_syntax| MembershipError::Malformed)?;
-    urls.sort_unstable();
+    let urls = parsed.map_err(|_syntax| MembershipError::Malformed)?;
     let others = roster.members.iter().filter(|(other, _)| **other != id);
     let taken = |url: &&PeerUrl| others.clone().any(|(_, entry)| entry.peer_urls.contains(url));
     match urls.iter().find(taken) {
@@ -133,6 +132,20 @@ mod tests {
         assert_eq!(low, high);
         assert_eq!(low.0[1], Ok(Some(ConfOp::Learner(MemberId(2)))));
         assert_eq!(low.0[2], Err(MembershipError::TooManyLearners));
+    }
+
+    #[test]
+    fn urls_stay_in_the_order_in_which_they_are_given() {
+        let mut roster = Roster::default();
+        apply(&mut roster, &learner(1, None), 1).unwrap();
+        let peer_urls = ["http://b:1", "http://a:1"].map(str::to_owned).to_vec();
+        let change = MembershipChange { kind: Kind::Update.into(), peer_urls, ..learner(1, None) };
+        apply(&mut roster, &change, 1).unwrap();
+        let urls = &roster.members[&MemberId(1)].peer_urls;
+        assert_eq!(
+            urls.iter().map(PeerUrl::as_str).collect::<Vec<_>>(),
+            ["http://b:1", "http://a:1"]
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use prost::Message as _;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -43,7 +43,8 @@ pub(super) struct Link {
     pub(super) identity: Identity,
     pub(super) dialer: Dialer,
     pub(super) to: MemberId,
-    pub(super) urls: Vec<PeerUrl>,
+    /// Where the next connection leads; one that holds is kept when they change, as in etcd.
+    pub(super) urls: watch::Receiver<Vec<PeerUrl>>,
     pub(super) messages: mpsc::Receiver<Message>,
     pub(super) events: mpsc::Sender<Event>,
     pub(super) state: Arc<LinkState>,
@@ -52,18 +53,18 @@ pub(super) struct Link {
     pub(super) removed: CancellationToken,
 }
 
+/// Each in its turn.
+fn nth(urls: &[PeerUrl], attempt: usize) -> Option<PeerUrl> {
+    urls.get(attempt % urls.len().max(1)).cloned()
+}
+
 /// What others may know of a link.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct LinkState {
     since: Mutex<Option<Instant>>,
 }
 
 impl LinkState {
-    /// A link that goes on for one that was connected since then.
-    pub(super) fn new(since: Option<Instant>) -> Self {
-        Self { since: Mutex::new(since) }
-    }
-
     /// Since when the peer is connected.
     pub(super) fn connected_since(&self) -> Option<Instant> {
         *self.since.lock()
@@ -83,9 +84,7 @@ impl Link {
         let mut told: Vec<String> = Vec::new();
         let close_reason = CloseReason::default();
         loop {
-            let Some(url) = self.urls.get(attempt % self.urls.len().max(1)).cloned() else {
-                return;
-            };
+            let Some(url) = nth(&self.urls.borrow(), attempt) else { return };
             attempt += 1;
             let reason = match self.dialer.connect(&url, &close_reason).await {
                 Ok(channel) => {
@@ -224,14 +223,14 @@ mod tests {
 
         let (_queue, messages) = mpsc::channel(1);
         let (events, mut told) = mpsc::channel(1);
-        let state = Arc::new(LinkState::new(None));
+        let state = Arc::new(LinkState::default());
         let identity = Identity { cluster: ClusterId(1), member: MemberId(1) };
         let url = PeerUrl::parse(&url).unwrap();
         let mut link = Link {
             identity,
             dialer: Dialer::default(),
             to: MemberId(2),
-            urls: vec![url.clone()],
+            urls: watch::channel(vec![url.clone()]).1,
             messages,
             events,
             state: Arc::clone(&state),

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::runtime::Handle as Runtime;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::Channel;
@@ -15,7 +15,7 @@ use super::dial::Dialer;
 use super::link::{Link, LinkState};
 use super::metrics::PeerMetrics;
 use super::snapshot;
-use crate::membership::{ClusterId, MemberId, PeerUrl, Roster};
+use crate::membership::{ClusterId, MemberId, PeerUrl, Roster, RosterEntry};
 use crate::proto::quorate::peer::Envelope;
 use crate::raft::{Index, Message};
 use crate::replica::Event;
@@ -75,7 +75,7 @@ impl Identity {
 
 #[derive(Debug, Clone)]
 struct Peer {
-    urls: Vec<PeerUrl>,
+    urls: Arc<watch::Sender<Vec<PeerUrl>>>,
     queue: mpsc::Sender<Message>,
     /// For single questions; connects when the first is asked.
     channel: Option<Channel>,
@@ -116,26 +116,28 @@ impl Peers {
         &self.metrics
     }
 
-    /// Connects to new members, drops removed ones, and reconnects where URLs changed.
+    /// Connects to new members, drops removed ones, and tells the links where members are reached from now on.
     pub fn update(&self, roster: &Roster) {
         let _one_at_a_time = self.change.lock();
         let mut links = BTreeMap::clone(&self.links.load());
-        let mut moved = BTreeMap::new();
-        let wanted: BTreeSet<MemberId> =
-            roster.members.keys().copied().filter(|id| *id != self.identity.member).collect();
         links.retain(|id, peer| {
-            let same = roster.members.get(id).is_some_and(|entry| entry.peer_urls == peer.urls);
-            if !same {
+            let stays = roster.members.contains_key(id);
+            if !stays {
                 peer.stop.cancel();
-                moved.insert(*id, peer.state.connected_since());
             }
-            same
+            stays
         });
-        for id in wanted {
-            if let Some(entry) = roster.members.get(&id) {
-                // Who has new URLs is as steady as before until the first attempt says otherwise.
-                let since = moved.get(&id).copied().flatten();
-                links.entry(id).or_insert_with(|| self.connect(id, entry.peer_urls.clone(), since));
+        let others = roster.members.iter().filter(|(id, _)| **id != self.identity.member);
+        for (id, RosterEntry { peer_urls, .. }) in others {
+            match links.get_mut(id) {
+                Some(peer) if *peer.urls.borrow() == *peer_urls => {}
+                Some(peer) => {
+                    peer.urls.send_replace(peer_urls.clone());
+                    peer.channel = self.channel_to(peer_urls);
+                }
+                None => {
+                    links.insert(*id, self.connect(*id, peer_urls));
+                }
             }
         }
         self.links.store(Arc::new(links));
@@ -181,15 +183,22 @@ impl Peers {
         self.tasks.wait().await;
     }
 
-    fn connect(&self, to: MemberId, urls: Vec<PeerUrl>, since: Option<Instant>) -> Peer {
+    fn channel_to(&self, urls: &[PeerUrl]) -> Option<Channel> {
+        let _inside = self.links_on.enter();
+        self.dialer.connect_lazy(urls)
+    }
+
+    fn connect(&self, to: MemberId, urls: &[PeerUrl]) -> Peer {
         let (queue, messages) = mpsc::channel(PEER_QUEUE);
-        let state = Arc::new(LinkState::new(since));
+        let channel = self.channel_to(urls);
+        let (urls, told) = watch::channel(urls.to_vec());
+        let state = Arc::new(LinkState::default());
         let stop = self.stop.child_token();
         let link = Link {
             identity: self.identity,
             dialer: self.dialer.clone(),
             to,
-            urls: urls.clone(),
+            urls: told,
             messages,
             events: self.events.clone(),
             state: Arc::clone(&state),
@@ -204,15 +213,14 @@ impl Peers {
             }
         };
         self.tasks.spawn_on(run, &self.links_on);
-        let _inside = self.links_on.enter();
-        let channel = self.dialer.connect_lazy(&urls);
-        Peer { urls, queue, channel, state, stop }
+        Peer { urls: Arc::new(urls), queue, channel, state, stop }
     }
 
     fn send_snapshot(&self, to: MemberId, peer: &Peer, message: Message) {
         let index = Index(message.snapshot.as_ref().map_or(0, |meta| meta.index));
         let source = Arc::clone(&self.snapshots);
-        let (identity, urls, events) = (self.identity, peer.urls.clone(), self.events.clone());
+        let (identity, urls, events) =
+            (self.identity, peer.urls.borrow().clone(), self.events.clone());
         let (dialer, stop) = (self.dialer.clone(), peer.stop.clone());
         let transfer = self.metrics.sending(to);
         let run = async move {
@@ -244,7 +252,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::membership::RosterEntry;
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -257,7 +264,7 @@ mod tests {
         let nothing = Arc::new(|_| None);
         let (dialer, here) = (Dialer::default(), Runtime::current());
         let peers = Peers::new(identity, dialer, events, nothing, here, stop).unwrap();
-        let at = |url| {
+        let at = |url: &str| {
             let peer_urls = vec![PeerUrl::parse(url).unwrap()];
             let mut roster = Roster::default();
             roster.members.insert(MemberId(2), RosterEntry { peer_urls, learner: false });
@@ -267,12 +274,13 @@ mod tests {
         assert_eq!(peers.connected_since()[&MemberId(2)], None);
         let since = Some(Instant::now());
         peers.links.load()[&MemberId(2)].state.set(since);
-        peers.update(&at("http://127.0.0.1:2"));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        peers.update(&at(&format!("http://{}", listener.local_addr().unwrap())));
         assert_eq!(peers.connected_since()[&MemberId(2)], since);
-        // There is nobody, which the link finds out.
-        while peers.connected_since()[&MemberId(2)].is_some() {
-            tokio::task::yield_now().await;
-        }
+        // The next connection leads to the new place.
+        tokio::time::timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
+        peers.update(&Roster::default());
+        assert!(peers.connected_since().is_empty());
     }
 
     /// As when the disk is slow.

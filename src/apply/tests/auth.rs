@@ -270,3 +270,14 @@ fn a_permission_of_no_known_kind_is_refused() {
     let refused = machine.as_user("root", change(Change::RoleGrantPermission(strange)));
     assert_eq!(refused, Err(Error::Auth(auth::Error::InvalidManagement)));
 }
+
+/// As etcd takes a certificate without a name.
+#[test]
+fn the_user_without_a_name_may_do_what_needs_no_permission() {
+    let mut machine = guarded();
+    let lease = Op::LeaseGrant(pb::LeaseGrantRequest { id: 5, ttl: 10 });
+    assert!(machine.as_user("", lease).is_ok());
+    assert_eq!(machine.as_user("", Op::Put(put("a", "1"))), Err(DENIED));
+    let nobody = machine.outcome_for(Caller::Nobody, Op::Put(put("a", "1")));
+    assert_eq!(nobody.response, Err(Error::Auth(auth::Error::UserEmpty)));
+}
