@@ -181,6 +181,8 @@ fn show(message: &Message) -> String {
     let fits = "writing to a string cannot fail";
     if message.index > 0 {
         write!(out, ", {}@{}", message.index, message.log_term).expect(fits);
+    } else if message.term == 0 {
+        write!(out, ", made in term {}", message.log_term).expect(fits);
     }
     if !message.entries.is_empty() && message.kind == kind::APPEND {
         let entries: Vec<String> =
