@@ -6,11 +6,13 @@
 //!
 //! A call to a method that does not exist is answered as etcd answers a call it does not know.
 
+mod base64;
 mod cors;
 mod descriptors;
 mod gateway;
 mod grpc;
 mod http;
+mod plain;
 pub mod version;
 
 use std::time::Duration;
@@ -68,12 +70,12 @@ pub fn client_router(handle: &Handle, options: Options) -> Router {
 
 /// The plain HTTP paths on the peer port; the traffic between members is not here.
 pub fn peer_router(handle: Handle) -> Router {
-    http::peer(handle.clone()).merge(http::version(handle)).fallback(http::not_found)
+    http::peer(handle.clone()).merge(http::version(handle)).fallback(plain::not_found)
 }
 
 /// What an address of `--listen-metrics-urls` serves.
 pub fn metrics_router(handle: Handle) -> Router {
-    http::probes(handle).fallback(http::not_found)
+    http::probes(handle).fallback(plain::not_found)
 }
 
 #[cfg(test)]

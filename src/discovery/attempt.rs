@@ -3,7 +3,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::roll::{Entry, Roll, Standing};
-use super::token::Error;
+use super::token_error::Error;
 use super::{Pace, Request, remind};
 use crate::membership::{InitialCluster, MemberId, ParseError, PeerUrl};
 

@@ -18,6 +18,7 @@ mod roll;
 pub mod srv;
 mod static_list;
 mod token;
+mod token_error;
 mod token_v3;
 
 use std::io;
@@ -97,7 +98,7 @@ pub enum Error {
     #[error(transparent)]
     Existing(#[from] existing::Error),
     #[error("failed to join discovery cluster ({0})")]
-    Token(token::Error),
+    Token(token_error::Error),
     #[error("error setting up initial cluster: {0}")]
     Srv(srv::Error),
     #[error(transparent)]
@@ -132,8 +133,8 @@ impl Error {
     /// Which of etcd's explanations of a failed token fits.
     pub fn token_trouble(&self) -> Option<TokenTrouble> {
         match self {
-            Self::Token(token::Error::DuplicateId { .. }) => Some(TokenTrouble::DuplicateId),
-            Self::Token(token::Error::DuplicateName) => Some(TokenTrouble::DuplicateName),
+            Self::Token(token_error::Error::DuplicateId { .. }) => Some(TokenTrouble::DuplicateId),
+            Self::Token(token_error::Error::DuplicateName) => Some(TokenTrouble::DuplicateName),
             Self::Token(_) | Self::Full { .. } => Some(TokenTrouble::Other),
             _ => None,
         }

@@ -1,4 +1,4 @@
-use super::token::Error;
+use super::token_error::Error;
 use crate::membership::{InitialCluster, MemberId, PeerUrl};
 
 /// One registration.

@@ -10,7 +10,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::handler::{Asker, Handler, Transport};
+use super::asker::{Asker, Transport};
+use super::handler::Handler;
 use super::stream::converse;
 use crate::transport::tls::TlsServer;
 

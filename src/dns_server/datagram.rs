@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use super::handler::{Asker, Handler, Scratch, Transport};
+use super::asker::{Asker, Transport};
+use super::handler::{Handler, Scratch};
 use super::reply::Reply;
 
 /// Datagrams taken and sent with one call of the kernel; more than 32 gain nothing.

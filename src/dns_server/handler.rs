@@ -1,5 +1,5 @@
 use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
@@ -8,6 +8,7 @@ use hickory_proto::rr::rdata::tsig::TsigError;
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 
+use super::asker::{Asker, Transport};
 use super::catalog::Catalog;
 use super::forward::Forwarder;
 use super::limit::{Limiter, Verdict};
@@ -38,30 +39,6 @@ pub(super) struct Scratch {
 impl Scratch {
     pub(super) fn new() -> Self {
         Self { question: Question::new(), dice: Dice::new(rand::random()) }
-    }
-}
-
-/// Who asks, and over what.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Asker {
-    pub(super) address: SocketAddr,
-    pub(super) transport: Transport,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Transport {
-    Udp,
-    Tcp,
-    Tls,
-}
-
-impl Transport {
-    pub(super) fn label(self) -> &'static str {
-        match self {
-            Self::Udp => "udp",
-            Self::Tcp => "tcp",
-            Self::Tls => "tls",
-        }
     }
 }
 

@@ -10,7 +10,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Bucket, Histogram, Metric, MetricFamily, MetricType};
 use prometheus::{IntCounterVec, Opts, Registry};
 
-use super::handler::Transport;
+use super::asker::Transport;
 
 /// Threads that count in places of their own, so that none waits for another's cache line. More
 /// threads share them.

@@ -32,6 +32,7 @@
 //! DNSSEC.
 
 mod answers;
+mod asker;
 mod catalog;
 mod clusters;
 mod connections;

@@ -2,8 +2,8 @@ use hickory_proto::op::{Message, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::rr::{DNSClass, RecordType};
 
+use super::asker::{Asker, Transport};
 use super::cookies::{Cookies, Standing};
-use super::handler::{Asker, Transport};
 use super::stream::IDLE;
 
 pub(super) const NSID: u16 = 3;

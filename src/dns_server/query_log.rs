@@ -8,7 +8,7 @@ use hickory_proto::op::{Message, ResponseCode};
 use parking_lot::Mutex;
 use tracing::warn;
 
-use super::handler::Asker;
+use super::asker::Asker;
 
 /// A line for each answer, for as long as somebody wants to know.
 ///

@@ -5,7 +5,8 @@ use hickory_proto::rr::RecordType;
 use hickory_proto::serialize::binary::BinEncodable;
 use tracing::info;
 
-use super::handler::{Asker, Handler, Transport, frame};
+use super::asker::{Asker, Transport};
+use super::handler::{Handler, frame};
 use super::metrics::Outcome;
 use super::reply::{Reply, TRUNCATED};
 use super::transfer::{self, Messages, Transfers};

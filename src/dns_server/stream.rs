@@ -9,8 +9,9 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
+use super::asker::Asker;
 use super::connections::Admission;
-use super::handler::{Asker, Handler, Scratch};
+use super::handler::{Handler, Scratch};
 use super::reply::Reply;
 
 /// A connection without a question for so long is closed (RFC 7766 §6.2.3).

@@ -9,7 +9,7 @@ use crate::raft::kind;
 
 type Answer = Result<String, Box<dyn StdError>>;
 
-/// Three replicas; a script moves every tick, message and sync by hand.
+/// Some replicas; a script moves every tick, message and sync by hand.
 struct Runner {
     replicas: BTreeMap<u64, Replica>,
     /// Messages on the way, by sender and receiver, oldest first.
@@ -19,11 +19,11 @@ struct Runner {
 }
 
 impl Runner {
-    fn new() -> Self {
-        let roster = roster(1..=3);
+    fn new(size: u64) -> Self {
+        let roster = roster(1..=size);
         let replica = |id| (id, Replica::new(config(id, &roster, true)).unwrap());
         Self {
-            replicas: (1..=3).map(replica).collect(),
+            replicas: (1..=size).map(replica).collect(),
             links: BTreeMap::new(),
             disks: BTreeMap::new(),
         }
@@ -212,8 +212,12 @@ fn show_batch(persist: &Persist) -> String {
 }
 
 fn script(name: &str) {
+    script_of(3, name);
+}
+
+fn script_of(size: u64, name: &str) {
     let dir = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src/replica/testdata"));
-    goldenscript::run(&mut Runner::new(), dir.join(name)).unwrap();
+    goldenscript::run(&mut Runner::new(size), dir.join(name)).unwrap();
 }
 
 #[test]
@@ -234,4 +238,9 @@ fn divergent_follower_is_rewritten() {
 #[test]
 fn read_index_needs_a_quorum() {
     script("read_index_needs_a_quorum.txt");
+}
+
+#[test]
+fn two_of_five_are_no_quorum() {
+    script_of(5, "two_of_five_are_no_quorum.txt");
 }

@@ -8,7 +8,6 @@
 //!
 //! A call can also be made by websocket (`socket`), which is how browsers get at streams.
 
-pub(super) mod base64;
 mod call;
 mod deadline;
 mod parse;
@@ -33,7 +32,7 @@ use tokio_util::task::TaskTracker;
 
 use self::call::Call;
 use super::descriptors;
-use super::http::failure;
+use super::plain::failure;
 use crate::node::Handle;
 use crate::transport::{PeerIdentity, Place};
 

@@ -4,8 +4,8 @@ use prost_reflect::{
     DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, Value,
 };
 
-use super::base64;
 use super::parse::{self, Json};
+use crate::api::base64;
 
 /// Reads one message. Unknown names are ignored; `null` means not given.
 pub(super) fn message(json: &Json, kind: &MessageDescriptor) -> Result<DynamicMessage, String> {

@@ -26,7 +26,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tracing::debug;
 
-use crate::api::http::failure;
+use crate::api::plain::failure;
 use crate::node::Handle;
 
 /// What a key is hashed with (RFC 6455 §1.3).

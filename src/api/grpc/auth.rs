@@ -2,7 +2,7 @@ use tonic::{Request, Response, Status};
 
 use super::caller::Claim;
 use super::{On, admit};
-use crate::api::gateway;
+use crate::api::base64;
 use crate::apply;
 use crate::auth::Caller;
 use crate::node::{Error, Handle};
@@ -49,7 +49,7 @@ impl Auth {
         caller: &Caller,
         request: &pb::AuthUserChangePasswordRequest,
     ) -> Result<Vec<u8>, Status> {
-        if let Ok(hash) = gateway::base64::decode(request.hashed_password.as_bytes()) {
+        if let Ok(hash) = base64::decode(request.hashed_password.as_bytes()) {
             return Ok(hash);
         }
         let state = self.0.state();

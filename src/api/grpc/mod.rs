@@ -48,7 +48,7 @@ pub(super) use error::text;
 use self::counted::{Counted, Meters};
 use self::direct::Direct;
 use self::within::Within;
-use super::http::not_found;
+use super::plain::not_found;
 use crate::node::Handle;
 use crate::proto::etcdserverpb::ResponseHeader;
 use crate::proto::etcdserverpb::auth_server::AuthServer;

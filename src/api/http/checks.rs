@@ -7,8 +7,9 @@ use axum::response::{IntoResponse as _, Response};
 
 use tracing::warn;
 
-use super::{NOSNIFF, TEXT, failure, not_found, only_get};
+use super::only_get;
 use crate::api::grpc;
+use crate::api::plain::{NOSNIFF, TEXT, failure, not_found};
 use crate::node::Handle;
 use crate::proto::etcdserverpb::AlarmType;
 

@@ -4,8 +4,9 @@ use axum::response::{IntoResponse as _, Response};
 
 use tracing::warn;
 
-use super::{TEXT, failure, only_get};
+use super::only_get;
 use crate::api::grpc;
+use crate::api::plain::{TEXT, failure};
 use crate::node::Handle;
 use crate::proto::etcdserverpb::AlarmType;
 

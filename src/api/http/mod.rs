@@ -13,15 +13,14 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 
+use super::plain::failure;
 use super::version::{self, SERVER};
 use crate::node::Handle;
 
 pub(super) use debug::router as debug;
 pub(super) use peer::router as peer;
 
-const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
 /// `/health`, `/livez`, `/readyz` and `/metrics`.
 pub(super) fn probes(handle: Handle) -> Router {
@@ -38,11 +37,6 @@ pub(super) fn probes(handle: Handle) -> Router {
 /// `/version`.
 pub(super) fn version(handle: Handle) -> Router {
     Router::new().route("/version", any(version_answer)).with_state(handle)
-}
-
-/// The answer for a path that nobody serves.
-pub(super) async fn not_found() -> Response {
-    failure(StatusCode::NOT_FOUND, "404 page not found\n")
 }
 
 async fn version_answer(State(handle): State<Handle>, method: Method) -> Response {
@@ -62,10 +56,4 @@ fn only_get(method: &Method) -> Option<Response> {
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
         response
     })
-}
-
-/// A refusal in the form of Go's `http.Error`.
-pub(super) fn failure(status: StatusCode, body: impl Into<String>) -> Response {
-    let headers = [(header::CONTENT_TYPE, TEXT), (header::X_CONTENT_TYPE_OPTIONS, NOSNIFF)];
-    (status, headers, body.into()).into_response()
 }

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
-use super::{JSON, failure, only_get};
+use super::{JSON, only_get};
+use crate::api::plain::failure;
 use crate::apply;
 use crate::membership::Member;
 use crate::node::{Error, Handle};

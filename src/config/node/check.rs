@@ -3,8 +3,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::discovery_v3::{self, BOTH_DISCOVERIES, is_v3};
+use super::go::{no_duration, parse_duration};
 use super::leeway::is_below_zero;
-use super::value::{no_duration, parse_duration};
 use super::values::Values;
 use super::{Note, Problem};
 use crate::discovery::{Request, SrvRequest, TokenRequest, Way};

@@ -2,7 +2,7 @@
 //! what this node makes of it.
 
 use super::Note;
-use super::value::parse_bool;
+use super::go::parse_bool;
 use crate::node::Feature;
 
 /// What a gate means here.

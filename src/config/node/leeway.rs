@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use super::value::{Value, parse_duration};
+use super::go::parse_duration;
+use super::value::Value;
 use super::{Given, Kind, Note, Problem, Treatment};
 
 /// What durations below zero mean, by the newest name of the setting. Others are refused, unless

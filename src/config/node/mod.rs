@@ -16,6 +16,7 @@ mod env;
 mod file;
 mod flag;
 mod gates;
+mod go;
 mod help;
 mod leeway;
 mod note;

@@ -2,9 +2,19 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Error;
-use super::client::Failure;
 use crate::discovery::roll::Entry;
+use crate::discovery::token_error::Error;
+
+/// Why a request brought no answer to work with.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// May pass: connection trouble, a server error.
+    Passing(String),
+    /// No answer within the limit.
+    Silent,
+    /// Asking again brings the same.
+    Final(Error),
+}
 
 /// What a success says; everything else in the answer is ignored.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,9 +5,9 @@ use http::{Method, StatusCode};
 use url::Url;
 use url::form_urlencoded::Serializer;
 
-use super::Error;
-use super::answer::{self, Answer, Node};
+use super::answer::{self, Answer, Failure, Node};
 use crate::discovery::roll::Entry;
+use crate::discovery::token_error::Error;
 use crate::discovery::{Pace, http as shared};
 use crate::membership::MemberId;
 use crate::v2::X_ETCD_INDEX;
@@ -15,17 +15,6 @@ use crate::v2::X_ETCD_INDEX;
 /// Answers longer than this are no registrations.
 const MAX_BODY_BYTES: usize = 4 << 20;
 const MAX_REDIRECTS: usize = 10;
-
-/// Why a request brought no answer to work with.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// May pass: connection trouble, a server error.
-    Passing(String),
-    /// No answer within the limit.
-    Silent,
-    /// Asking again brings the same.
-    Final(Error),
-}
 
 /// The v2 client of one token: one endpoint, one directory.
 #[derive(Debug)]

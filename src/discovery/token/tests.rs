@@ -1,6 +1,7 @@
 //! The protocol against a small server that speaks v2 as a real etcd was seen to, and misbehaves
 //! where a test asks it to.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 

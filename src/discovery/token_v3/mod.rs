@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use super::attempt::Attempt;
 use super::roll::Roll;
-use super::token::Error;
+use super::token_error::Error;
 use super::{Memo, Pace, Request};
 use crate::membership::InitialCluster;
 use crate::transport::tls::ClientOptions;

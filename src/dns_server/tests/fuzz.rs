@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use super::super::handler::{Asker, Handler, Scratch, Transport};
+use super::super::asker::{Asker, Transport};
+use super::super::handler::{Handler, Scratch};
 use super::super::limit::Limiter;
 use super::super::reply::Reply;
 use super::*;

@@ -25,7 +25,8 @@ use std::net::IpAddr;
 
 use hickory_proto::rr::rdata::SOA;
 
-use super::super::handler::{Asker, Handler, Scratch, Transport};
+use super::super::asker::{Asker, Transport};
+use super::super::handler::{Handler, Scratch};
 use super::super::limit::Limiter;
 use super::super::reply::Reply;
 use super::super::stream::IDLE;
