@@ -15,6 +15,7 @@
 //! - equal hashes: everybody holds the same at the same revision;
 //! - watches: a watcher hears of every revision in order, or that it was compacted ([`watchers`]);
 //! - patience: nothing is proposed for a client that must have given up ([`patience`]);
+//! - read indexes: none is older than what anybody had applied when it was asked for ([`readers`]);
 //! - leases: none ends before its time since the last acknowledged renewal ([`lease_holders`]);
 //! - durability: what was acknowledged is in every state at the end;
 //! - linearizability: the clients' history has an explanation ([`linear`]);
@@ -32,6 +33,7 @@ mod linear;
 mod member;
 mod network;
 mod patience;
+mod readers;
 mod traffic;
 mod users;
 mod watchers;

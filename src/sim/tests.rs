@@ -107,6 +107,12 @@ fn reads_without_a_read_index_are_noticed() {
 }
 
 #[test]
+fn a_leader_that_does_not_ask_is_noticed() {
+    let complaint = complaint(Sabotage::LeadBlindly, 200);
+    assert!(complaint.starts_with("read indexes"), "{complaint}");
+}
+
+#[test]
 fn acknowledging_before_the_disk_is_noticed() {
     complaint(Sabotage::AcknowledgeEarly, 200);
 }

@@ -93,7 +93,7 @@ impl World {
                 running.reads.push((running.state.applied().0, number));
                 return self.serve_reads(id);
             }
-            Wish::Get => running.replica.step(Event::Read { context: number }),
+            Wish::Get => return self.ask_read_index(id, number),
             Wish::Put(_) | Wish::Swap { .. } => {
                 running.writes.push(number);
                 let caller = match self.sabotage {

@@ -6,6 +6,7 @@ use super::lease_holders::LeaseHolders;
 use super::member::Member;
 use super::network::Network;
 use super::patience::Patience;
+use super::readers::Readers;
 use super::traffic::CLIENT_PATIENCE;
 use super::watchers::Watchers;
 use crate::apply::{Error, Outcome};
@@ -29,6 +30,8 @@ pub enum Sabotage {
     AcknowledgeEarly,
     /// Serves gets from whatever is applied, without a read index.
     ReadLocally,
+    /// A leader serves reads without asking whether it still leads.
+    LeadBlindly,
     /// Leaves terms and votes out of the log.
     ForgetVotes,
     /// Judges about leases by the clock of whoever believes to lead.
@@ -90,6 +93,7 @@ pub(super) enum Happening {
     MakeSnapshot(MemberId, u64),
     SnapshotSent { from: MemberId, to: MemberId, delivered: bool },
     Act(usize),
+    Read,
     Fault,
     Restart(MemberId),
 }
@@ -112,6 +116,7 @@ pub(super) struct World {
     pub(super) patience: Patience,
     pub(super) lease_holders: LeaseHolders,
     pub(super) watchers: Watchers,
+    pub(super) readers: Readers,
     pub(super) sabotage: Sabotage,
     /// The second act has begun.
     pub(super) calm: bool,
@@ -150,6 +155,7 @@ impl World {
             patience: Patience::of_ticks(request_ticks),
             lease_holders: LeaseHolders::default(),
             watchers: Watchers::default(),
+            readers: Readers::default(),
             sabotage,
             calm: false,
             summary: Summary::default(),
@@ -166,6 +172,9 @@ impl World {
         }
         for client in 0..CLIENTS {
             self.after(TICK, Happening::Act(client));
+        }
+        if self.has_readers() {
+            self.after(TICK, Happening::Read);
         }
         self.after(50, Happening::Fault);
         while self.now < TROUBLE {
@@ -289,6 +298,7 @@ impl World {
                 self.step(from, Event::SnapshotSent { to, delivered })
             }
             Happening::Act(client) => self.act(client),
+            Happening::Read => self.reader_asks(),
             Happening::Fault => self.fault(),
             Happening::Restart(id) => match self.members[&id].up {
                 Some(_) => Ok(()),
@@ -380,10 +390,6 @@ impl World {
         let member = self.members.get_mut(&id).expect("it exists");
         let running = member.up.as_mut().expect("it has effects");
         running.to_apply.extend(effects.committed);
-        running.reads.extend(effects.reads.iter().map(|read| (read.index, read.context)));
-        for context in effects.reads_lost {
-            running.replica.step(Event::Read { context });
-        }
         let apply = !running.to_apply.is_empty() && !running.apply_busy;
         running.apply_busy |= apply;
         for request in effects.refused {
@@ -399,6 +405,12 @@ impl World {
                     self.history.refused(request.id);
                 }
             }
+        }
+        for read in effects.reads {
+            self.read_ready(id, read)?;
+        }
+        for context in effects.reads_lost {
+            self.read_lost(id, context);
         }
         if apply {
             let delay = 1 + self.draw.below(4);
