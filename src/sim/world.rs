@@ -138,7 +138,7 @@ pub(super) fn entry(id: u64) -> RosterEntry {
 impl World {
     fn new(seed: u64, sabotage: Sabotage) -> Self {
         let mut draw = Draw::new(seed);
-        let roster = founders(if draw.chance(700) { 3 } else { 5 });
+        let roster = founders(if draw.chance(500) { 3 } else { 5 });
         // About as long as clients wait, or longer, so that what was lost with a leader is proposed again.
         let request_ticks = if seed.is_multiple_of(2) { 20 } else { 70 };
         let member = |id: &MemberId| (*id, Member::create(*id, &roster, false));
