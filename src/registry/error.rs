@@ -65,6 +65,19 @@ pub enum OpenError {
          choose another prefix (etcd://.../PREFIX) to start with an empty registry"
     )]
     StoreDamaged { url: String, finding: String },
+    #[error(
+        "the registry in {url} is another one than before: expected registry {expected}, which `{}` \
+         remembers from {met}, found {found}; correct --store, or restore that cluster from a \
+         snapshot; if it was made anew on purpose, remove that file and start again, without the \
+         tokens made before",
+        file.display()
+    )]
+    StoreReplaced { url: String, expected: String, met: String, found: String, file: PathBuf },
+    #[error(
+        "`{}`, which remembers the registry of --store, cannot be read or written; mend or remove it",
+        file.display()
+    )]
+    StoreForgotten { file: PathBuf, source: std::io::Error },
     #[error("registry `{}`: upgrade the schema", path.display())]
     Migrate { path: PathBuf, source: sqlx::migrate::MigrateError },
 }

@@ -69,7 +69,7 @@ const QUEUED_WRITES: usize = 1024;
 /// What a registry needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Created with mode 0700 if missing; holds the database, unless that is in a cluster.
+    /// Created with mode 0700 if missing; holds the database, or remembers which cluster has it.
     pub data_dir: PathBuf,
     /// A cluster that keeps the registry, so that several services share it.
     pub cluster: Option<etcd::Config>,
@@ -202,7 +202,7 @@ impl Registry {
                 (Store::Sqlite(sqlite), Kept::Sqlite(path.into()), loaded)
             }
             Some(cluster) => {
-                let (cluster, loaded) = Cluster::open(cluster.clone()).await?;
+                let (cluster, loaded) = Cluster::open(cluster.clone(), &config.data_dir).await?;
                 let reader = Kept::Cluster(Arc::new(cluster.reader()));
                 (Store::Cluster(cluster), reader, loaded)
             }
@@ -402,7 +402,7 @@ impl Registry {
         self.shared.index()
     }
 
-    /// Whether the last write found the database in order.
+    /// Whether the last write found the store in order, and one that others share has answered since.
     pub fn is_writable(&self) -> bool {
         self.shared.is_writable()
     }

@@ -19,7 +19,9 @@ pub(super) enum Ready {
     AsBefore,
     /// It can again, and memory has to show what it holds.
     Reloaded(Box<Loaded>),
-    No,
+    No {
+        why: String,
+    },
 }
 
 /// What became of a group.
@@ -48,6 +50,12 @@ pub(super) enum NotWritten {
 pub(super) enum Heard {
     News(News),
     Reloaded(Box<Loaded>),
+    /// It was asked whether it is there, and it is.
+    Answer,
+    /// It was asked, and did not answer.
+    Silence {
+        why: String,
+    },
 }
 
 impl Store {
@@ -103,6 +111,16 @@ impl Store {
         match self {
             Self::Sqlite(_) => std::future::pending().await,
             Self::Cluster(cluster) => cluster.hear_soon().await,
+        }
+    }
+
+    /// What an operator can do about one that cannot be written.
+    pub(super) fn cure(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "look after the disk of --data-dir",
+            Self::Cluster(_) => {
+                "start its members, let this machine reach them, or correct --store"
+            }
         }
     }
 

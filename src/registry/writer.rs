@@ -9,7 +9,7 @@ use super::command::{Answer, Command};
 use super::group::Group;
 use super::pace::Pace;
 use super::sqlite::{Directory, RegistrationRow, TokenRow};
-use super::state::{News, Shared};
+use super::state::{Loaded, News, Shared};
 use super::store::{Heard, NotWritten, Ready, Store, Written};
 use super::timeline::{Entry, Head, What};
 use super::{
@@ -79,22 +79,41 @@ impl Writer {
                     0 => break,
                     _ => self.write(&mut commands).await?,
                 },
-                heard = store.hear() => self.take(heard.map_err(WriterFailed::Damaged)?),
+                heard = store.hear() => self.heard(heard?).await?,
             }
         }
         self.store.close().await;
         Ok(())
     }
 
+    /// Takes in what the store says unasked, or that it says nothing.
+    async fn heard(&mut self, heard: Heard) -> Result<(), WriterFailed> {
+        match heard {
+            // That it can be read is no proof that it can be written again; a write is.
+            Heard::Answer if !self.shared.is_writable() => self.write(&mut Vec::new()).await,
+            Heard::Answer => Ok(()),
+            Heard::Silence { why } => {
+                self.cannot_write(&why);
+                Ok(())
+            }
+            Heard::News(news) => {
+                self.learn(news);
+                Ok(())
+            }
+            Heard::Reloaded(loaded) => {
+                self.show(*loaded);
+                Ok(())
+            }
+        }
+    }
+
     /// Decides about commands, writes what follows, and answers them all.
     async fn write(&mut self, commands: &mut Vec<Command>) -> Result<(), WriterFailed> {
         match self.store.ready().await {
             Ok(Ready::AsBefore) => {}
-            Ok(Ready::Reloaded(loaded)) => {
-                self.take(Heard::Reloaded(loaded));
-                self.shared.set_writable(true);
-            }
-            Ok(Ready::No) => {
+            Ok(Ready::Reloaded(loaded)) => self.show(*loaded),
+            Ok(Ready::No { why }) => {
+                self.cannot_write(&why);
                 fail(commands, &Error::Unavailable);
                 return Ok(());
             }
@@ -212,33 +231,31 @@ impl Writer {
         }
     }
 
-    /// Takes in what came from the store.
-    fn take(&mut self, heard: Heard) {
-        match heard {
-            Heard::Reloaded(loaded) => {
-                self.head = loaded.head;
-                self.shared.replace(*loaded);
-                self.learn_labels();
+    /// Shows what the store holds instead of everything shown before.
+    fn show(&mut self, loaded: Loaded) {
+        self.head = loaded.head;
+        self.shared.replace(loaded);
+        self.learn_labels();
+    }
+
+    /// Takes in what another service wrote.
+    fn learn(&mut self, News { changed, forgotten, head }: News) {
+        let index = match head {
+            Some((index, head)) => {
+                self.head = head;
+                index
             }
-            Heard::News(News { changed, forgotten, head }) => {
-                let index = match head {
-                    Some((index, head)) => {
-                        self.head = head;
-                        index
-                    }
-                    None => self.shared.index(),
-                };
-                for held in changed.values() {
-                    if let Some(label) = held.label.clone().filter(|_| held.revoked_at.is_none()) {
-                        self.labels.insert(label, held.path.clone());
-                    }
-                }
-                if !forgotten.is_empty() {
-                    self.shared.forget(&forgotten);
-                }
-                self.shared.publish(changed, index);
+            None => self.shared.index(),
+        };
+        for held in changed.values() {
+            if let Some(label) = held.label.clone().filter(|_| held.revoked_at.is_none()) {
+                self.labels.insert(label, held.path.clone());
             }
         }
+        if !forgotten.is_empty() {
+            self.shared.forget(&forgotten);
+        }
+        self.shared.publish(changed, index);
     }
 
     /// Whether memory, which follows the store, has what this group was to write.
@@ -267,7 +284,9 @@ impl Writer {
     /// Takes in what the service that overtook this one wrote.
     async fn catch_up(&mut self) -> Result<(), WriterFailed> {
         match self.store.hear_soon().await {
-            Ok(heard) => self.take(heard),
+            Ok(Heard::News(news)) => self.learn(news),
+            Ok(Heard::Reloaded(loaded)) => self.show(*loaded),
+            Ok(Heard::Answer | Heard::Silence { .. }) => {}
             // The next write begins with reading again.
             Err(OpenError::Store { .. }) => {}
             Err(damage) => return Err(damage.into()),
@@ -429,43 +448,52 @@ impl Writer {
 
     /// Writes a group, or makes sure that nothing was written that it should have known of.
     async fn commit(&mut self, group: &Group) -> Committed {
-        if group.batch.is_empty() && self.shared.is_writable() {
-            return self.store.is_current().await;
-        }
+        let asks_only = group.batch.is_empty() && self.shared.is_writable();
         let began = Instant::now();
-        let committed = self.store.commit(group).await;
-        let now_writable = match &committed {
-            Ok(Written::Done) => {
-                let took = began.elapsed();
-                self.pace.took(took);
-                self.shared.committed(took);
-                true
-            }
-            Ok(Written::Overtaken) | Err(NotWritten::TooLarge) => return committed,
-            Err(NotWritten::Fatal(_)) => false,
-            Err(NotWritten::Full { why }) if self.shared.is_writable() => {
-                error!(
-                    store = %self.store,
-                    error = why,
-                    "there is no room, registrations are answered 507 until there is"
-                );
-                false
-            }
-            Err(NotWritten::Unavailable { why }) if self.shared.is_writable() => {
-                error!(
-                    store = %self.store,
-                    error = why,
-                    "registry write failed, registrations are answered 503 until it works again"
-                );
-                false
-            }
-            Err(NotWritten::Full { .. } | NotWritten::Unavailable { .. }) => false,
+        let committed = match asks_only {
+            true => self.store.is_current().await,
+            false => self.store.commit(group).await,
         };
-        if now_writable && !self.shared.is_writable() {
-            info!(store = %self.store, "registry writes again");
+        match &committed {
+            Ok(Written::Done) if !asks_only => self.has_written(began.elapsed()),
+            Ok(_) | Err(NotWritten::TooLarge) => {}
+            Err(NotWritten::Fatal(_)) => self.shared.set_writable(false),
+            Err(NotWritten::Full { why }) => self.is_full(why),
+            Err(NotWritten::Unavailable { why }) => self.cannot_write(why),
         }
-        self.shared.set_writable(now_writable);
         committed
+    }
+
+    fn has_written(&mut self, took: Duration) {
+        self.pace.took(took);
+        self.shared.committed(took);
+        if !self.shared.is_writable() {
+            info!(store = %self.store, "registry writes again");
+            self.shared.set_writable(true);
+        }
+    }
+
+    fn is_full(&self, why: &str) {
+        if self.shared.is_writable() {
+            error!(
+                store = %self.store,
+                error = why,
+                "there is no room, registrations are answered 507 until there is"
+            );
+            self.shared.set_writable(false);
+        }
+    }
+
+    fn cannot_write(&self, why: &str) {
+        if self.shared.is_writable() {
+            error!(
+                store = %self.store,
+                error = why,
+                cure = self.store.cure(),
+                "the registry cannot be written, registrations are answered 503 until it works again"
+            );
+            self.shared.set_writable(false);
+        }
     }
 
     fn learn_labels(&mut self) {

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -207,4 +208,91 @@ fn nobody_notices_who_dies_on_a_store_of_ours() {
 #[test]
 fn nobody_notices_who_dies_on_a_store_of_etcd_3_5() {
     nobody_notices(Flavor::Etcd35);
+}
+
+/// A store of one member, and a service that has made a token there.
+fn lone(dir: &Path) -> (Node, Service) {
+    let mut store = static_cluster(&[Flavor::Ours], dir).expect("our program is there");
+    let service = Service::start_with(dir, &[&store_flag(&store[0])]);
+    service.new_token(3);
+    (store.remove(0), service)
+}
+
+fn store_flag(node: &Node) -> String {
+    format!("--store=etcd://127.0.0.1:{}", node.client_port)
+}
+
+/// Nobody asks for anything but its health.
+fn wait_for_health(service: &Service, status: u16) {
+    wait(&format!("/health to be {status}"), || {
+        (service.get("/health").status == status).then_some(())
+    });
+}
+
+#[test]
+fn an_idle_service_finds_out_that_its_store_is_gone_and_when_it_is_back() {
+    let dir = scratch();
+    let (mut store, mut service) = lone(dir.path());
+    for times in 1..=2 {
+        store.kill();
+        wait_for_health(&service, 503);
+        store.start();
+        wait_for_health(&service, 200);
+        service.process.wait_for_log("registry writes again");
+        let log = service.process.log();
+        assert_eq!(log.matches("ERROR").count(), times, "once for each outage: {log}");
+        assert_eq!(log.matches("registry writes again").count(), times, "{log}");
+    }
+    let log = service.process.log();
+    let lost = log.lines().find(|line| line.contains("the registry cannot be written")).unwrap();
+    let name = format!("store=etcd://127.0.0.1:{}", store.client_port);
+    assert!(lost.contains(&name) && lost.contains("correct --store"), "{lost}");
+    assert!(!log.contains("WARN"), "{log}");
+}
+
+#[test]
+fn a_store_that_was_made_anew_is_refused_until_somebody_accepts_it() {
+    let dir = scratch();
+    let (mut store, mut service) = lone(dir.path());
+    let memory = dir.path().join("quorate.data/store.json");
+    let remembered = std::fs::read_to_string(&memory).unwrap();
+    let remembered: serde_json::Value = serde_json::from_str(&remembered).unwrap();
+    let old = remembered["registry"].as_str().unwrap();
+    store.kill();
+    store.wipe();
+    store.start();
+    // Without a question: the service that runs finds out by itself.
+    assert_eq!(service.process.exit_code(), 1);
+    let refused = |found: &str| {
+        let start = Command::new(env!("CARGO_BIN_EXE_quorate"))
+            .args(["serve", "--http-addr=127.0.0.1:0", &store_flag(&store)])
+            .arg(format!("--data-dir={}", dir.path().join("quorate.data").display()))
+            .output()
+            .unwrap();
+        let told = expect(&start, 1);
+        for part in [
+            store_flag(&store).trim_start_matches("--store="),
+            &format!("expected registry {old}"),
+            found,
+            &memory.display().to_string(),
+            "remove that file",
+        ] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+    };
+    refused("found none");
+    // A service that never had another one takes the store as it is, and founds a registry.
+    let other_dir = dir.path().join("other");
+    let other = Service::start_with(&other_dir, &[&store_flag(&store)]);
+    refused("found registry ");
+    // So does one that joins it there.
+    let late = Service::start_with(&dir.path().join("late"), &[&store_flag(&store)]);
+    let url = other.new_token(3);
+    assert_eq!(register(&url, "n1", 3001).status, 201);
+    let token = &url[url.rfind('/').unwrap()..];
+    assert_eq!(late.get(token).status, 200);
+    std::fs::remove_file(&memory).unwrap();
+    service.restart();
+    assert_eq!(service.get(token).status, 200);
+    assert!(!std::fs::read_to_string(&memory).unwrap().contains(old));
 }

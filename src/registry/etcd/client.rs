@@ -1,7 +1,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
@@ -20,6 +21,8 @@ const SOON: Duration = Duration::from_millis(500);
 /// How long all members together may take. They need some two seconds to elect a new leader; the
 /// node for which this is done gives up after five, and is answered after four.
 const PATIENCE: Duration = Duration::from_millis(3500);
+/// No time for another round.
+const ONCE: Duration = Duration::ZERO;
 /// Pause before members are asked once more.
 const PAUSE: Duration = Duration::from_millis(100);
 /// The most keys in one answer.
@@ -97,15 +100,24 @@ impl Client {
     ) -> Result<pb::RangeResponse, Status> {
         let soon = if question.range_end.is_empty() { SOON } else { ATTEMPT };
         let call = |channel, request| async move { kv(channel).range(request).await };
-        self.ask(call, question, soon).await
+        self.ask(call, question, soon, PATIENCE).await
+    }
+
+    /// The same, and each member is asked no more than once.
+    pub(super) async fn range_once(
+        &self,
+        question: pb::RangeRequest,
+    ) -> Result<pb::RangeResponse, Status> {
+        let call = |channel, request| async move { kv(channel).range(request).await };
+        self.ask(call, question, ATTEMPT, ONCE).await
     }
 
     pub(super) async fn txn(&self, question: pb::TxnRequest) -> Result<pb::TxnResponse, Status> {
         let call = |channel, request| async move { kv(channel).txn(request).await };
-        self.ask(call, question, SOON).await
+        self.ask(call, question, SOON, PATIENCE).await
     }
 
-    /// Opens a watch of everything below `prefix`, beginning at `revision`.
+    /// Opens a watch of everything below `prefix`, beginning at `revision`; each member is asked once.
     pub(super) async fn watch(
         &self,
         prefix: &str,
@@ -134,11 +146,11 @@ impl Client {
                 .watch(request)
                 .await
         };
-        self.ask(open, create, ATTEMPT).await
+        self.ask(open, create, ATTEMPT, ONCE).await
     }
 
-    /// Asks the member that answered last, then the others, and then all again while there is time;
-    /// at first each for no longer than `soon`.
+    /// Asks the member that answered last, then the others, and then all again while there is
+    /// `patience`; at first each for no longer than `soon`.
     ///
     /// A write that one member did not answer may have happened all the same. Ours are safe to
     /// repeat: they compare the revision they rest on.
@@ -147,6 +159,7 @@ impl Client {
         call: impl Fn(Channel, Request<Q>) -> F,
         question: Q,
         soon: Duration,
+        patience: Duration,
     ) -> Result<A, Status>
     where
         Q: Clone,
@@ -158,7 +171,7 @@ impl Client {
         let mut attempt = 0;
         let began = Instant::now();
         while attempt < self.members.len()
-            || (!self.members.is_empty() && began.elapsed() < PATIENCE)
+            || (!self.members.is_empty() && began.elapsed() < patience)
         {
             if attempt >= self.members.len() {
                 tokio::time::sleep(PAUSE).await;

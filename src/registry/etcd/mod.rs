@@ -10,12 +10,19 @@
 //!
 //! A write that was not answered may have happened. It is repeated, at another member if need be:
 //! either nobody has written since, or the comparison fails and what is there is heard first.
+//!
+//! While nobody writes, a probe finds out whether the store is there ([`probe`]). The data directory
+//! remembers which registry it belongs to ([`identity`]): a store that was made anew is refused.
 
+mod backoff;
 mod client;
 mod document;
+mod identity;
+mod probe;
 mod reader;
 mod watch;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +35,8 @@ pub(super) use reader::Reader;
 
 use client::Client;
 use document::{FORMAT, HeadDocument, TokenDocument};
+use identity::Identity;
+use probe::Probe;
 use watch::{News, Watch};
 
 use super::group::Group;
@@ -51,8 +60,6 @@ pub(super) const SWEPT: usize = 32;
 
 /// How long the news of whoever overtook us may take before everything is read again.
 const HEARING: Duration = Duration::from_secs(2);
-/// Pause before a store that does not answer is asked again.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// Where the cluster is, and who we are there.
 #[derive(Debug, Clone)]
@@ -76,19 +83,32 @@ pub(super) struct Cluster {
     revision: i64,
     /// Absent when everything has to be read again.
     watch: Option<Watch>,
+    probe: Probe,
+    identity: Identity,
     cluster_id: String,
 }
 
+/// What happened while the writer had nothing to do.
+enum Sign {
+    News(News),
+    Probed(Result<pb::RangeResponse, Status>),
+}
+
 impl Cluster {
-    /// Reads the registry, and makes an empty one where none is.
-    pub(super) async fn open(config: Config) -> Result<(Self, Loaded), OpenError> {
+    /// Reads the registry, and makes an empty one where none is and none was.
+    pub(super) async fn open(config: Config, data_dir: &Path) -> Result<(Self, Loaded), OpenError> {
         let Config { members, url, prefix, login } = config;
+        let mut identity = Identity::read(data_dir, &url)?;
         let client = Client::new(members, login);
         let failed = |source| OpenError::Store { url: url.clone(), source: Box::new(source) };
-        found(&client, &prefix).await.map_err(failed)?;
-        let (loaded, revision, cluster_id) = load(&client, &prefix, &url).await?;
+        if identity.is_open() {
+            found(&client, &prefix).await.map_err(failed)?;
+        }
+        let (loaded, revision) = load(&client, &prefix, &url, &identity).await?;
+        identity.meet(&loaded.cluster_id)?;
         let watch = Some(Watch::start(client.clone(), live(&prefix), revision));
-        Ok((Self { client, url, prefix, revision, watch, cluster_id }, loaded))
+        let (probe, cluster_id) = (Probe::start(), loaded.cluster_id.clone());
+        Ok((Self { client, url, prefix, revision, watch, probe, identity, cluster_id }, loaded))
     }
 
     /// Reads everything again, if the watch missed something.
@@ -99,15 +119,15 @@ impl Cluster {
         match self.reload().await {
             Ok(loaded) => Ok(Ready::Reloaded(loaded)),
             Err(OpenError::Store { source, .. }) => {
-                warn!(store = self.url, error = source.message(), "the store cannot be read");
-                Ok(Ready::No)
+                Ok(Ready::No { why: source.message().to_owned() })
             }
             Err(damage) => Err(damage.into()),
         }
     }
 
     async fn reload(&mut self) -> Result<Box<Loaded>, OpenError> {
-        let (loaded, revision, _) = load(&self.client, &self.prefix, &self.url).await?;
+        let (loaded, revision) =
+            load(&self.client, &self.prefix, &self.url, &self.identity).await?;
         self.watch = Some(Watch::start(self.client.clone(), live(&self.prefix), revision));
         self.revision = revision;
         Ok(Box::new(loaded))
@@ -118,7 +138,8 @@ impl Cluster {
     }
 
     pub(super) fn reader(&self) -> Reader {
-        Reader::new(self.client.clone(), self.prefix.clone(), self.url.clone())
+        let (client, identity) = (self.client.clone(), self.identity.clone());
+        Reader::new(client, self.prefix.clone(), self.url.clone(), identity)
     }
 
     /// Whether anybody wrote since the last that was heard.
@@ -170,27 +191,63 @@ impl Cluster {
         Ok(Written::Done)
     }
 
-    /// What others wrote, next in order. Can be given up at any point without losing anything.
+    /// What others wrote, next in order, and whether the store is there at all. Can be given up at any
+    /// point without losing anything.
     pub(super) async fn hear(&mut self) -> Result<Heard, OpenError> {
         loop {
-            let Some(watch) = &mut self.watch else {
-                match self.reload().await {
-                    Ok(loaded) => return Ok(Heard::Reloaded(loaded)),
-                    Err(OpenError::Store { .. }) => tokio::time::sleep(PAUSE).await,
-                    Err(damage) => return Err(damage),
-                }
-                continue;
+            let Self { client, prefix, watch, probe, .. } = self;
+            let Some(watch) = watch else { return self.read_again().await };
+            let sign = tokio::select! {
+                news = watch.next() => Sign::News(news),
+                answer = probe.head(client, prefix) => Sign::Probed(answer),
             };
-            match watch.next().await {
-                News::Events(events) => return self.understand(events).map(Heard::News),
-                News::Compacted => self.watch = None,
+            match sign {
+                Sign::News(News::Events(events)) => {
+                    return self.understand(events).map(Heard::News);
+                }
+                Sign::News(News::Compacted) => self.watch = None,
+                Sign::Probed(Ok(answer)) => return self.recognize(&answer),
+                Sign::Probed(Err(status)) => return Ok(silent(&status)),
             }
         }
     }
 
+    async fn read_again(&mut self) -> Result<Heard, OpenError> {
+        self.probe.turn().await;
+        let read = self.reload().await;
+        self.probe.met(read.is_ok());
+        match read {
+            Ok(loaded) => Ok(Heard::Reloaded(loaded)),
+            Err(OpenError::Store { source, .. }) => Ok(silent(&source)),
+            Err(damage) => Err(damage),
+        }
+    }
+
+    /// Makes sure that the store that answers is still the same one.
+    fn recognize(&mut self, answer: &pb::RangeResponse) -> Result<Heard, OpenError> {
+        let Some(head) = answer.kvs.first() else {
+            self.identity.check(None)?;
+            return Err(self.damaged("the head was deleted".to_owned()));
+        };
+        self.identity.check(Some(&parse_head(&self.url, &head.value)?.cluster_id))?;
+        if head.mod_revision < self.revision {
+            warn!(store = self.url, "the store was set back, everything is read again");
+            self.watch = None;
+        }
+        Ok(Heard::Answer)
+    }
+
     /// What whoever overtook a write has written, which is there already.
     pub(super) async fn hear_soon(&mut self) -> Result<Heard, OpenError> {
-        if let Ok(heard) = tokio::time::timeout(HEARING, self.hear()).await {
+        let hearing = async {
+            loop {
+                match self.hear().await {
+                    Ok(Heard::Answer | Heard::Silence { .. }) => {}
+                    heard => return heard,
+                }
+            }
+        };
+        if let Ok(heard) = tokio::time::timeout(HEARING, hearing).await {
             return heard;
         }
         warn!(store = self.url, "the watch is behind, everything is read again");
@@ -217,6 +274,7 @@ impl Cluster {
                     return Err(self.damaged("the head was deleted".to_owned()));
                 }
                 let head = parse_head(&self.url, &kv.value)?;
+                self.identity.check(Some(&head.cluster_id))?;
                 let hash = Head::stored(head.timeline_seq, &head.timeline_hash);
                 shown.head = hash.map(|hash| (head.last_index, hash));
             } else if let Some(path) = key.strip_prefix(&tokens) {
@@ -237,6 +295,10 @@ impl Cluster {
     fn damaged(&self, finding: String) -> OpenError {
         OpenError::StoreDamaged { url: self.url.clone(), finding }
     }
+}
+
+fn silent(status: &Status) -> Heard {
+    Heard::Silence { why: status.message().to_owned() }
 }
 
 /// Makes the head of an empty registry, unless there is one.
@@ -268,7 +330,8 @@ async fn load(
     client: &Client,
     prefix: &str,
     url: &str,
-) -> Result<(Loaded, i64, String), OpenError> {
+    identity: &Identity,
+) -> Result<(Loaded, i64), OpenError> {
     let failed = |source| OpenError::Store { url: url.to_owned(), source: Box::new(source) };
     let damaged = |finding: String| OpenError::StoreDamaged { url: url.to_owned(), finding };
     let (_, kvs) = client.list(&live(prefix), 0).await.map_err(failed)?;
@@ -278,23 +341,22 @@ async fn load(
     for kv in kvs {
         let key = String::from_utf8_lossy(&kv.key).into_owned();
         if key == head_key {
-            head = Some((parse_head(url, &kv.value)?, kv.mod_revision));
+            let document = parse_head(url, &kv.value)?;
+            identity.check(Some(&document.cluster_id))?;
+            head = Some((document, kv.mod_revision));
         } else if key.starts_with(&tokens) {
             let founding = parse_token(url, &key, &kv.value)?;
             found.store(&founding);
         }
     }
-    let (document, revision) = head.ok_or_else(|| damaged("it has no head".to_owned()))?;
+    let Some((document, revision)) = head else {
+        identity.check(None)?;
+        return Err(damaged("it has no head".to_owned()));
+    };
     let head = Head::stored(document.timeline_seq, &document.timeline_hash)
         .ok_or_else(|| damaged("the end of the timeline is no hash".to_owned()))?;
-    let cluster_id = document.cluster_id;
-    let loaded = Loaded {
-        tokens: found,
-        last_index: document.last_index,
-        cluster_id: cluster_id.clone(),
-        head,
-    };
-    Ok((loaded, revision, cluster_id))
+    let (last_index, cluster_id) = (document.last_index, document.cluster_id);
+    Ok((Loaded { tokens: found, last_index, cluster_id, head }, revision))
 }
 
 /// What a failed request means for the commands it was made for.

@@ -1,6 +1,7 @@
 use tonic::Status;
 
 use super::client::Client;
+use super::identity::Identity;
 use super::{head_key, load, parse_head};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::mvccpb;
@@ -19,11 +20,12 @@ pub(in crate::registry) struct Reader {
     client: Client,
     prefix: String,
     url: String,
+    identity: Identity,
 }
 
 impl Reader {
-    pub(super) fn new(client: Client, prefix: String, url: String) -> Self {
-        Self { client, prefix, url }
+    pub(super) fn new(client: Client, prefix: String, url: String, identity: Identity) -> Self {
+        Self { client, prefix, url, identity }
     }
 
     pub(in crate::registry) fn url(&self) -> &str {
@@ -80,7 +82,7 @@ impl Reader {
 
     /// Reads all documents and looks for damage.
     pub(in crate::registry) async fn check(&self) -> Result<(), OpenError> {
-        load(&self.client, &self.prefix, &self.url).await.map(drop)
+        load(&self.client, &self.prefix, &self.url, &self.identity).await.map(drop)
     }
 }
 

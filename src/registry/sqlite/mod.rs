@@ -62,7 +62,7 @@ impl Sqlite {
             Err(damage @ OpenError::Damaged { .. }) => Err(damage.into()),
             Err(failure) => {
                 warn!(error = %failure, "registry does not open again");
-                Ok(Ready::No)
+                Ok(Ready::No { why: failure.to_string() })
             }
         }
     }
