@@ -49,6 +49,11 @@ pub enum Error {
     PathSegment { segment: String },
     #[error("the token's path is missing after /v2/keys/")]
     PathEmpty,
+    #[error(
+        "the token is missing: nothing stands between two slashes; was a variable empty, or \
+         `uuidgen` not there?"
+    )]
+    PathGap,
 }
 
 /// The longest path of a raw token.
@@ -146,6 +151,12 @@ impl TokenPath {
             Some(_) => None,
             None => self.0.strip_prefix('/'),
         }
+    }
+
+    /// The token that a path of the raw form ends in, if nobody could guess it.
+    pub fn end(&self) -> Option<Token> {
+        let (_, last) = self.0.strip_prefix(RAW_PREFIX)?.rsplit_once('/')?;
+        last.parse().ok()
     }
 
     /// Where the read-only page is.
@@ -343,6 +354,9 @@ mod tests {
         let raw = TokenPath::raw(["discovery", "tok1"]).unwrap();
         assert_eq!(raw.key(), "/discovery/tok1");
         assert_eq!(raw.discovery_url("http://h:1"), "http://h:1/v2/keys/discovery/tok1");
+        assert_eq!((short.end(), raw.end()), (None, None), "a word is no secret");
+        let by_hand = TokenPath::raw(["discovery", &short.key()[1..]]).unwrap();
+        assert_eq!(by_hand.end().unwrap().secret(), &short.key()[1..]);
     }
 
     #[test]

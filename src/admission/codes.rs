@@ -12,6 +12,13 @@ pub struct Code {
     pub cure: &'static str,
 }
 
+impl Code {
+    /// Whether it is that of a refusal by the rules, whose text says what to do.
+    pub fn is_refusal(&self) -> bool {
+        self.code < UNAUTHORIZED
+    }
+}
+
 pub const UNAUTHORIZED: &str = "Q1080";
 pub const UNKNOWN_TOKEN: &str = "Q1081";
 pub const BAD_REQUEST: &str = "Q1082";
@@ -108,8 +115,8 @@ pub const CODES: &[Code] = &[
     code(
         "Q1021",
         "another spelling of the discovery URL",
-        "Member ids follow from the exact text of the discovery URL. This node was given another spelling (alias, scheme, port, slash) than the canonical one and would have founded a cluster of its own.",
-        "Start every member with the URL that /new printed, to the letter; after --discovery-token stands the bare token, without URL and slash.",
+        "Member ids follow from the exact text of the discovery URL. This node was given another spelling (alias, scheme, port, path, slash) than the canonical one and would have founded a cluster of its own, or asked for a token that nobody made.",
+        "Start every member with the URL that /new printed, or under which the token was made by hand, to the letter; after --discovery-token stands the bare token, without URL and slash.",
     ),
     code(
         "Q1022",

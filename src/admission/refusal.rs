@@ -78,6 +78,11 @@ pub enum Refusal {
     )]
     NotBare { used: String, token: String },
     #[error(
+        "this token was made as {canonical}; under another path it is another token, which nobody made: \
+         start every member with --discovery {canonical}"
+    )]
+    OtherPath { canonical: String },
+    #[error(
         "member id {key} does not follow from `{value}` and the {noun} {canonical}, which make \
          {expected}; this node was given another spelling of it and would found another cluster; \
          start every member with {flag} {canonical}",
@@ -142,7 +147,7 @@ impl Refusal {
             Self::UrlTwice { .. } => "Q1015",
             Self::Unreachable { .. } => "Q1016",
             Self::Key { .. } => "Q1020",
-            Self::OtherSpelling { .. } | Self::NotBare { .. } => "Q1021",
+            Self::OtherSpelling { .. } | Self::NotBare { .. } | Self::OtherPath { .. } => "Q1021",
             Self::ForeignKey { .. } => "Q1022",
             Self::OtherProtocol { .. } => "Q1023",
             Self::NameHeld { .. } => "Q1030",
@@ -157,8 +162,9 @@ impl Refusal {
     pub fn v2(&self) -> ErrorCode {
         match self {
             Self::SizeFixed { .. } => ErrorCode::KeyExists,
-            // A node that hears that its key exists (105), or that the size does not (100), prints
-            // words of its own and not ours; any other code ends it in the same way.
+            Self::OtherPath { .. } => ErrorCode::KeyNotFound,
+            // A node that hears that its key exists (105) prints words of its own and not ours; any
+            // other code ends it in the same way.
             Self::Registered { .. }
             | Self::NameHeld { .. }
             | Self::UrlHeld { .. }

@@ -304,6 +304,9 @@ fn show(token: &Value) -> String {
     };
     line("id", text(token, "id"));
     line("label", text(token, "label"));
+    if let Some(prefix) = token["prefix"].as_str() {
+        line("below", format!("{prefix}, which is part of its discovery URL"));
+    }
     line("state", format!("{}, {} of {}", text(token, "state"), have(token), token["size"]));
     line("protocol", text(token, "protocol"));
     if let Some(port) = token["client_port"].as_u64() {

@@ -86,7 +86,10 @@ impl Service {
         let code = refusal.v2();
         let named = request_id::named(format!("{}: {refusal}", refusal.code()));
         // etcd's cause is the key; where nodes look at it, it comes first.
-        let cause = if code == ErrorCode::KeyExists { format!("{key} ({named})") } else { named };
+        let cause = match code {
+            ErrorCode::KeyExists | ErrorCode::KeyNotFound => format!("{key} ({named})"),
+            _ => named,
+        };
         let error = Error::new(code, cause, self.registry().index());
         let gone = matches!(refusal, Refusal::Expired | Refusal::Revoked);
         self.error_with(if gone { 404 } else { code.http_status() }, &error)

@@ -5,11 +5,11 @@ use axum::http::{HeaderValue, Method, Response, StatusCode, header};
 
 use super::accept::Wanted;
 use super::router::{Asked, not_allowed, options};
-use super::target::{Leaf, Target};
+use super::target::{self, Leaf, Target};
 use super::{Service, answer, new, page, poll};
 use crate::admission::{Application, ClusterSize, Founding, Refusal, State, codes, decide};
 use crate::registry::{self, NewToken, Outcome};
-use crate::token::TokenPath;
+use crate::token::{Token, TokenPath};
 use crate::v2::{Action, Error, ErrorCode, Node};
 
 const ALLOW: &str = "GET, HEAD, PUT, OPTIONS";
@@ -41,7 +41,7 @@ pub(super) async fn answer(
                 Some(reason) => format!("{} ({reason})", asked.path),
                 None => asked.path.clone(),
             };
-            return ("unknown", service.error(ErrorCode::KeyNotFound, cause));
+            return ("unknown", service.absent(target::secret_in(&asked.path).as_ref(), cause));
         }
     };
     if let Err(early) = service.pace(&token).await {
@@ -124,7 +124,23 @@ impl Service {
                 Err(Box::new(self.refusal(&Refusal::Expired, token.key())))
             }
             Some(founding) => Ok(founding),
-            None => Err(Box::new(self.error(ErrorCode::KeyNotFound, token.key()))),
+            None => {
+                let secret = token.end().or_else(|| token.token()?.parse().ok());
+                Err(Box::new(self.absent(secret.as_ref(), token.key())))
+            }
+        }
+    }
+
+    /// The answer for what is not there. Who knows the secret of a token, and has a wrong path before
+    /// it, learns the right one; nobody else does.
+    fn absent(&self, secret: Option<&Token>, key: impl Into<String>) -> Response<Body> {
+        let known = secret.and_then(|token| self.registry().elsewhere(token, registry::now()));
+        match known {
+            Some(path) => {
+                let canonical = path.discovery_url(&self.config().public_url);
+                self.refusal(&Refusal::OtherPath { canonical }, &key.into())
+            }
+            None => self.error(ErrorCode::KeyNotFound, key),
         }
     }
 }

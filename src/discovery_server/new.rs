@@ -18,6 +18,9 @@ use crate::admission::{ClusterSize, Founding, Label, Refusal, Ttl, codes};
 use crate::registry::{self, NewToken};
 use crate::token::{Token, TokenPath};
 
+/// What may be asked for, each once.
+const KNOWN: [&str; 6] = ["size", "name", "ttl", "client-port", "format", "etcd"];
+
 /// `/new?size=N&name=LABEL&ttl=SPAN`: a fresh token, answered as its URL without a newline.
 ///
 /// Who asks for JSON gets command lines too; a form in a browser is sent on to the page of the
@@ -110,6 +113,11 @@ async fn make(service: &Service, asked: &Asked) -> Result<(Arc<Founding>, Shown)
 fn wanted(service: &Service, asked: &Asked, path: TokenPath) -> Result<NewToken, Refused> {
     let given = |name| asked.parameters.text(name).filter(|text| !text.is_empty());
     let wrong = |reason| Refused::new(StatusCode::BAD_REQUEST, codes::BAD_REQUEST, reason);
+    // One that is misspelled would be a token of another size than was asked for.
+    if let Some(name) = asked.parameters.unknown(&KNOWN) {
+        let known = KNOWN.join(", ");
+        return Err(wrong(format!("the parameter `{name}` is unknown; /new takes {known}")));
+    }
     let max = service.config().max_size;
     let size = asked.parameters.text("size").map(|text| ClusterSize::parse(text, max));
     let size = size.transpose().map_err(|error| {

@@ -32,6 +32,13 @@ impl Parameters {
         self.0.get(name).map(String::as_str)
     }
 
+    /// The head of the name of a parameter that is none of these, if there is one.
+    pub(super) fn unknown(&self, known: &[&str]) -> Option<String> {
+        const SHOWN_CHARACTERS: usize = 64;
+        let name = self.0.keys().find(|name| !known.contains(&name.as_str()))?;
+        Some(name.chars().take(SHOWN_CHARACTERS).collect())
+    }
+
     /// A flag; absent and empty are no.
     pub(super) fn flag(&self, name: &str) -> Result<bool, Error> {
         Ok(self.choice(name)?.unwrap_or(false))

@@ -30,8 +30,12 @@ pub(super) enum Leaf {
 }
 
 impl Target {
-    /// Understands a path. Doubled slashes and one at the end mean nothing, as in etcd.
+    /// Understands a path. Doubled slashes and one at the end mean nothing, as in etcd; but where the
+    /// token is missing, etcd 3.4 would make one called `discovery` for everybody, and here is none.
     pub(super) fn of(path: &str) -> Self {
+        if has_gap(path) {
+            return Self::Nothing { reason: Some(token::Error::PathGap) };
+        }
         let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         match segments.as_slice() {
             ["v2", "keys", key @ ..] => Self::raw(key),
@@ -99,6 +103,23 @@ impl Target {
     }
 }
 
+/// Whether a part is missing in the path of a size: what a variable leaves that is empty.
+fn has_gap(path: &str) -> bool {
+    let mut parts = path.split('/');
+    let mut named = || parts.find(|part| !part.is_empty());
+    if (named(), named()) != (Some("v2"), Some("keys")) {
+        return false;
+    }
+    let key: Vec<&str> = parts.collect();
+    let size = key.iter().position(|part| *part == "_config");
+    size.is_some_and(|size| key[..size].contains(&""))
+}
+
+/// The last part of a path that can be nothing but the secret of a token.
+pub(super) fn secret_in(path: &str) -> Option<Token> {
+    path.rsplit('/').find_map(|part| part.parse().ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,6 +180,23 @@ mod tests {
         );
         for path in ["/v2/keys", "/v2/keys/", "/v2/keys/_config/size", "/v2/keys/a%20b/c"] {
             assert!(matches!(Target::of(path), Target::Nothing { reason: Some(_) }), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_is_missing_is_no_token() {
+        let missing = Target::Nothing { reason: Some(token::Error::PathGap) };
+        for path in [
+            "/v2/keys//_config/size",
+            "/v2/keys/discovery//_config/size",
+            "/v2/keys/discovery//_config",
+            "/v2/keys//tok1/_config/size",
+            "//v2//keys/discovery///_config/size/",
+        ] {
+            assert_eq!(Target::of(path), missing, "{path}");
+        }
+        for path in ["/v2/keys/discovery//tok1/", "/v2/keys/discovery/_config/size/"] {
+            assert_ne!(Target::of(path), missing, "{path}");
         }
     }
 }

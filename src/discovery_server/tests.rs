@@ -286,6 +286,53 @@ async fn a_node_with_another_spelling_of_the_url_is_told_both() {
 }
 
 #[tokio::test]
+async fn who_has_a_wrong_path_before_a_token_learns_the_right_one() {
+    let bench = Bench::start().await;
+    let secret = "6c007a14-875d-53d9-bf0e-f5a6fc0257c8";
+    let canonical = format!("{}/v2/keys/discovery/{secret}", bench.url);
+    let made = bench.ask(Method::PUT, &format!("{canonical}/_config/size"), "value=3").await;
+    assert_eq!(made.status(), 201);
+    let short = bench.new_token("").await;
+    let short_secret = short.rsplit('/').next().unwrap();
+    for (asked, right) in [
+        (format!("/{secret}/_config/size"), &canonical),
+        (format!("/v2/keys/{secret}/_config/size"), &canonical),
+        (format!("/v2/keys//{secret}/_config/size"), &canonical),
+        (format!("/v2/keys/other/{secret}"), &canonical),
+        (format!("/discovery/{secret}"), &canonical),
+        (format!("/v2/keys/discovery/{short_secret}/_config/size"), &short),
+    ] {
+        let answer = bench.get(&asked).await;
+        assert_eq!(answer.status(), 404, "{asked}");
+        let error: crate::v2::Error = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        assert_eq!((error.error_code, error.message.as_str()), (100, "Key not found"));
+        assert!(error.cause.contains("Q1021: "), "{asked}: {}", error.cause);
+        assert!(error.cause.contains(&format!("--discovery {right} ")), "{}", error.cause);
+    }
+    // A word at the end is no secret: who guesses it learns nothing of the path before it.
+    let made = bench.ask(Method::PUT, "/v2/keys/s3cret/prod/_config/size", "value=3").await;
+    assert_eq!(made.status(), 201);
+    for asked in ["/v2/keys/x/prod/_config/size", "/v2/keys/prod", "/prod"] {
+        let text = bench.get(asked).await.text().await.unwrap();
+        assert!(text.contains("Key not found") && !text.contains("s3cret"), "{text}");
+    }
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_that_is_missing_is_made_for_nobody() {
+    let bench = Bench::start().await;
+    for path in ["/v2/keys//_config/size", "/v2/keys/discovery//_config/size"] {
+        let answer = bench.ask(Method::PUT, path, "value=3").await;
+        assert_eq!(answer.status(), 404);
+        let text = answer.text().await.unwrap();
+        assert!(text.contains("the token is missing"), "{text}");
+    }
+    assert_eq!(bench.get("/v2/keys/discovery/_config/size").await.status(), 404);
+    bench.stop().await;
+}
+
+#[tokio::test]
 async fn a_restart_is_invisible_to_a_waiting_node() {
     let bench = Bench::start().await;
     let token = bench.new_token("?size=3").await;
@@ -299,6 +346,24 @@ async fn a_restart_is_invisible_to_a_waiting_node() {
     let second = bench.register(&token, TWO).await.text().await.unwrap();
     let replayed = format!("{token}?recursive=true&wait=true&waitIndex={}", at + 1);
     assert_eq!(bench.get(&replayed).await.text().await.unwrap(), second);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_parameter_of_new_that_is_unknown_is_refused_by_name() {
+    let bench = Bench::start().await;
+    for (target, body, name) in [
+        ("/new?sizes=3", "", "sizes"),
+        ("/new?size=3&Name=prod", "", "Name"),
+        ("/new", "{\"size\":5}", "{\"size\":5}"),
+    ] {
+        let answer = bench.ask(Method::POST, target, body).await;
+        assert_eq!(answer.status(), 400, "{target}");
+        let text = answer.text().await.unwrap();
+        let known = "/new takes size, name, ttl, client-port, format, etcd";
+        assert!(text.contains(&format!("`{name}` is unknown")) && text.contains(known), "{text}");
+    }
+    bench.new_token("?size=3&name=a&ttl=1h&client-port=2379&format=text&etcd=3.6&").await;
     bench.stop().await;
 }
 

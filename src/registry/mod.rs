@@ -54,7 +54,7 @@ pub use writer::Writer;
 use crate::admission::{
     Application, ClusterSize, Founding, Label, Refusal, Registered, State, Ttl, UnixMillis,
 };
-use crate::token::{PublicId, TokenPath};
+use crate::token::{PublicId, Token, TokenPath};
 use command::Command;
 use etcd::Cluster;
 use packed::Packed;
@@ -288,12 +288,34 @@ impl Registry {
     }
 
     /// The token that an operator means: a public id, a path, or a bare token; a revoked one too.
+    ///
+    /// Who names a bare token may mean the one that was made by hand below some path.
     pub fn find(&self, name: &str) -> Option<Arc<Founding>> {
         if let Ok(id) = name.parse::<PublicId>() {
-            return self.shared.by_id(&id);
+            return self.shared.by_id(&id).or_else(|| self.one_ending_in(&id));
         }
         let path = if name.starts_with('/') { name.to_owned() } else { format!("/{name}") };
-        self.shared.held(&TokenPath::stored(path))
+        let held = self.shared.held(&TokenPath::stored(path));
+        held.or_else(|| self.one_ending_in(&name.parse::<Token>().ok()?.public_id()))
+    }
+
+    /// The token by hand that ends so, if there are not several.
+    fn one_ending_in(&self, id: &PublicId) -> Option<Arc<Founding>> {
+        let mut found = self.shared.by_end(id);
+        let one = found.pop()?;
+        found.is_empty().then(|| Arc::new(one))
+    }
+
+    /// A living token that was made under another path than somebody asked for who knows this, the
+    /// secret at the end of both.
+    pub fn elsewhere(&self, token: &Token, now: UnixMillis) -> Option<TokenPath> {
+        let lives = |held: &Founding| matches!(held.state(now), State::Open | State::Full);
+        let short = self.founding(&TokenPath::short(token)).filter(|held| lives(held));
+        let by_hand = || {
+            let mut found = self.shared.by_end(&token.public_id()).into_iter();
+            found.find(|held| lives(held) && held.path.end().as_ref() == Some(token))
+        };
+        short.map(|held| held.path.clone()).or_else(|| by_hand().map(|held| held.path))
     }
 
     /// At most `limit` tokens in this state and with this label, or any, made after index `after`;

@@ -110,6 +110,11 @@ impl Shared {
         self.tokens.read().by_id(id.bits())
     }
 
+    /// The tokens made by hand whose paths end in one with this public id, the last one first.
+    pub(super) fn by_end(&self, id: &PublicId) -> Vec<Founding> {
+        self.tokens.read().by_end(id.bits()).collect()
+    }
+
     /// At most `limit` tokens made after `after`, oldest first, for which `likely` holds, which looks at
     /// what is cheap to see, and then `wanted`.
     pub(super) fn page(

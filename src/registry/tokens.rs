@@ -18,6 +18,8 @@ pub(super) struct Tokens {
     by_age: BTreeMap<u64, Packed>,
     /// The bits of the public id, and when the token was made. Different paths may have the same.
     by_id: BTreeSet<(u64, u64)>,
+    /// The same of tokens made by hand, under the public id of what their paths end in.
+    by_end: BTreeSet<(u64, u64)>,
     recent: Recent,
 }
 
@@ -40,6 +42,12 @@ impl Tokens {
         Some(Arc::new(founding))
     }
 
+    /// The tokens made by hand whose paths end in one with this public id, the last one first.
+    pub(super) fn by_end(&self, bits: u64) -> impl Iterator<Item = Founding> {
+        let same = self.by_end.range((bits, 0)..=(bits, u64::MAX)).rev();
+        same.filter_map(|(_, created)| Some(self.by_age.get(created)?.unpack(*created)))
+    }
+
     /// Shows a token as it is now.
     pub(super) fn put(&mut self, founding: Arc<Founding>) {
         self.store(&founding);
@@ -58,6 +66,9 @@ impl Tokens {
             self.take(before);
         }
         self.by_id.insert((founding.path.id_bits(), created));
+        if let Some(end) = end_bits(&founding.path) {
+            self.by_end.insert((end, created));
+        }
         before.is_none()
     }
 
@@ -89,7 +100,14 @@ impl Tokens {
     fn take(&mut self, founding: &Founding) {
         self.by_age.remove(&founding.created_index);
         self.by_id.remove(&(founding.path.id_bits(), founding.created_index));
+        if let Some(end) = end_bits(&founding.path) {
+            self.by_end.remove(&(end, founding.created_index));
+        }
     }
+}
+
+fn end_bits(path: &TokenPath) -> Option<u64> {
+    path.end().map(|token| token.public_id().bits())
 }
 
 impl FromIterator<Founding> for Tokens {
@@ -216,6 +234,30 @@ mod tests {
         assert!(!tokens.add(4, &member(8), true), "a fourth of three founders");
         assert!(!tokens.add(5, &member(8), true), "there is no such token");
         assert!(!tokens.store(&founding(1, 20)), "its path is taken");
+    }
+
+    #[test]
+    fn tokens_by_hand_are_found_by_the_secret_they_end_in() {
+        let mut tokens = Tokens::default();
+        let secret = format!("{:032x}", 7);
+        let bits = secret.parse::<crate::token::Token>().unwrap().public_id().bits();
+        let found = |tokens: &Tokens| -> Vec<u64> {
+            tokens.by_end(bits).map(|held| held.created_index).collect()
+        };
+        let by_hand = |prefix: &str, created| {
+            let path = TokenPath::raw([prefix, secret.as_str()]).unwrap();
+            Arc::new(Founding { path, ..founding(7, created) })
+        };
+        tokens.put(Arc::new(founding(7, 4)));
+        assert!(found(&tokens).is_empty(), "nothing stands before that one");
+        tokens.put(by_hand("discovery", 5));
+        tokens.put(by_hand("other", 6));
+        // It changes, and is made again after its first life.
+        tokens.put(by_hand("other", 6));
+        tokens.put(by_hand("discovery", 9));
+        assert_eq!(found(&tokens), [9, 6]);
+        tokens.remove(&by_hand("other", 6).path);
+        assert_eq!(found(&tokens), [9]);
     }
 
     /// The same as a plain list of tokens, whatever rests and whatever changed lately.

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use crate::admission::codes::{self, Code};
 use crate::admission::{Application, ClusterSize, Door, Founding, Registered, UnixMillis, decide};
 use crate::cli::{Failure, output, running};
 use crate::membership::{InitialCluster, MemberId};
@@ -11,9 +10,10 @@ use crate::token::TokenPath;
 
 /// A step that failed; the steps before it were printed.
 #[derive(Debug, thiserror::Error)]
-#[error("{step}: {what}; {cure}")]
+#[error("{step}: {what}{}{cure}", if cure.is_empty() { "" } else { "; " })]
 struct Sick {
     step: &'static str,
+    /// Says what to do itself where the cure is empty.
     what: String,
     cure: String,
 }
@@ -93,8 +93,7 @@ pub(super) fn judge(
     let no_size = || sick("size", format!("no cluster has {size} members"), "make a new token");
     let size = stored.ok_or_else(no_size)?;
     let refused = |refusal: crate::admission::Refusal| {
-        let cure = codes::find(refusal.code()).map_or("", |code: &Code| code.cure);
-        sick("registration", format!("{}: {refusal}", refusal.code()), cure)
+        sick("registration", format!("{}: {refusal}", refusal.code()), "")
     };
     let key = own.id.to_string();
     let application = Application::check(&key, &own.value, path, door).map_err(refused)?;

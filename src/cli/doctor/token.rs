@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::steps::{Held, Own, foreign_ids, judge, sick, slot, well, will_have};
 use super::token_v3;
 use crate::admission::{Door, Limits};
+use crate::cli::explain::codes_in;
 use crate::cli::service::{client_builder, misunderstanding};
 use crate::cli::{Failure, running};
 use crate::membership::InitialCluster;
@@ -113,6 +114,14 @@ impl TokenStart {
         let (Some(name), Some(urls)) = (&self.name, &self.initial_advertise_peer_urls) else {
             return Ok(None);
         };
+        if name.is_empty() {
+            return Err(sick("member id", "the name is empty", "set --name"));
+        }
+        if let Some(split) = name.chars().find(|c| matches!(c, '=' | ',')) {
+            let what =
+                format!("the name `{name}` has a `{split}`, at which a member list is split");
+            return Err(sick("member id", what, "change --name"));
+        }
         let pairs: Vec<String> = urls.split(',').map(|url| format!("{name}={url}")).collect();
         let member: InitialCluster = pairs.join(",").parse().map_err(|error| {
             let cure = "correct --initial-advertise-peer-urls";
@@ -190,15 +199,28 @@ fn clock(answer: &Response) -> Result<(), Failure> {
     well("clock", &format!("{apart} s from that of the service"))
 }
 
-/// The text of a refusal, with its code.
-async fn refusal(answer: Response) -> String {
+/// The text of a refusal, and what to do: the cure of its code, if it has one.
+async fn refused(step: &'static str, answer: Response, cure: &'static str) -> Failure {
     let status = answer.status();
     let text = answer.text().await.unwrap_or_default();
     let json: Value = serde_json::from_str(&text).unwrap_or_default();
-    match (json["message"].as_str(), json["cause"].as_str()) {
+    let what = match (json["message"].as_str(), json["cause"].as_str()) {
         (Some(message), Some(cause)) => format!("{message} ({cause})"),
         _ => format!("HTTP {status}"),
-    }
+    };
+    unwell(step, what, cure)
+}
+
+/// What the service refused says itself what to do, if it has the code of a rule; else its code does,
+/// or the caller.
+fn unwell(step: &'static str, what: impl Into<String>, cure: &'static str) -> Failure {
+    let what = what.into();
+    let cure = match codes_in(&what).next() {
+        Some(code) if code.is_refusal() => "",
+        Some(code) => code.cure,
+        None => cure,
+    };
+    sick(step, what, cure)
 }
 
 async fn size(answer: Response) -> Result<u64, Failure> {
@@ -206,7 +228,7 @@ async fn size(answer: Response) -> Result<u64, Failure> {
     if !answer.status().is_success() {
         let cure = "the token is mistyped, expired, revoked or of another service: make a new one \
                     with /new";
-        return Err(sick(STEP, refusal(answer).await, cure));
+        return Err(refused(STEP, answer, cure).await);
     }
     let json: Value =
         serde_json::from_str(&answer.text().await.unwrap_or_default()).unwrap_or_default();
@@ -218,7 +240,7 @@ async fn size(answer: Response) -> Result<u64, Failure> {
 
 async fn members(answer: Response) -> Result<Vec<Held>, Failure> {
     if !answer.status().is_success() {
-        return Err(sick("directory", refusal(answer).await, "look at the log of the service"));
+        return Err(refused("directory", answer, "look at the log of the service").await);
     }
     let json: Value =
         serde_json::from_str(&answer.text().await.unwrap_or_default()).unwrap_or_default();
@@ -244,17 +266,53 @@ async fn rehearse(client: &Client, url: &Url, own: &Own) -> Result<(), Failure> 
     let text = answer.text().await.unwrap_or_default();
     let json: Value = serde_json::from_str(&text).unwrap_or_default();
     let cause = json["cause"].as_str().unwrap_or_default();
-    let code = crate::admission::codes::CODES.iter().find(|known| cause.contains(known.code));
-    match (status.as_u16(), code) {
-        (_, Some(code)) => Err(sick("registration", cause, code.cure)),
+    const LOG: &str = "look at the log of the service";
+    match (status.as_u16(), codes_in(cause).next()) {
+        (_, Some(_)) => Err(unwell("registration", cause, LOG)),
         (200..300 | 404, None) => Ok(()),
-        (_, None) => Err(sick("registration", text.trim(), "look at the log of the service")),
+        (_, None) => Err(sick("registration", text.trim(), LOG)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn told(failure: Failure) -> String {
+        match failure {
+            Failure::Running(error) => error.to_string(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_one_is_not_blamed_on_urls() {
+        for (name, part) in [("a=b", "`a=b` has a `=`"), ("a,b", "`a,b` has a `,`"), ("", "empty")]
+        {
+            let start = TokenStart {
+                url: None,
+                discovery: None,
+                discovery_token: None,
+                discovery_endpoints: Vec::new(),
+                name: Some(name.to_owned()),
+                initial_advertise_peer_urls: Some("http://10.0.0.1:2380".to_owned()),
+                cacert: None,
+            };
+            let told = told(start.own("http://h:1/T").unwrap_err());
+            assert!(told.contains(part) && told.contains("--name"), "{told}");
+            assert!(!told.contains("--initial-advertise-peer-urls"), "{told}");
+        }
+    }
+
+    #[test]
+    fn advice_is_given_once() {
+        let told = |what: &str| told(unwell("size", what, "make a new one"));
+        let expired = "Q1002: this token has expired; make a new one with /new";
+        assert_eq!(told(expired), format!("size: {expired}"));
+        let busy = told("Q1086: this token is asked for too often");
+        assert!(busy.contains("; Nothing to do for nodes"), "{busy}");
+        assert_eq!(told("Key not found (/T)"), "size: Key not found (/T); make a new one");
+    }
 
     #[test]
     fn odd_spellings_are_named() {

@@ -5,6 +5,7 @@ use crate::admission::{Founding, Label, Protocol, Registered, State};
 use crate::discovery_server::Service;
 use crate::membership::ClusterId;
 use crate::registry;
+use crate::token::TokenPath;
 
 /// Where a token stands in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -22,6 +23,8 @@ pub(super) struct Token {
     /// The public id: the first 12 hexadecimal digits of the SHA-256 of the token.
     pub(super) id: String,
     pub(super) label: Option<String>,
+    /// What stands before a token that was made by hand, such as `/v2/keys/discovery/`.
+    pub(super) prefix: Option<String>,
     pub(super) state: TokenState,
     pub(super) size: u32,
     /// `v2` or `v3`, from the first registration on.
@@ -134,6 +137,7 @@ impl Token {
         Self {
             id: founding.path.public_id().to_string(),
             label: founding.label.as_ref().map(Label::as_str).map(str::to_owned),
+            prefix: prefix(&founding.path),
             state: founding.state(registry::now()).into(),
             size: founding.size.get(),
             protocol,
@@ -150,6 +154,12 @@ impl Token {
             initial_cluster: founding.initial_cluster().map(|whole| whole.to_string()),
         }
     }
+}
+
+/// The path of a token by hand without the secret at its end.
+fn prefix(path: &TokenPath) -> Option<String> {
+    let secret = path.end()?;
+    path.as_str().strip_suffix(secret.secret()).map(str::to_owned)
 }
 
 impl Member {

@@ -257,6 +257,38 @@ async fn a_token_is_shown_extended_and_revoked() {
 }
 
 #[tokio::test]
+async fn a_token_by_hand_is_found_by_the_secret_it_ends_in() {
+    let bench = Bench::start().await;
+    let secret = Token::draw();
+    let make = async |prefix: &str| {
+        let path = TokenPath::raw([prefix, secret.secret()]).unwrap();
+        let token = registry::NewToken {
+            path: path.clone(),
+            size: crate::admission::ClusterSize::parse("3", 9).unwrap(),
+            label: None,
+            ttl: None,
+            client_port: None,
+            from: None,
+        };
+        bench.registry.create(token, registry::now()).await.unwrap();
+        path.public_id().to_string()
+    };
+    let id = make("discovery").await;
+    // As the tool asks, which sends no secrets, and as curl does.
+    for name in [secret.public_id().as_str(), secret.secret(), id.as_str()] {
+        let (status, shown) = bench.json("get", &format!("/api/v1/tokens/{name}"), None).await;
+        assert_eq!((status, shown["id"].as_str()), (200, Some(id.as_str())), "{name}");
+        assert_eq!(shown["prefix"], "/v2/keys/discovery/");
+        assert!(!shown.to_string().contains(secret.secret()), "{shown}");
+    }
+    let other = make("other").await;
+    for (name, expected) in [(secret.secret(), 404), (id.as_str(), 200), (other.as_str(), 200)] {
+        let (status, _) = bench.json("get", &format!("/api/v1/tokens/{name}"), None).await;
+        assert_eq!(status, expected, "of two nobody can tell which is meant");
+    }
+}
+
+#[tokio::test]
 async fn waiting_ends_with_the_last_member_or_with_the_token() {
     let bench = Bench::start().await;
     let (path, id) = bench.token("2", 1).await;
