@@ -42,7 +42,7 @@ pub struct Bound {
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen for DNS over {transport} on `{address}`{}", way_out(.source.kind()))]
+#[error("cannot listen for DNS over {transport} on `{address}`{}", way_out(transport, .source.kind()))]
 pub struct BindError {
     pub transport: &'static str,
     pub address: SocketAddr,
@@ -51,14 +51,19 @@ pub struct BindError {
 }
 
 /// What can be done about it, in brackets before the words of the system.
-fn way_out(kind: io::ErrorKind) -> &'static str {
+fn way_out(transport: &str, kind: io::ErrorKind) -> String {
+    let flag = if transport == "TLS" { "--dot-addr" } else { "--dns-addr" };
     match kind {
-        io::ErrorKind::AddrInUse => " (`ss -lnp` shows who does; --dns-addr takes another)",
-        io::ErrorKind::PermissionDenied => {
-            " (ports below 1024 need root or CAP_NET_BIND_SERVICE; --dns-addr takes another)"
+        io::ErrorKind::AddrInUse => {
+            format!(" (`ss -lnp` shows who does; {flag} takes another)")
         }
-        io::ErrorKind::AddrNotAvailable => " (`ip addr` shows the addresses of this machine)",
-        _ => "",
+        io::ErrorKind::PermissionDenied => {
+            format!(" (ports below 1024 need root or CAP_NET_BIND_SERVICE; {flag} takes another)")
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            " (`ip addr` shows the addresses of this machine)".to_owned()
+        }
+        _ => String::new(),
     }
 }
 

@@ -317,3 +317,52 @@ fn operators_show_a_certificate_and_a_key() {
     let doctor = quorate(dir, &["doctor", "token", token.trim(), ca]);
     assert!(doctor.contains("ok    size"), "{doctor}");
 }
+
+#[test]
+fn a_certificate_without_names_is_warned_of_at_the_start_and_when_it_comes() {
+    let dir = scratch();
+    let dir = dir.path();
+    certificates(dir);
+    let serve = |name: &'static str, certificate: &str| {
+        for file in [".pem", "-key.pem"] {
+            let from = dir.join(format!("certs/{certificate}{file}"));
+            std::fs::copy(from, dir.join(format!("{name}{file}"))).unwrap();
+        }
+        let flags = [
+            "serve".to_owned(),
+            format!("--data-dir={name}"),
+            format!("--tls-cert={name}.pem"),
+            format!("--tls-key={name}-key.pem"),
+            "--http-addr=127.0.0.1:0".to_owned(),
+            "--dns-addr=127.0.0.1:0".to_owned(),
+            "--dot-addr=127.0.0.1:0".to_owned(),
+        ];
+        let program = Path::new(env!("CARGO_BIN_EXE_quorate"));
+        let mut service = Process::start(name, program, &flags, &[], dir);
+        service.wait_for_log("serving HTTP");
+        service
+    };
+    const WARNING: &str = "the certificate has no subject alternative name";
+    // That of a client has a common name only.
+    let mut begun = serve("begun", "root");
+    begun.wait_for_log(WARNING);
+    let mut changed = serve("changed", "service");
+    assert!(!changed.log().contains(WARNING));
+    // The key first: until both are there, the pair is none and the old one stays.
+    for file in ["-key.pem", ".pem"] {
+        let from = dir.join(format!("certs/root{file}"));
+        std::fs::copy(from, dir.join(format!("changed{file}"))).unwrap();
+    }
+    changed.wait_for_log(WARNING);
+    for mut service in [begun, changed] {
+        service.stop();
+        let log = service.log();
+        let warnings: Vec<&str> = log.lines().filter(|line| line.contains(WARNING)).collect();
+        assert_eq!(warnings.len(), 1, "both ports show it, and it is said once: {log}");
+        assert!(warnings[0].contains("quorate certs node NAME --host HOST"), "{}", warnings[0]);
+        for line in log.lines().filter(|line| line.contains("certificate reloaded")) {
+            let (_, date) = line.split_once("tls.not-after=").unwrap();
+            assert!(date.starts_with("20") && date.trim_end().ends_with('Z'), "{line}");
+        }
+    }
+}

@@ -181,6 +181,8 @@ const SWITCHES: [&str; 1] = ["dns-check"];
 
 const DEFAULT_HTTP: &str = "127.0.0.1:8087";
 const DEFAULT_DNS: &str = "127.0.0.1:8053";
+/// There is no DNS over TLS unless it is asked for.
+const USUAL_DOT: &str = "127.0.0.1:853";
 const DEFAULT_DATA_DIR: &str = "quorate.data";
 const DEFAULT_ZONES_DIR: &str = "dns-zones";
 const DEFAULT_HEAD_BYTES: usize = 16 << 10;
@@ -208,16 +210,14 @@ impl Config {
     pub fn read(flags: &Flags, environment: impl Fn(&str) -> Option<String>) -> (Self, Problems) {
         let mut problems = Problems::default();
         let sources = Sources::collect(flags, environment, &mut problems);
-        let listen = |name, default, problems: &mut Problems| match sources.all(name) {
-            Some(settings) => values::addresses(name, &settings, problems),
-            None => vec![values::default_address(default)],
+        let listen = |name, usual, problems: &mut Problems| {
+            let settings = sources.all(name);
+            settings.map(|settings| values::addresses(name, usual, &settings, problems))
         };
-        let http_addresses = listen("http-addr", DEFAULT_HTTP, &mut problems);
-        let dns_addresses = listen("dns-addr", DEFAULT_DNS, &mut problems);
-        let dot_addresses = match sources.all("dot-addr") {
-            Some(settings) => values::addresses("dot-addr", &settings, &mut problems),
-            None => Vec::new(),
-        };
+        let [http, dns, dot] = [DEFAULT_HTTP, DEFAULT_DNS, USUAL_DOT].map(values::default_address);
+        let http_addresses = listen("http-addr", http, &mut problems).unwrap_or_else(|| vec![http]);
+        let dns_addresses = listen("dns-addr", dns, &mut problems).unwrap_or_else(|| vec![dns]);
+        let dot_addresses = listen("dot-addr", dot, &mut problems).unwrap_or_default();
         let mut check = Check { sources: &sources, problems: &mut problems };
         let config = Self {
             http_addresses,

@@ -99,6 +99,18 @@ fn all_problems_are_reported_at_once_with_their_places() {
 }
 
 #[test]
+fn an_address_that_is_none_is_answered_with_a_port_of_that_service() {
+    for (flag, example) in [
+        ("--http-addr", "such as 127.0.0.1:8087, 0.0.0.0:8087 or [::]:8087"),
+        ("--dns-addr", "such as 127.0.0.1:8053, 0.0.0.0:8053 or [::]:8053"),
+        ("--dot-addr", "such as 127.0.0.1:853, 0.0.0.0:853 or [::]:853"),
+    ] {
+        let text = load(&[flag, "10.0.0.1"], &[]).unwrap_err().to_string();
+        assert!(text.contains(example), "{text}");
+    }
+}
+
+#[test]
 fn what_contradicts_itself_is_refused() {
     let cases: [(&[&str], &str); 8] = [
         (&["--http-addr", "off", "--dns-addr", "off"], "nothing is left to serve"),

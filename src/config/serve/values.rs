@@ -66,9 +66,10 @@ pub(super) fn log_format(text: &str) -> Result<Format, String> {
     }
 }
 
-/// Reads addresses to listen on; `off`, alone, is none.
+/// Reads addresses to listen on, such as the usual one; `off`, alone, is none.
 pub(super) fn addresses(
     name: &str,
+    usual: SocketAddr,
     settings: &[Setting],
     problems: &mut Problems,
 ) -> Vec<SocketAddr> {
@@ -92,8 +93,9 @@ pub(super) fn addresses(
                 problems.add(format!("{place} stands beside addresses; give one or the other"));
             }
             Err(_) => problems.add(format!(
-                "{place}: an IP address and a port are expected, such as 127.0.0.1:8087, \
-                 0.0.0.0:8087 or [::]:8087"
+                "{place}: an IP address and a port are expected, such as {usual}, 0.0.0.0:{port} or \
+                 [::]:{port}",
+                port = usual.port()
             )),
         }
     }

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::net::Shutdown;
 
 use super::*;
+use crate::dns_server::BindError;
 
 fn service() -> Service {
     Service::start(&[("rfc.test.zone", RFC_ZONE)])
@@ -211,6 +212,9 @@ fn stop_frees_the_port_and_an_occupied_port_is_named() {
             service.address
         )
     );
+    let source = std::io::ErrorKind::PermissionDenied.into();
+    let secure = BindError { transport: "TLS", address: service.address, source };
+    assert!(secure.to_string().contains("--dot-addr takes another"), "{secure}");
     service.stop();
     drop(open);
     drop(Bound::bind(service.address).unwrap());

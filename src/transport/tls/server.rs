@@ -17,6 +17,7 @@ use tokio_rustls::server::TlsStream;
 use super::files::{Pair, Revoked, Stamp, Trusted, not_after, stamp};
 use super::verify::Clients;
 use super::{PeerIdentity, Policy, TlsError, address, words};
+use crate::admission::UnixMillis;
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -94,6 +95,8 @@ struct Loaded {
     config: Arc<ServerConfig>,
     revoked: Revoked,
     not_after: i64,
+    /// Whether the certificate is for no name and no address.
+    is_nameless: bool,
 }
 
 /// A handshake that came to nothing.
@@ -135,6 +138,16 @@ impl TlsServer {
     /// When the certificate in use ends, in seconds since 1970.
     pub fn not_after(&self) -> i64 {
         self.0.loaded.load().not_after
+    }
+
+    /// The same, for people.
+    pub(super) fn ends(&self) -> UnixMillis {
+        UnixMillis(u64::try_from(self.not_after()).unwrap_or(0).saturating_mul(1000))
+    }
+
+    /// Whether the certificate in use is for no name and no address, so that no client takes it.
+    pub(super) fn is_nameless(&self) -> bool {
+        self.0.loaded.load().is_nameless
     }
 
     /// Whether a file is no longer the one that was read.
@@ -192,6 +205,9 @@ impl Loaded {
         let provider = options.policy.provider();
         let pair = options.pair.load(&provider)?;
         let not_after = not_after(&pair);
+        let named = pair.cert.first().and_then(|certificate| PeerIdentity::of(certificate));
+        let is_nameless =
+            named.is_some_and(|it| it.dns_names.is_empty() && it.addresses.is_empty());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(options.policy.versions())?;
         let builder = match options.client_auth {
@@ -206,7 +222,7 @@ impl Loaded {
         let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
         config.alpn_protocols = options.spoken.protocols();
         let revoked = options.crl.as_deref().map(Revoked::load).transpose()?.unwrap_or_default();
-        Ok(Self { config: Arc::new(config), revoked, not_after })
+        Ok(Self { config: Arc::new(config), revoked, not_after, is_nameless })
     }
 }
 
