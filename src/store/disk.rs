@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::ops::{Bound, ControlFlow};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -78,7 +78,7 @@ impl Disk {
     ) -> Result<Self, StorageError> {
         let file = path.display().to_string();
         let io = |error| failed(&file, "open", redb::Error::Io(error));
-        let opened = options.read(true).write(true).truncate(false).open(path);
+        let opened = options.read(true).write(true).truncate(false).mode(0o600).open(path);
         let handle = opened.map_err(io)?;
         let opened = handle.try_clone().map_err(io)?;
         let opened = FileBackend::new(opened).and_then(|backend| {

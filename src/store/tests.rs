@@ -28,6 +28,15 @@ fn state_and_batch_cross_threads() {
     crosses::<super::SnapshotReader>();
 }
 
+#[test]
+fn the_file_is_nobody_elses_to_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.redb");
+    drop(Store::open(&path).unwrap());
+    assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
 fn roster() -> Roster {
     let url = PeerUrl::parse("http://127.0.0.1:2380").unwrap();
     let entry = RosterEntry { peer_urls: vec![url], learner: false };
