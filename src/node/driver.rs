@@ -66,12 +66,12 @@ pub(super) struct Inbox {
 pub(super) struct Machine {
     pub(super) replica: Replica,
     pub(super) inbox: Inbox,
-    pub(super) ways: Ways,
+    pub(super) queues: Queues,
 }
 
-/// To those who do what the replica asks for.
+/// To those who do what the replica asks for: the log, the state, and who waits to read.
 #[derive(Debug, Clone)]
-pub(super) struct Ways {
+pub(super) struct Queues {
     pub(super) log: mpsc::Sender<LogWork>,
     pub(super) apply: mpsc::Sender<ApplyWork>,
     pub(super) reads: mpsc::UnboundedSender<ReadNews>,
@@ -161,7 +161,7 @@ impl Shared {
 /// Lets time pass, and takes the turns that nobody else can; runs until the node stops.
 ///
 /// `advance` ticks pass at once, so that the first election need not be waited for.
-pub(super) async fn run(shared: Arc<Shared>, ways: Ways, tick: Duration, advance: u32) {
+pub(super) async fn run(shared: Arc<Shared>, queues: Queues, tick: Duration, advance: u32) {
     let mut ticks = interval(tick);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut passed = advance;
@@ -172,7 +172,7 @@ pub(super) async fn run(shared: Arc<Shared>, ways: Ways, tick: Duration, advance
                 Left::Nothing if !more => shared.driver.bell.notified().await,
                 // Others on this thread may have something urgent.
                 Left::Nothing | Left::More => yield_now().await,
-                Left::NoRoom => ways.wait_for_room().await,
+                Left::NoRoom => queues.wait_for_room().await,
             }
         };
         passed = tokio::select! {
@@ -213,7 +213,7 @@ impl Drop for Messaging {
 }
 
 /// Brings what the links to the peers tell.
-pub(super) async fn pass_on(handle: Handle, mut of_peers: mpsc::Receiver<Event>) {
+pub(super) async fn follow_links(handle: Handle, mut of_peers: mpsc::Receiver<Event>) {
     while let Some(event) = of_peers.recv().await
         && handle.0.bring([event]).await.is_ok()
     {}
@@ -236,8 +236,8 @@ fn warn_if_late(shared: &Shared, since_due: Duration, tick: Duration) {
 impl Machine {
     /// Steps the replica with what was brought and hands on what it asks for, as far as there is room.
     fn turn(&mut self, shared: &Shared, ticks: u32) -> Result<Left, Stopped> {
-        let Self { replica, inbox, ways } = self;
-        let Some(mut room) = ways.room()? else { return Ok(Left::NoRoom) };
+        let Self { replica, inbox, queues } = self;
+        let Some(mut room) = queues.room()? else { return Ok(Left::NoRoom) };
         for _ in 0..ticks {
             replica.step(Event::Tick);
         }
@@ -249,8 +249,8 @@ impl Machine {
             }
             // Before anybody else hears of it, or a read of a member that rules alone could miss it.
             shared.commit.store(replica.status().commit.0, Ordering::Release);
-            perform(shared, effects, room, &ways.reads)?;
-            room = match ways.room()? {
+            perform(shared, effects, room, &queues.reads)?;
+            room = match queues.room()? {
                 Some(room) => room,
                 None => return Ok(Left::NoRoom),
             };
@@ -281,7 +281,7 @@ impl Inbox {
     }
 }
 
-impl Ways {
+impl Queues {
     /// Room for all that one step can ask for; `None` when the log or the state are too far behind.
     fn room(&self) -> Result<Option<Room<'_>>, Stopped> {
         let (log, apply) = (self.log.try_reserve(), self.apply.try_reserve_many(APPLY_WORK));

@@ -38,6 +38,7 @@ mod log_loop;
 mod maintenance;
 mod memory;
 mod metrics;
+mod open;
 mod peer_service;
 pub mod proxy;
 mod publish;

@@ -13,11 +13,12 @@ use super::apply_loop::{APPLY_QUEUE, ApplyLoop};
 use super::arrival::Arrivals;
 use super::authenticate::Hashing;
 use super::data_dir::make_private;
-use super::driver::{self, Driver, Inbox, Machine, Messaging, Ways};
+use super::driver::{self, Driver, Inbox, Machine, Messaging, Queues};
 use super::flusher::{self, Flusher, Offered};
 use super::lease_clock::{self, LeaseClock};
 use super::log_loop::{LOG_QUEUE, LogLoop};
 use super::metrics::{ApplyTimes, Metrics};
+use super::open::{Opened, open};
 use super::reads::{ReadNews, ReadPorts, Reads};
 use super::renewals::{self, Renewals};
 use super::requests;
@@ -26,16 +27,14 @@ use super::shared::Shared;
 use super::tokens::Tokens;
 use super::waiters::Waiters;
 use super::{
-    Config, Handle, State, compactor, corruption, force, memory, publish, quota, timeouts,
+    Config, Handle, State, compactor, corruption, memory, publish, quota, timeouts,
     watch as watches,
 };
 use crate::mvcc::StorageError;
-use crate::raft::{Index, Mark};
 use crate::replica::{self, Event, Replica};
 use crate::snap;
-use crate::store::Store;
 use crate::transport::{Dialer, Identity, Peers};
-use crate::wal::{self, Metadata, Recovered, Wal};
+use crate::wal::{self, Recovered, Wal};
 
 /// What may wait to be told of peers and links.
 const NEWS_OF_PEERS: usize = 1024;
@@ -144,7 +143,7 @@ pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartEr
     shared.watches.restored(shared.read().revision());
     let handle = Handle(Arc::clone(&shared));
     let peer_runtime = messaging.runtime().handle().clone();
-    let threads = spawn_threads(Parts {
+    let threads = spawn_threads(ForThreads {
         shared: &shared,
         messaging,
         replica,
@@ -153,7 +152,7 @@ pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartEr
         inbox,
         read_news,
     })?;
-    let tasks = spawn_tasks(&handle, Tasked { reads, no_room, requested, of_peers });
+    let tasks = spawn_tasks(&handle, ForTasks { reads, no_room, requested, of_peers });
     Ok(Running { handle, peer_runtime, tasks, threads })
 }
 
@@ -169,7 +168,7 @@ fn log_opened(identity: Identity, recovered: &Recovered, state: &State) {
 }
 
 /// What the threads take with them.
-struct Parts<'a> {
+struct ForThreads<'a> {
     shared: &'a Arc<Shared>,
     /// For the peers' connections.
     messaging: Messaging,
@@ -180,8 +179,8 @@ struct Parts<'a> {
     read_news: mpsc::UnboundedSender<ReadNews>,
 }
 
-fn spawn_threads(parts: Parts<'_>) -> Result<Vec<JoinHandle<()>>, StartError> {
-    let Parts { shared, messaging, replica, wal, offered, inbox, read_news } = parts;
+fn spawn_threads(with: ForThreads<'_>) -> Result<Vec<JoinHandle<()>>, StartError> {
+    let ForThreads { shared, messaging, replica, wal, offered, inbox, read_news } = with;
     let (log, log_work) = mpsc::channel(LOG_QUEUE);
     let (apply, apply_work) = mpsc::channel(APPLY_QUEUE);
     let flusher =
@@ -193,10 +192,10 @@ fn spawn_threads(parts: Parts<'_>) -> Result<Vec<JoinHandle<()>>, StartError> {
         times: ApplyTimes::new(shared.metrics.registry())?,
     };
     let log_loop = LogLoop { wal, shared: Arc::clone(shared), work: log_work };
-    let ways = Ways { log, apply, reads: read_news };
-    shared.driver.start(Machine { replica, inbox, ways: ways.clone() });
+    let queues = Queues { log, apply, reads: read_news };
+    shared.driver.start(Machine { replica, inbox, queues: queues.clone() });
     let (tick, advance) = (shared.config.heartbeat, advance(shared));
-    let driven = driver::run(Arc::clone(shared), ways, tick, advance);
+    let driven = driver::run(Arc::clone(shared), queues, tick, advance);
     Ok(vec![
         thread("log", move || log_loop.run())?,
         thread("apply", move || apply_loop.run())?,
@@ -205,15 +204,15 @@ fn spawn_threads(parts: Parts<'_>) -> Result<Vec<JoinHandle<()>>, StartError> {
 }
 
 /// What the tasks take with them.
-struct Tasked {
+struct ForTasks {
     reads: mpsc::UnboundedReceiver<ReadNews>,
     no_room: mpsc::Receiver<u64>,
     requested: mpsc::Receiver<Event>,
     of_peers: mpsc::Receiver<Event>,
 }
 
-fn spawn_tasks(handle: &Handle, tasked: Tasked) -> JoinSet<()> {
-    let Tasked { reads, no_room, requested, of_peers } = tasked;
+fn spawn_tasks(handle: &Handle, with: ForTasks) -> JoinSet<()> {
+    let ForTasks { reads, no_room, requested, of_peers } = with;
     let shared = &handle.0;
     let mut tasks = JoinSet::new();
     let ports = ReadPorts {
@@ -230,7 +229,7 @@ fn spawn_tasks(handle: &Handle, tasked: Tasked) -> JoinSet<()> {
         removed.peers.removed().await;
         removed.leave();
     });
-    tasks.spawn(driver::pass_on(handle.clone(), of_peers));
+    tasks.spawn(driver::follow_links(handle.clone(), of_peers));
     tasks.spawn(lease_clock::run(handle.clone()));
     tasks.spawn(renewals::run(handle.clone()));
     tasks.spawn(requests::run(handle.clone(), requested));
@@ -241,53 +240,6 @@ fn spawn_tasks(handle: &Handle, tasked: Tasked) -> JoinSet<()> {
     tasks.spawn(corruption::watch(handle.clone()));
     tasks.spawn(corruption::watch_compactions(handle.clone()));
     tasks
-}
-
-struct Opened {
-    wal: Wal,
-    recovered: Recovered,
-    state: State,
-}
-
-/// Opens the log and the store; founds them first when there is no log.
-fn open(config: &Config) -> Result<Opened, StartError> {
-    let log_dir = config.log_dir();
-    let options =
-        wal::Options { unsafe_no_fsync: config.unsafe_no_fsync, ..wal::Options::default() };
-    let founds = !Wal::exists(&log_dir)?;
-    if founds {
-        let founding = config.founding.as_ref().ok_or(StartError::NotFounded)?;
-        let metadata = Metadata {
-            member: founding.member,
-            cluster: founding.cluster,
-            roster: founding.roster.clone(),
-            joined: founding.join,
-        };
-        drop(Wal::create(&log_dir, metadata, options)?);
-    }
-    snap::remove_unfinished(&config.snap_dir())?;
-    let (mut wal, mut recovered) = Wal::open(&log_dir, options)?;
-    let file = flusher::store_file(&config.member_dir());
-    let mut store = Store::open(&file)?;
-    // A received snapshot is on disk before the log says so, and the log says so before the store
-    // takes it: after a crash in between the store is behind the log and takes it now.
-    if let Some(mark) = &recovered.snapshot
-        && store.durable().index < mark.index.0
-    {
-        drop(store);
-        store = Store::install(&file, &snap::path(&config.snap_dir(), mark.mark()))?;
-    }
-    // The log speaks of no other.
-    snap::remove_before(&config.snap_dir(), Index(u64::MAX))?;
-    let mut state = State::open(store)?;
-    if state.applied().0 == Index(0) && !recovered.metadata.joined {
-        state.set_roster(&recovered.metadata.roster);
-    }
-    if config.force_new_cluster && !founds {
-        let (index, term) = state.applied();
-        force::stand_alone(&mut wal, &mut recovered, state.roster(), Mark { index, term })?;
-    }
-    Ok(Opened { wal, recovered, state })
 }
 
 fn replica_config(
