@@ -1,27 +1,13 @@
-//! Counts of calls, messages and bytes, under the names that go-grpc-prometheus gave them.
-//!
-//! Every method's counters are looked up once, when its route is made; a call touches atomics only.
-
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
-use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue};
-use bytes::Bytes;
-use hyper::body::{Frame, SizeHint};
 use parking_lot::RwLock;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
 };
-use tonic::codegen::Service;
 use tonic::{Code, Status};
 use tracing::warn;
-
-use super::GrpcResponse;
 
 const CODES: [(Code, &str); 17] = [
     (Code::Ok, "OK"),
@@ -48,7 +34,7 @@ const VERSIONS: usize = 16;
 
 /// All counters of the services.
 #[derive(Debug)]
-pub(super) struct Meters {
+pub(in crate::api::grpc) struct Meters {
     started: IntCounterVec,
     handled: IntCounterVec,
     received: IntCounterVec,
@@ -63,7 +49,7 @@ pub(super) struct Meters {
 }
 
 impl Meters {
-    pub(super) fn new(
+    pub(in crate::api::grpc) fn new(
         registry: &Registry,
         extensive: bool,
         warning: Option<Duration>,
@@ -120,7 +106,7 @@ impl Meters {
         })
     }
 
-    pub(super) fn method(&self, service: &str, method: &str) -> Arc<Method> {
+    pub(in crate::api::grpc) fn method(&self, service: &str, method: &str) -> Arc<Method> {
         let kind = kind(service, method);
         let labels = [kind, service, method];
         let handled =
@@ -191,7 +177,7 @@ impl Clients {
 
 /// The counters of one method.
 #[derive(Debug)]
-pub(super) struct Method {
+pub(in crate::api::grpc) struct Method {
     path: String,
     warning: Option<Duration>,
     unary: bool,
@@ -206,6 +192,12 @@ pub(super) struct Method {
 }
 
 impl Method {
+    /// So many messages have come, and their bytes.
+    pub(super) fn received(&self, (messages, bytes): (u64, u64)) {
+        self.received.inc_by(messages);
+        self.received_bytes.inc_by(bytes);
+    }
+
     fn ended(&self, code: Code, started: Instant) {
         if let Some(place) = CODES.iter().position(|(known, _)| *known == code) {
             self.handled[place].inc();
@@ -230,47 +222,9 @@ impl Method {
     }
 }
 
-/// A service whose calls are counted.
-#[derive(Debug, Clone)]
-pub(super) struct Counted<S> {
-    pub(super) inner: S,
-    pub(super) method: Arc<Method>,
-}
-
-impl<S> Service<Request> for Counted<S>
-where
-    S: Service<Request, Response = GrpcResponse, Error = Infallible>,
-    S::Future: Send + 'static,
-{
-    type Response = GrpcResponse;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<GrpcResponse, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        let method = Arc::clone(&self.method);
-        // Made before the call is awaited, so that a call which is dropped on the way is counted too.
-        let outcome = Outcome::begin(&method, request.headers());
-        let request = request
-            .map(|body| Body::new(Received { inner: body, messages: Messages::default(), method }));
-        let response = self.inner.call(request);
-        Box::pin(async move {
-            let mut outcome = outcome;
-            let response = response.await?;
-            outcome.notice(response.headers());
-            Ok(response.map(|body| {
-                tonic::body::Body::new(Sent { inner: body, messages: Messages::default(), outcome })
-            }))
-        })
-    }
-}
-
 /// How a call ends; one that nobody waited for was cancelled.
 #[derive(Debug)]
-pub(super) struct Outcome {
+pub(in crate::api::grpc) struct Outcome {
     method: Arc<Method>,
     started: Instant,
     open: bool,
@@ -278,32 +232,36 @@ pub(super) struct Outcome {
 
 impl Outcome {
     /// A call that begins, with these headers.
-    pub(super) fn begin(method: &Arc<Method>, headers: &HeaderMap) -> Self {
+    pub(in crate::api::grpc) fn begin(method: &Arc<Method>, headers: &HeaderMap) -> Self {
         method.started.inc();
         method.clients.count(headers.get("client-api-version"), method.unary);
         Self { method: Arc::clone(method), started: Instant::now(), open: true }
     }
 
     /// One message of that many bytes has come.
-    pub(super) fn received(&self, bytes: usize) {
-        self.method.received.inc();
-        self.method.received_bytes.inc_by(bytes as u64);
+    pub(in crate::api::grpc) fn received(&self, bytes: usize) {
+        self.method.received((1, bytes as u64));
     }
 
     /// One message of that many bytes goes out.
-    pub(super) fn sent(&self, bytes: usize) {
-        self.method.sent.inc();
-        self.method.sent_bytes.inc_by(bytes as u64);
+    pub(in crate::api::grpc) fn sent(&self, bytes: usize) {
+        self.sent_all((1, bytes as u64));
+    }
+
+    /// So many messages go out, and their bytes.
+    pub(super) fn sent_all(&self, (messages, bytes): (u64, u64)) {
+        self.method.sent.inc_by(messages);
+        self.method.sent_bytes.inc_by(bytes);
     }
 
     /// The call is answered.
-    pub(super) fn end(mut self, code: Code) {
+    pub(in crate::api::grpc) fn end(mut self, code: Code) {
         self.open = false;
         self.method.ended(code, self.started);
     }
 
     /// Looks for the status among headers or trailers.
-    fn notice(&mut self, headers: &HeaderMap) {
+    pub(super) fn notice(&mut self, headers: &HeaderMap) {
         if self.open
             && let Some(status) = headers.get(Status::GRPC_STATUS)
         {
@@ -321,132 +279,11 @@ impl Drop for Outcome {
     }
 }
 
-/// Finds the messages in the bytes of a body.
-#[derive(Debug, Default)]
-struct Messages {
-    prefix: [u8; 5],
-    have: usize,
-    /// Bytes of the present message that are still to come.
-    rest: usize,
-}
-
-impl Messages {
-    /// Messages that begin in this piece, and their bytes.
-    fn count(&mut self, mut data: &[u8]) -> (u64, u64) {
-        let (mut messages, mut bytes) = (0, 0);
-        while !data.is_empty() {
-            let skipped = self.rest.min(data.len());
-            self.rest -= skipped;
-            data = &data[skipped..];
-            let taken = (self.prefix.len() - self.have).min(data.len());
-            self.prefix[self.have..self.have + taken].copy_from_slice(&data[..taken]);
-            self.have += taken;
-            data = &data[taken..];
-            if self.have == self.prefix.len() {
-                let [_, length @ ..] = self.prefix;
-                self.have = 0;
-                self.rest = u32::from_be_bytes(length) as usize;
-                messages += 1;
-                bytes += self.rest as u64;
-            }
-        }
-        (messages, bytes)
-    }
-}
-
-#[derive(Debug)]
-struct Received {
-    inner: Body,
-    messages: Messages,
-    method: Arc<Method>,
-}
-
-impl hyper::body::Body for Received {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame
-            && let Some(data) = frame.data_ref()
-        {
-            let (messages, bytes) = self.messages.count(data);
-            self.method.received.inc_by(messages);
-            self.method.received_bytes.inc_by(bytes);
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
-}
-
-#[derive(Debug)]
-struct Sent {
-    inner: tonic::body::Body,
-    messages: Messages,
-    outcome: Outcome,
-}
-
-impl hyper::body::Body for Sent {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame {
-            if let Some(data) = frame.data_ref() {
-                let (messages, bytes) = self.messages.count(data);
-                self.outcome.method.sent.inc_by(messages);
-                self.outcome.method.sent_bytes.inc_by(bytes);
-            } else if let Some(trailers) = frame.trailers_ref() {
-                self.outcome.notice(trailers);
-            }
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::SERVICES;
     use super::*;
     use crate::api::descriptors;
-
-    #[test]
-    fn messages_are_found_however_the_bytes_are_cut() {
-        let mut stream = Vec::new();
-        for length in [0_u32, 1, 7, 300] {
-            stream.push(0);
-            stream.extend_from_slice(&length.to_be_bytes());
-            stream.resize(stream.len() + length as usize, 9);
-        }
-        for piece in 1..stream.len() {
-            let mut messages = Messages::default();
-            let counted = stream.chunks(piece).map(|data| messages.count(data));
-            let sum = counted.fold((0, 0), |sum, found| (sum.0 + found.0, sum.1 + found.1));
-            assert_eq!(sum, (4, 308), "in pieces of {piece}");
-        }
-    }
+    use crate::api::grpc::SERVICES;
 
     #[test]
     fn types_are_those_of_the_descriptors() {
