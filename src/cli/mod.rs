@@ -15,6 +15,7 @@ mod explain;
 mod files;
 mod health;
 pub mod lab;
+mod lint;
 mod manual;
 mod new;
 pub mod node;
@@ -70,6 +71,8 @@ enum Command {
     Config(config_check::ConfigCommand),
     #[command(subcommand)]
     Doctor(doctor::Command),
+    /// Look at configurations of members without starting anything
+    Lint(lint::Lint),
     /// Print a script with which a shell completes commands and flags
     Completions(manual::Completions),
     /// Print a manual page
@@ -120,6 +123,7 @@ pub fn quorate(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Config(config) => config.run(),
         Command::Dns(command) => command.run(),
         Command::Doctor(command) => command.run(),
+        Command::Lint(lint) => lint.run(),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
         Command::Lab(command) => run(async { command.run().await.map_err(lab_failure) }),

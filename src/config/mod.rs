@@ -2,5 +2,6 @@
 //!
 //! Nothing is opened or bound here. Every problem of a configuration is reported, not the first.
 
+pub(crate) mod nearest;
 pub mod node;
 pub mod serve;

@@ -6,7 +6,7 @@ use crate::token::TokenPath;
 
 /// A program that can found a cluster, as far as its flags for it differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Release {
+pub enum Release {
     Etcd34,
     Etcd35,
     Etcd36,
@@ -15,11 +15,11 @@ pub(super) enum Release {
 }
 
 impl Release {
-    pub(super) const ALL: [Self; 5] =
+    pub const ALL: [Self; 5] =
         [Self::Etcd34, Self::Etcd35, Self::Etcd36, Self::Etcd37, Self::Quorate];
 
     /// Reads the parameter `etcd`: a version such as `3.5` or `v3.5.17`, or `quorate-node`.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let version = text.trim_start_matches("etcd-").trim_start_matches('v');
         let mut parts = version.split('.');
         match (parts.next(), parts.next()) {
@@ -35,7 +35,7 @@ impl Release {
         }
     }
 
-    pub(super) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Etcd34 => "etcd-3.4",
             Self::Etcd35 => "etcd-3.5",
@@ -46,7 +46,7 @@ impl Release {
     }
 
     /// The name as people write it.
-    pub(super) fn title(self) -> String {
+    pub fn title(self) -> String {
         if self == Self::Quorate {
             self.name().to_owned()
         } else {
@@ -54,11 +54,11 @@ impl Release {
         }
     }
 
-    pub(super) fn version(self) -> &'static str {
+    pub fn version(self) -> &'static str {
         self.name().trim_start_matches("etcd-")
     }
 
-    pub(super) fn program(self) -> &'static str {
+    pub fn program(self) -> &'static str {
         if self == Self::Quorate { "quorate-node" } else { "etcd" }
     }
 

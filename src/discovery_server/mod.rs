@@ -55,6 +55,7 @@ use crate::transport::{self, Bound, Http};
 pub use accounts::Accounts;
 use gate::Gate;
 pub use gate::{Rate, RateError, WaiterLimits};
+pub use joining::Release;
 use metrics::Metrics;
 use page::Streams;
 use parameters::foreign_query;

@@ -4,25 +4,27 @@ use super::{Given, Kind, Problem, Source, table};
 
 /// The command line, read.
 #[derive(Debug, Default)]
-pub(super) struct Arguments {
-    pub(super) given: Vec<Given>,
-    pub(super) problems: Vec<Problem>,
-    pub(super) help: bool,
+pub struct Arguments {
+    pub given: Vec<Given>,
+    pub problems: Vec<Problem>,
+    /// Whether it only asks for help.
+    pub help: bool,
 }
 
 /// Reads flags as Go does: `-x`, `--x`, `--x=v`, `--x v`; a boolean takes a value only after `=`.
-pub(super) fn parse(args: impl Iterator<Item = OsString>) -> Arguments {
+pub fn parse(args: impl Iterator<Item = OsString>) -> Arguments {
     let mut read = Arguments::default();
-    let mut args = args.map(|arg| arg.to_string_lossy().into_owned()).peekable();
-    while let Some(arg) = args.next() {
+    let args = args.map(|arg| arg.to_string_lossy().into_owned());
+    let mut args = args.enumerate().peekable();
+    while let Some((at, arg)) = args.next() {
         let Some(body) = arg.strip_prefix("--").or_else(|| arg.strip_prefix('-')) else {
-            read.problems.push(positional(&arg, read.given.is_empty()));
+            read.problems.push(positional(&arg, read.given.is_empty()).at(at));
             break;
         };
         if body.is_empty() {
             // `--` ends the flags, `-` is a positional argument.
-            let rest = if arg == "--" { args.next() } else { Some(arg) };
-            read.problems.extend(rest.map(|arg| positional(&arg, false)));
+            let rest = if arg == "--" { args.next() } else { Some((at, arg)) };
+            read.problems.extend(rest.map(|(at, arg)| positional(&arg, false).at(at)));
             break;
         }
         let (name, inline) = match body.split_once('=') {
@@ -30,7 +32,7 @@ pub(super) fn parse(args: impl Iterator<Item = OsString>) -> Arguments {
             None => (body, None),
         };
         if name.is_empty() || name.starts_with('-') {
-            read.problems.push(Problem::usage(format!("bad flag syntax: {arg}")));
+            read.problems.push(Problem::usage(format!("bad flag syntax: {arg}")).at(at));
             continue;
         }
         if matches!(name, "h" | "help") {
@@ -38,10 +40,11 @@ pub(super) fn parse(args: impl Iterator<Item = OsString>) -> Arguments {
             continue;
         }
         let Some(flag) = table::find(name) else {
-            read.problems.push(Problem::usage(format!("flag provided but not defined: -{name}")));
+            let text = format!("flag provided but not defined: -{name}");
+            read.problems.push(Problem::usage(text).at(at));
             // What follows is most likely its value; reading it as an argument would end the list.
             if inline.is_none() {
-                args.next_if(|next| !next.starts_with('-'));
+                args.next_if(|(_, next)| !next.starts_with('-'));
             }
             continue;
         };
@@ -50,14 +53,15 @@ pub(super) fn parse(args: impl Iterator<Item = OsString>) -> Arguments {
             (None, Kind::Bool) => "true".to_owned(),
             (None, Kind::Nothing) => String::new(),
             (None, _) => match args.next() {
-                Some(text) => text,
+                Some((_, text)) => text,
                 None => {
-                    read.problems.push(Problem::usage(format!("flag needs an argument: -{name}")));
+                    let text = format!("flag needs an argument: -{name}");
+                    read.problems.push(Problem::usage(text).at(at).about([flag.name]));
                     break;
                 }
             },
         };
-        read.given.push(Given { flag, text, source: Source::Flag });
+        read.given.push(Given { flag, text, source: Source::Flag, at });
     }
     read
 }

@@ -40,23 +40,28 @@ pub(super) fn urls(values: &Values, problems: &mut Vec<Problem>) {
         for url in values.urls(name) {
             let is_address = url.host() == "localhost" || url.host().parse::<IpAddr>().is_ok();
             if url.socket().is_none() && !is_address {
-                problems.push(Problem::setting(format!("expected IP in URL for binding ({url})")));
+                problems
+                    .push(Problem::of(&[name], format!("expected IP in URL for binding ({url})")));
             }
         }
         if matches!(name, "listen-peer-urls" | "listen-client-urls") && values.urls(name).is_empty()
         {
-            problems.push(Problem::setting(format!("--{name} must not be empty")));
+            problems.push(Problem::of(&[name], format!("--{name} must not be empty")));
         }
     }
     let certificate = values.is_set("cert-file") || values.bool("auto-tls");
     let metrics_need_one = values.urls("listen-metrics-urls").iter().any(PeerUrl::is_https);
     if metrics_need_one && !certificate {
-        problems.push(Problem::setting(
+        problems.push(Problem::of(
+            &["listen-metrics-urls"],
             "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url",
         ));
     }
     if values.urls("initial-advertise-peer-urls").is_empty() {
-        problems.push(Problem::setting("--initial-advertise-peer-urls must not be empty"));
+        problems.push(Problem::of(
+            &["initial-advertise-peer-urls"],
+            "--initial-advertise-peer-urls must not be empty",
+        ));
     }
     let may_become_proxy =
         values.is_set("discovery") && values.text("discovery-fallback") == "proxy";
@@ -65,7 +70,8 @@ pub(super) fn urls(values: &Values, problems: &mut Vec<Problem>) {
         && !values.is_from_file()
         && !may_become_proxy
     {
-        problems.push(Problem::setting(
+        problems.push(Problem::of(
+            &["advertise-client-urls", "listen-client-urls"],
             "--advertise-client-urls is required when --listen-client-urls is set explicitly",
         ));
     }
@@ -78,33 +84,39 @@ pub(super) fn timing(values: &Values, problems: &mut Vec<Problem>) {
     for (name, milliseconds) in [("heartbeat-interval", heartbeat), ("election-timeout", election)]
     {
         if milliseconds == 0 {
-            problems.push(Problem::setting(format!("--{name} must be >0 (set to 0ms)")));
+            problems.push(Problem::of(&[name], format!("--{name} must be >0 (set to 0ms)")));
         }
     }
     if election < heartbeat.saturating_mul(HEARTBEATS_PER_ELECTION) {
-        problems.push(Problem::setting(format!(
-            "--election-timeout[{election}ms] should be at least as 5 times as \
+        problems.push(Problem::of(
+            &["election-timeout", "heartbeat-interval"],
+            format!(
+                "--election-timeout[{election}ms] should be at least as 5 times as \
              --heartbeat-interval[{heartbeat}ms]"
-        )));
+            ),
+        ));
     }
     if election > MAX_ELECTION_MS {
-        problems.push(Problem::setting(format!(
-            "--election-timeout[{election}ms] is too long, and should be set less than 50000ms"
-        )));
+        problems.push(Problem::of(
+            &["election-timeout"],
+            format!(
+                "--election-timeout[{election}ms] is too long, and should be set less than 50000ms"
+            ),
+        ));
     }
 }
 
 /// Checks settings whose words etcd reads by hand.
 pub(super) fn words(values: &Values, problems: &mut Vec<Problem>) {
     if let Err(problem) = resolver(values) {
-        problems.push(Problem::setting(problem));
+        problems.push(Problem::of(&["discovery-resolver"], problem));
     }
     let logger = values.text("logger");
     if !matches!(logger.as_str(), "zap" | "capnslog") {
-        problems.push(Problem::setting(format!("unknown logger option \"{logger}\"")));
+        problems.push(Problem::of(&["logger"], format!("unknown logger option \"{logger}\"")));
     }
     if let Err(problem) = auto_compaction(values) {
-        problems.push(Problem::setting(problem));
+        problems.push(Problem::of(&["auto-compaction-retention", "auto-compaction-mode"], problem));
     }
 }
 
@@ -152,7 +164,7 @@ pub(super) fn auth(values: &Values, problems: &mut Vec<Problem>) -> TokenOptions
     let simple_ttl = Duration::from_secs(values.uint("auth-token-ttl"));
     let options = parse_options(&values.text("auth-token"), simple_ttl, parse_duration);
     options.unwrap_or_else(|error| {
-        problems.push(Problem::setting(chain(&error)));
+        problems.push(Problem::of(&["auth-token"], chain(&error)));
         TokenOptions::default()
     })
 }
@@ -185,12 +197,13 @@ pub(super) fn bootstrap(values: &Values, problems: &mut Vec<Problem>) -> Request
     let endpoints = ["discovery-token", "discovery-endpoints"];
     if values.is_set("discovery") && is_v3(values) && !endpoints.iter().any(|it| values.is_set(it))
     {
-        problems.push(Problem::setting(format!(
+        problems.push(Problem::of(&["discovery", "discovery-cacert"], format!(
             "{BOTH_DISCOVERIES}; the authority of an https:// --discovery is named by the variable \
              SSL_CERT_FILE"
         )));
     } else if ways.iter().filter(|name| is_given(name)).count() > 1 {
-        problems.push(Problem::setting(
+        problems.push(Problem::of(
+            &ways,
             "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", \
              \"discovery\", \"discovery-endpoints\" or \"discovery-srv\"",
         ));
@@ -200,14 +213,16 @@ pub(super) fn bootstrap(values: &Values, problems: &mut Vec<Problem>) -> Request
     peer_urls.sort();
     let way = if values.is_set("discovery") {
         if existing {
-            problems.push(Problem::setting(
+            problems.push(Problem::of(
+                &["discovery", "initial-cluster-state"],
                 "discovery URL should not be set when joining existing initial cluster",
             ));
         }
         Way::Token(token(values, problems))
     } else if is_v3(values) {
         if existing {
-            problems.push(Problem::setting(
+            problems.push(Problem::of(
+                &["discovery-endpoints", "initial-cluster-state"],
                 "discovery endpoints should not be set when joining existing initial cluster",
             ));
         }
@@ -238,7 +253,10 @@ fn static_list(
     match values.text("initial-cluster").parse() {
         Ok(parsed) => list = parsed,
         Err(error) => {
-            problems.push(Problem::setting(format!("error setting up initial cluster: {error}")));
+            problems.push(Problem::of(
+                &["initial-cluster"],
+                format!("error setting up initial cluster: {error}"),
+            ));
         }
     }
     list
@@ -247,7 +265,10 @@ fn static_list(
 fn token(values: &Values, problems: &mut Vec<Problem>) -> TokenRequest {
     let url = values.text("discovery");
     if let Err(reason) = check_discovery_url(&url) {
-        problems.push(Problem::setting(format!("failed to join discovery cluster ({reason})")));
+        problems.push(Problem::of(
+            &["discovery"],
+            format!("failed to join discovery cluster ({reason})"),
+        ));
     }
     let proxy = values.is_set("discovery-proxy").then(|| values.text("discovery-proxy"));
     let proxy =
@@ -255,7 +276,10 @@ fn token(values: &Values, problems: &mut Vec<Problem>) -> TokenRequest {
     if let Some(proxy) = &proxy
         && let Err(error) = reqwest::Proxy::all(proxy)
     {
-        problems.push(Problem::setting(format!("--discovery-proxy `{proxy}`: {error}")));
+        problems.push(Problem::of(
+            &["discovery-proxy"],
+            format!("--discovery-proxy `{proxy}`: {error}"),
+        ));
     }
     TokenRequest { url, proxy }
 }

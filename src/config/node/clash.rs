@@ -4,7 +4,7 @@ use super::values::Values;
 use super::{Problem, gates};
 
 /// Gates and the flags that they had before.
-const OLDER: [(&str, &str); 6] = [
+pub(super) const OLDER: [(&str, &str); 6] = [
     ("StopGRPCServiceOnDefrag", "experimental-stop-grpc-service-on-defrag"),
     ("InitialCorruptCheck", "experimental-initial-corrupt-check"),
     ("CompactHashCheck", "experimental-compact-hash-check-enabled"),
@@ -21,7 +21,7 @@ pub(super) fn features(values: &Values, problems: &mut Vec<Problem>) {
     for (gate, older) in OLDER.iter().filter(|(_, older)| values.is_given(older)) {
         let (flag, said) = (values.bool(older), gates::said(&text, gate));
         if let Some(on) = said {
-            problems.push(Problem::setting(format!(
+            problems.push(Problem::of(&["feature-gates", older], format!(
                 "cannot specify both flags: --{older}={flag} and --feature-gates={gate}={on} at \
                  the same time, please just use --feature-gates={gate}={on}"
             )));
@@ -33,13 +33,16 @@ pub(super) fn features(values: &Values, problems: &mut Vec<Problem>) {
     };
     if is_on("LeaseCheckpointPersist") && !is_on("LeaseCheckpoint") {
         let persist = "experimental-enable-lease-checkpoint-persist";
-        problems.push(Problem::setting(if values.bool(persist) {
-            format!("setting {persist} requires experimental-enable-lease-checkpoint")
-        } else {
-            "enabling feature gate LeaseCheckpointPersist requires enabling feature gate \
+        problems.push(Problem::of(
+            &["feature-gates", "experimental-enable-lease-checkpoint-persist"],
+            if values.bool(persist) {
+                format!("setting {persist} requires experimental-enable-lease-checkpoint")
+            } else {
+                "enabling feature gate LeaseCheckpointPersist requires enabling feature gate \
              LeaseCheckpoint"
-                .to_owned()
-        }));
+                    .to_owned()
+            },
+        ));
     }
 }
 
@@ -47,7 +50,7 @@ pub(super) fn features(values: &Values, problems: &mut Vec<Problem>) {
 pub(super) fn numbers(values: &Values, problems: &mut Vec<Problem>) {
     let learners = values.int("max-learners");
     if learners < 0 {
-        problems.push(Problem::setting(format!(
+        problems.push(Problem::of(&["max-learners"], format!(
             "membership: too many learner members in cluster; --max-learners={learners} is less \
              than none"
         )));
@@ -55,7 +58,8 @@ pub(super) fn numbers(values: &Values, problems: &mut Vec<Problem>) {
     if values.bool("enable-distributed-tracing")
         && values.uint("distributed-tracing-sampling-rate") > MAX_SAMPLING_RATE
     {
-        problems.push(Problem::setting(
+        problems.push(Problem::of(
+            &["distributed-tracing-sampling-rate"],
             "distributed tracing configurition is not valid: (tracing sampling rate must be less \
              than 1000000)",
         ));

@@ -33,12 +33,16 @@ pub(super) fn is_v3(values: &Values) -> bool {
 
 /// The token and the endpoints, checked.
 pub(super) fn request(values: &Values, problems: &mut Vec<Problem>) -> TokenV3Request {
-    let mut wrong = |text: &str| problems.push(Problem::setting(text));
+    let mut wrong =
+        |settings: &[&'static str], text: &str| problems.push(Problem::of(settings, text));
     if !values.is_set("discovery-token") || !values.is_set("discovery-endpoints") {
-        wrong("both --discovery-token and --discovery-endpoints must be set");
+        wrong(
+            &["discovery-token", "discovery-endpoints"],
+            "both --discovery-token and --discovery-endpoints must be set",
+        );
     }
     if values.is_set("discovery-proxy") {
-        wrong(BOTH_DISCOVERIES);
+        wrong(&["discovery-proxy"], BOTH_DISCOVERIES);
     }
     let list = values.text("discovery-endpoints");
     let mut endpoints: Vec<String> = Vec::new();
@@ -46,22 +50,28 @@ pub(super) fn request(values: &Values, problems: &mut Vec<Problem>) -> TokenV3Re
         match check_endpoint(endpoint) {
             Ok(()) if endpoints.iter().any(|known| known == endpoint) => {}
             Ok(()) => endpoints.push(endpoint.to_owned()),
-            Err(text) => wrong(&text),
+            Err(text) => wrong(&["discovery-endpoints"], &text),
         }
     }
     let tls = tls(values);
     if let Some(ClientOptions { pair: Some(Pair { cert, key }), .. }) = &tls
         && (cert.as_os_str().is_empty() || key.as_os_str().is_empty())
     {
-        wrong(&format!(
-            "KeyFile and CertFile must both be present[key: {}, cert: {}]",
-            key.display(),
-            cert.display()
-        ));
+        wrong(
+            &["discovery-cert", "discovery-key"],
+            &format!(
+                "KeyFile and CertFile must both be present[key: {}, cert: {}]",
+                key.display(),
+                cert.display()
+            ),
+        );
     }
     let (user, password) = (values.text("discovery-user"), values.text("discovery-password"));
     if user.is_empty() != password.is_empty() {
-        wrong("--discovery-user and --discovery-password must be set together");
+        wrong(
+            &["discovery-user", "discovery-password"],
+            "--discovery-user and --discovery-password must be set together",
+        );
     }
     let duration = |name: &str, instead: Duration| match values.duration(name) {
         Duration::ZERO => instead,

@@ -9,25 +9,24 @@ const OTHER: [&str; 1] = ["ETCD_UNSUPPORTED_ARCH"];
 const SPECIAL: &str = "ETCD_VERSION";
 
 /// Reads `ETCD_*` variables; an empty one counts as not set.
-pub(super) fn read(
-    variables: impl Iterator<Item = (OsString, OsString)>,
-) -> (Vec<Given>, Vec<Note>) {
+pub fn read(variables: impl Iterator<Item = (OsString, OsString)>) -> (Vec<Given>, Vec<Note>) {
     let mut given = Vec::new();
     let mut notes = Vec::new();
-    let mut variables: Vec<(String, String)> = variables
-        .map(|(name, text)| {
-            (name.to_string_lossy().into_owned(), text.to_string_lossy().into_owned())
+    let mut variables: Vec<(String, String, usize)> = (0..)
+        .zip(variables)
+        .map(|(at, (name, text))| {
+            (name.to_string_lossy().into_owned(), text.to_string_lossy().into_owned(), at)
         })
-        .filter(|(name, text)| name.starts_with("ETCD_") && !text.is_empty())
+        .filter(|(name, text, _)| name.starts_with("ETCD_") && !text.is_empty())
         .collect();
     variables.sort();
-    for (variable, text) in variables {
+    for (variable, text, at) in variables {
         if variable == SPECIAL {
             notes.push(Note::SpecialVariable { variable, text });
             continue;
         }
         match table::all().find(|flag| flag.kind != Kind::Nothing && flag.variable() == variable) {
-            Some(flag) => given.push(Given { flag, text, source: Source::Variable }),
+            Some(flag) => given.push(Given { flag, text, source: Source::Variable, at }),
             None if OTHER.contains(&variable.as_str()) => {}
             None => notes.push(Note::UnknownVariable { variable }),
         }
@@ -36,7 +35,7 @@ pub(super) fn read(
 }
 
 /// Settings that were given twice; which of the two was meant nobody can tell.
-pub(super) fn conflicts(flags: &[Given], variables: &[Given]) -> Vec<Problem> {
+pub fn conflicts(flags: &[Given], variables: &[Given]) -> Vec<Problem> {
     let shadowed =
         |variable: &&Given| flags.iter().any(|flag| flag.flag.name == variable.flag.name);
     variables
@@ -49,6 +48,7 @@ pub(super) fn conflicts(flags: &[Given], variables: &[Given]) -> Vec<Problem> {
                 given.flag.variable(),
                 given.flag.name
             ))
+            .about([given.flag.name])
         })
         .collect()
 }

@@ -29,7 +29,8 @@ pub(super) fn read(path: &str) -> Result<(Vec<Given>, Vec<Note>), Problem> {
     parse(path, &text)
 }
 
-fn parse(path: &str, text: &str) -> Result<(Vec<Given>, Vec<Note>), Problem> {
+/// Reads the text of the file at `path`.
+pub fn parse(path: &str, text: &str) -> Result<(Vec<Given>, Vec<Note>), Problem> {
     let mut given = Vec::new();
     let mut notes = Vec::new();
     if text.lines().all(|line| line.trim().is_empty() || line.trim().starts_with('#')) {
@@ -79,7 +80,7 @@ fn parse(path: &str, text: &str) -> Result<(Vec<Given>, Vec<Note>), Problem> {
                     return Err(Problem::setting(text));
                 }
                 let text = scalar(value, flag.kind);
-                given.extend(text.map(|text| Given { flag, text, source: Source::File }));
+                given.extend(text.map(|text| Given { flag, text, source: Source::File, at: 0 }));
             }
             None => notes.push(Note::UnknownKey { file: path.to_owned(), key }),
         }

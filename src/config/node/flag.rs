@@ -1,3 +1,5 @@
+use super::value::Value;
+
 /// One setting: a flag, an environment variable and a key of the configuration file.
 #[derive(Debug, Clone, Copy)]
 pub struct Flag {
@@ -56,6 +58,11 @@ pub enum Treatment {
 }
 
 impl Flag {
+    /// Whether the text is a value of this flag's kind.
+    pub fn takes(&self, text: &str) -> bool {
+        Value::parse(self.kind, text).is_ok()
+    }
+
     /// The environment variable of this setting.
     pub fn variable(&self) -> String {
         format!("ETCD_{}", self.name.to_uppercase().replace('-', "_"))

@@ -76,7 +76,7 @@ pub(super) fn read(given: &Given, notes: &mut Vec<Note>) -> Result<Value, Proble
             value => Ok(value),
         },
         ("log-outputs", _) => {
-            check_outputs(text).map_err(Problem::setting)?;
+            check_outputs(text).map_err(|reason| Problem::of(&[flag.name], reason))?;
             parse(text)
         }
         _ => parse(text),
@@ -85,10 +85,13 @@ pub(super) fn read(given: &Given, notes: &mut Vec<Note>) -> Result<Value, Proble
 
 fn not_above_zero(given: &Given, shown: &str) -> Problem {
     let name = given.flag.name;
-    Problem::setting(format!(
-        "--{name} must be >0 (set to {shown}); without \
+    Problem::of(
+        &[given.flag.name],
+        format!(
+            "--{name} must be >0 (set to {shown}); without \
          --feature-gates=CompactHashCheck=true nothing is compared"
-    ))
+        ),
+    )
 }
 
 /// Whether this is a duration, and one below zero.

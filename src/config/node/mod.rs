@@ -21,6 +21,7 @@ mod help;
 mod leeway;
 mod note;
 mod problem;
+mod releases;
 mod rotation;
 mod settings;
 mod table;
@@ -31,15 +32,18 @@ mod values;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 
+pub use args::{Arguments, parse as arguments};
+pub use env::{conflicts, read as variables};
+pub use file::parse as file_text;
 pub use flag::{Flag, Kind, Treatment};
 pub use help::help;
 pub use note::Note;
 pub use problem::Problem;
+pub use releases::{Deprecation, deprecation, minors};
 pub use settings::Settings;
-pub use table::{SECTIONS, Section};
+pub use table::{SECTIONS, Section, all as flags};
 pub use tls::{Certificate, PortTls, Tls};
 
-use args::Arguments;
 use values::Values;
 
 /// What the command line asks for.
@@ -52,15 +56,17 @@ pub enum Command {
 
 /// One value as it was given.
 #[derive(Debug, Clone)]
-struct Given {
-    flag: &'static Flag,
-    text: String,
-    source: Source,
+pub struct Given {
+    pub flag: &'static Flag,
+    pub text: String,
+    pub source: Source,
+    /// Which argument or variable it was, counted from 0.
+    pub at: usize,
 }
 
 /// Where a value was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Source {
+pub enum Source {
     Flag,
     Variable,
     File,
@@ -100,12 +106,24 @@ pub fn load(
             }
         }
     } else {
-        problems.extend(env::conflicts(&flags, &variables));
+        problems.extend(conflicts(&flags, &variables));
         flags.into_iter().chain(variables).collect()
     };
-    let values = Values::collect(given, &mut notes, &mut problems);
-    let settings = settings::settle(&values, notes, &mut problems);
+    let settings = settle(given, notes, &mut problems);
     if problems.is_empty() { Ok(Command::Run(Box::new(settings))) } else { Err(problems) }
+}
+
+/// Composes settings; what is wrong with them goes to `problems`.
+fn settle(given: Vec<Given>, mut notes: Vec<Note>, problems: &mut Vec<Problem>) -> Settings {
+    let values = Values::collect(given, &mut notes, problems);
+    settings::settle(&values, notes, problems)
+}
+
+/// What [`load`] would say about settings that somebody else has read; starts nothing.
+pub fn judge(given: Vec<Given>) -> (Vec<Problem>, Vec<Note>) {
+    let mut problems = Vec::new();
+    let settings = settle(given, Vec::new(), &mut problems);
+    (problems, settings.notes)
 }
 
 #[cfg(test)]

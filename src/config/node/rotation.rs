@@ -35,7 +35,8 @@ pub(super) fn settle(
         return None;
     }
     if outputs.iter().filter(|output| matches!(output, Output::File(_))).count() != 1 {
-        problems.push(Problem::setting(
+        problems.push(Problem::of(
+            &["log-rotation-config-json"],
             "--log-outputs requires a single file path when --log-rotate-config-json is defined",
         ));
     }
@@ -43,9 +44,10 @@ pub(super) fn settle(
         Ok(wanted) => wanted,
         Err(error) => {
             let what = if error.is_data() { "invalid" } else { "improperly formatted" };
-            problems.push(Problem::setting(format!(
-                "{what} log rotation config: --log-rotation-config-json: {error}"
-            )));
+            problems.push(Problem::of(
+                &["log-rotation-config-json"],
+                format!("{what} log rotation config: --log-rotation-config-json: {error}"),
+            ));
             return None;
         }
     };

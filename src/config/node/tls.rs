@@ -64,13 +64,17 @@ impl PortTls {
 /// Composes the TLS settings; what is wrong goes to `problems`.
 pub(super) fn settle(values: &Values, notes: &mut Vec<Note>, problems: &mut Vec<Problem>) -> Tls {
     let policy = policy(values, notes).unwrap_or_else(|error| {
-        problems.push(Problem::setting(error.to_string()));
+        problems.push(Problem::of(
+            &["tls-min-version", "tls-max-version", "cipher-suites"],
+            error.to_string(),
+        ));
         Policy::default()
     });
     let years = values.uint("self-signed-cert-validity");
     let makes_one = values.bool("auto-tls") || values.bool("peer-auto-tls");
     if years == 0 && makes_one {
-        problems.push(Problem::setting(
+        problems.push(Problem::of(
+            &["self-signed-cert-validity"],
             "selfSignedCertValidity is invalid,it should be greater than 0",
         ));
     }
@@ -199,7 +203,7 @@ fn port(
         (None, None) => None,
         (cert, key) => {
             let show = |path: Option<PathBuf>| path.unwrap_or_default().display().to_string();
-            problems.push(Problem::setting(format!(
+            problems.push(Problem::of(&[names.client_cert, names.client_key], format!(
                 "ClientKeyFile and ClientCertFile must both be present or both absent: key: {}, \
                  cert: {}]",
                 show(key),
@@ -254,7 +258,7 @@ fn allowed(values: &Values, names: &Names, is_used: bool, problems: &mut Vec<Pro
             let quoted = |items: &[String]| {
                 items.iter().map(|item| format!("\"{item}\"")).collect::<Vec<_>>().join(" ")
             };
-            problems.push(Problem::setting(format!(
+            problems.push(Problem::of(&[names.allowed_names, names.allowed_hosts], format!(
                 "AllowedCNs and AllowedHostnames are mutually exclusive (cns=[{}], hostnames=[{}])",
                 quoted(&common_names),
                 quoted(&hosts)
@@ -288,7 +292,7 @@ fn certificate(
         }
         (true, true) => {
             if let Some(url) = secure {
-                problems.push(Problem::setting(if names.port == "peer" {
+                problems.push(Problem::of(&[names.listen[0], names.cert, names.key], if names.port == "peer" {
                     let address = url.as_str().trim_start_matches("https://");
                     format!(
                         "cannot listen on TLS for {address}: KeyFile and CertFile are not \
@@ -305,9 +309,10 @@ fn certificate(
         }
         _ if !is_used => Certificate::None,
         _ => {
-            problems.push(Problem::setting(format!(
-                "KeyFile and CertFile must both be present[key: {key}, cert: {cert}]"
-            )));
+            problems.push(Problem::of(
+                &[names.cert, names.key],
+                format!("KeyFile and CertFile must both be present[key: {key}, cert: {cert}]"),
+            ));
             Certificate::None
         }
     }

@@ -41,7 +41,7 @@ impl Values {
                     notes.push(Note::WithoutEffect { setting, meaning: meaning.to_owned() });
                 }
                 Treatment::Refuse(why) if differs => {
-                    problems.push(Problem::setting(format!("--{setting}: {why}")));
+                    problems.push(Problem::of(&[given.flag.name], format!("--{setting}: {why}")));
                 }
                 _ => {}
             }
@@ -50,7 +50,7 @@ impl Values {
         for (older, target, value, source) in aliases {
             // As etcd 3.6 does with the names that it replaced.
             if older.starts_with("experimental-") && values.is_given(target) {
-                problems.push(Problem::setting(format!(
+                problems.push(Problem::of(&[older, target], format!(
                     "cannot set --{older} and --{target} at the same time, please use --{target} only"
                 )));
             }

@@ -6,7 +6,6 @@
 //! place it came from.
 
 mod flags;
-mod nearest;
 mod problems;
 mod sources;
 mod store;

@@ -1,8 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::nearest::nearest;
 use super::{Flags, LISTS, Problems, SETTINGS, SWITCHES};
+use crate::config::nearest::nearest;
 
 /// One value of a setting, as text, with the place it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -32,7 +32,7 @@ pub const SECTIONS: &[Section] = &[
 ];
 
 /// All flags.
-pub(super) fn all() -> impl Iterator<Item = &'static Flag> {
+pub fn all() -> impl Iterator<Item = &'static Flag> {
     SECTIONS.iter().flat_map(|section| section.flags)
 }
 

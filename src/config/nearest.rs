@@ -1,5 +1,5 @@
 /// The known word that a mistyped one was most likely meant to be.
-pub(super) fn nearest<'a>(
+pub(crate) fn nearest<'a>(
     typed: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
