@@ -24,6 +24,7 @@ mod output;
 mod predict;
 mod publish;
 mod reload;
+mod render;
 mod serve;
 mod service;
 mod token;
@@ -73,6 +74,8 @@ enum Command {
     Doctor(doctor::Command),
     /// Look at configurations of members without starting anything
     Lint(lint::Lint),
+    /// Print what starts the members of a cluster: units, compose, Procfile, env, YAML, Kubernetes
+    Render(Box<render::Render>),
     /// Print a script with which a shell completes commands and flags
     Completions(manual::Completions),
     /// Print a manual page
@@ -124,6 +127,7 @@ pub fn quorate(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Dns(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Lint(lint) => lint.run(),
+        Command::Render(render) => render.run(),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
         Command::Lab(command) => run(async { command.run().await.map_err(lab_failure) }),

@@ -10,7 +10,7 @@ use super::joining::{self, Joining, Lines, Release};
 use super::router::{Asked, not_allowed};
 use super::settings::{Format, Settings};
 use crate::admission::{Founding, Label, Registered};
-use crate::membership::{ClusterId, InitialCluster, PeerUrl};
+use crate::membership::{ClusterId, InitialCluster};
 use crate::token::TokenPath;
 
 /// `/<token>/initial-cluster`: the member list as `--initial-cluster` takes it, once it is complete.
@@ -120,9 +120,11 @@ fn complete(
     // With this token the static list makes the ids that the members have.
     let token = founding.protocol().unwrap_or_default().salt(&founding.path, public_url);
     let own = match wanted.member {
-        None => Vec::new(),
+        None => Settings::default(),
         Some(name) => match whole.urls(name) {
-            Some(urls) => own(name, urls, wanted.client_port(founding)),
+            Some(urls) => {
+                Settings::of_member(name, urls, ("http", wanted.client_port(founding)), None)
+            }
             None => {
                 let names: Vec<&str> = whole.members().map(|(name, _)| name).collect();
                 let names = names.join(", ");
@@ -135,12 +137,13 @@ fn complete(
         },
     };
     let settings = |token: String| {
-        let shared = [
+        let mut settings = own;
+        settings.extend([
             ("initial-cluster", whole.to_string()),
             ("initial-cluster-token", token),
             ("initial-cluster-state", "new".to_owned()),
-        ];
-        Settings::new(own.into_iter().chain(shared))
+        ]);
+        settings
     };
     match wanted.format {
         Format::Text => text(StatusCode::OK, format!("{whole}\n")),
@@ -160,35 +163,6 @@ fn complete(
         ),
         format => text(StatusCode::OK, settings(token).print(format)),
     }
-}
-
-/// What one member needs besides the list.
-fn own(name: &str, urls: &[PeerUrl], client_port: u16) -> Vec<(&'static str, String)> {
-    let list = |urls: &mut dyn Iterator<Item = String>| urls.collect::<Vec<_>>().join(",");
-    let scheme = |url: &PeerUrl| if url.as_str().starts_with("https") { "https" } else { "http" };
-    let mut ports: Vec<_> = urls.iter().map(|url| (scheme(url), url.port())).collect();
-    ports.sort_unstable();
-    ports.dedup();
-    let hosts: std::collections::BTreeSet<String> =
-        urls.iter().map(|url| bracketed(url.host())).collect();
-    vec![
-        ("name", name.to_owned()),
-        // A name cannot be listened on, and an address need not be on this machine.
-        (
-            "listen-peer-urls",
-            list(&mut ports.iter().map(|(scheme, port)| format!("{scheme}://0.0.0.0:{port}"))),
-        ),
-        ("initial-advertise-peer-urls", list(&mut urls.iter().map(PeerUrl::to_string))),
-        ("listen-client-urls", format!("http://0.0.0.0:{client_port}")),
-        (
-            "advertise-client-urls",
-            list(&mut hosts.iter().map(|host| format!("http://{host}:{client_port}"))),
-        ),
-    ]
-}
-
-fn bracketed(host: &str) -> String {
-    if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
 }
 
 fn incomplete(founding: &Founding, public_url: &str, wanted: &Query<'_>) -> Response<Body> {

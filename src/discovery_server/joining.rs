@@ -82,7 +82,7 @@ impl Release {
 
 /// What a node has to be told to join by a token.
 #[derive(Debug, Clone)]
-pub(super) struct Joining {
+pub struct Joining {
     url: String,
     /// The bare token and where v3 discovery finds it; raw paths have no bare token.
     v3: Option<(String, String)>,
@@ -104,8 +104,17 @@ impl Joining {
         Self { url: path.discovery_url(public_url), v3, protocol }
     }
 
+    /// What a discovery URL says by itself; a token that is none of ours is for the older protocol.
+    pub fn of_url(url: &str) -> Self {
+        let short = url.rsplit_once('/').and_then(|(public_url, token)| {
+            let path = TokenPath::short(&token.parse().ok()?);
+            Some(Self::new(&path, public_url, None)).filter(|joining| joining.url == url)
+        });
+        short.unwrap_or_else(|| Self { url: url.to_owned(), v3: None, protocol: None })
+    }
+
     /// The settings with which this program joins, or why it cannot.
-    pub(super) fn settings(&self, release: Release) -> Result<Settings, String> {
+    pub fn settings(&self, release: Release) -> Result<Settings, String> {
         let preferred = if self.v3.is_some() { release.prefers() } else { Protocol::V2 };
         let protocol = self.protocol.unwrap_or(preferred);
         if !release.speaks(protocol) {

@@ -55,13 +55,14 @@ use crate::transport::{self, Bound, Http};
 pub use accounts::Accounts;
 use gate::Gate;
 pub use gate::{Rate, RateError, WaiterLimits};
-pub use joining::Release;
+pub use joining::{Joining, Release};
 use metrics::Metrics;
 use page::Streams;
 use parameters::foreign_query;
 use recent::Recent;
 use router::Asked;
 pub use secrets::{Secrets, SecretsError, first_key};
+pub use settings::{Format as SettingsFormat, Settings};
 
 /// The longest a long poll is held. Front proxies cut at 60 s, and a node counts their 504 as a
 /// failure that slows down all its later attempts; an empty 200 costs it nothing.

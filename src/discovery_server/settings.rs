@@ -1,14 +1,16 @@
-use std::fmt::Write as _;
+use std::collections::BTreeSet;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use crate::membership::PeerUrl;
+
 /// Settings of a member by the names of its flags, to be printed for wherever they are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Settings(Vec<(&'static str, String)>);
+pub struct Settings(Vec<(&'static str, String)>);
 
 /// How to print settings and lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+pub enum Format {
     /// The one value, bare.
     Text,
     Json,
@@ -44,11 +46,11 @@ pub(super) fn head(text: &str) -> &str {
 }
 
 impl Settings {
-    pub(super) fn new(settings: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+    pub fn new(settings: impl IntoIterator<Item = (&'static str, String)>) -> Self {
         Self(settings.into_iter().collect())
     }
 
-    pub(super) fn print(&self, format: Format) -> String {
+    pub fn print(&self, format: Format) -> String {
         match format {
             Format::Text => self.0.iter().fold(String::new(), |text, (_, value)| text + value),
             Format::Json => {
@@ -66,27 +68,103 @@ impl Settings {
         self.0.iter().fold(String::new(), |text, setting| text + &line(setting) + "\n")
     }
 
-    /// The keys of the file are the names of the flags, but v3 discovery has a section of its own.
-    fn yaml(&self) -> String {
-        let quoted = |text: &str| serde_json::Value::from(text).to_string();
-        let mut text = String::new();
-        let of = |wanted: &str| self.0.iter().find(|(name, _)| *name == wanted);
-        if let (Some((_, token)), Some((_, endpoints))) =
-            (of("discovery-token"), of("discovery-endpoints"))
-        {
-            let (token, endpoints) = (quoted(token), quoted(endpoints));
-            write!(
-                text,
-                "discovery-config:\n  token: {token}\n  client:\n    endpoints: [{endpoints}]\n"
-            )
-            .expect("a string takes everything");
-        }
-        let plain = self
-            .0
-            .iter()
-            .filter(|(name, _)| !matches!(*name, "discovery-token" | "discovery-endpoints"));
-        plain.fold(text, |text, (name, value)| text + name + ": " + &quoted(value) + "\n")
+    /// The settings one by one.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.0.iter().map(|(name, value)| (*name, value.as_str()))
     }
+
+    /// Adds settings behind the others.
+    pub fn extend(&mut self, more: impl IntoIterator<Item = (&'static str, String)>) {
+        self.0.extend(more);
+    }
+
+    /// What one member needs besides a way to the others. It listens at `listen`, or everywhere.
+    pub fn of_member(
+        name: &str,
+        urls: &[PeerUrl],
+        (client_scheme, client_port): (&str, u16),
+        listen: Option<&str>,
+    ) -> Self {
+        let list = |urls: &mut dyn Iterator<Item = String>| urls.collect::<Vec<_>>().join(",");
+        let scheme = |url: &PeerUrl| if url.is_https() { "https" } else { "http" };
+        let mut ports: Vec<_> = urls.iter().map(|url| (scheme(url), url.port())).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        let hosts: BTreeSet<String> = urls.iter().map(|url| bracketed(url.host())).collect();
+        // A name cannot be listened on, and an address need not be on this machine.
+        let listen = bracketed(listen.unwrap_or("0.0.0.0"));
+        Self::new([
+            ("name", name.to_owned()),
+            (
+                "listen-peer-urls",
+                list(&mut ports.iter().map(|(scheme, port)| format!("{scheme}://{listen}:{port}"))),
+            ),
+            ("initial-advertise-peer-urls", list(&mut urls.iter().map(PeerUrl::to_string))),
+            ("listen-client-urls", format!("{client_scheme}://{listen}:{client_port}")),
+            (
+                "advertise-client-urls",
+                list(
+                    &mut hosts.iter().map(|host| format!("{client_scheme}://{host}:{client_port}")),
+                ),
+            ),
+        ])
+    }
+
+    /// The keys of the file are the names of the flags, but some are in sections.
+    fn yaml(&self) -> String {
+        let keys = self.0.iter().map(|(name, value)| (path(name), written(name, value)));
+        let (sections, plain): (Vec<_>, Vec<_>) = keys.partition(|(path, _)| path.len() > 1);
+        section(&sections, 0) + &section(&plain, 0)
+    }
+}
+
+/// The keys that lead to a setting in the configuration file.
+fn path(name: &'static str) -> Vec<&'static str> {
+    match name {
+        "discovery-token" => vec!["discovery-config", "token"],
+        "discovery-endpoints" => vec!["discovery-config", "client", "endpoints"],
+        "cert-file" | "key-file" | "trusted-ca-file" | "client-cert-auth" => {
+            vec!["client-transport-security", name]
+        }
+        _ => match name.strip_prefix("peer-") {
+            Some(key @ ("cert-file" | "key-file" | "trusted-ca-file" | "client-cert-auth")) => {
+                vec!["peer-transport-security", key]
+            }
+            _ => vec![name],
+        },
+    }
+}
+
+/// A value as etcd takes it from the file: of these kinds, and no other.
+fn written(name: &str, value: &str) -> String {
+    let quoted = serde_json::Value::from(value).to_string();
+    match (name, value) {
+        ("discovery-endpoints", _) => format!("[{quoted}]"),
+        (_, "true" | "false") => value.to_owned(),
+        _ => quoted,
+    }
+}
+
+/// Lines of keys, those of a section together where its first key is.
+fn section(keys: &[(Vec<&'static str>, String)], depth: usize) -> String {
+    let indent = "  ".repeat(depth);
+    let mut text = String::new();
+    let mut done = BTreeSet::new();
+    for (path, value) in keys {
+        let key = path[depth];
+        if path.len() == depth + 1 {
+            text += &format!("{indent}{key}: {value}\n");
+        } else if done.insert(key) {
+            let inner: Vec<_> =
+                keys.iter().filter(|(path, _)| path[depth] == key).cloned().collect();
+            text += &format!("{indent}{key}:\n{}", section(&inner, depth + 1));
+        }
+    }
+    text
+}
+
+fn bracketed(host: &str) -> String {
+    if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
 }
 
 /// Names of flags with their values.
@@ -163,6 +241,21 @@ mod tests {
         assert_eq!(
             settings.print(Format::Yaml),
             "discovery-config:\n  token: \"abc\"\n  client:\n    endpoints: [\"h:1\"]\n"
+        );
+    }
+
+    #[test]
+    fn certificates_are_in_sections_of_the_file() {
+        let settings = Settings::new([
+            ("name", "n1".to_owned()),
+            ("cert-file", "c".to_owned()),
+            ("client-cert-auth", "true".to_owned()),
+            ("peer-cert-file", "p".to_owned()),
+        ]);
+        assert_eq!(
+            settings.print(Format::Yaml),
+            "client-transport-security:\n  cert-file: \"c\"\n  client-cert-auth: true\n\
+             peer-transport-security:\n  cert-file: \"p\"\nname: \"n1\"\n"
         );
     }
 

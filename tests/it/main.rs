@@ -33,6 +33,7 @@ mod operators;
 mod operators_more;
 mod page;
 mod refusals;
+mod render;
 mod service;
 mod srv;
 mod store;

@@ -115,6 +115,15 @@ impl Report {
         self.findings.iter().filter(|it| it.severity == severity).count()
     }
 
+    /// What was found, without its place.
+    pub(super) fn sentences(&self, severity: Severity) -> impl Iterator<Item = String> {
+        let of = move |it: &&Found| it.severity == severity;
+        self.findings
+            .iter()
+            .filter(of)
+            .map(|it| format!("{}; {} [{}]", it.text, it.advice, it.code))
+    }
+
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
         for Found { severity, code, file, line, text: what, advice } in &self.findings {

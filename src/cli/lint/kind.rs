@@ -10,7 +10,7 @@ use super::tree::Tree;
 use crate::config::node::{self, Flag};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Kind {
+pub(in crate::cli) enum Kind {
     /// Command lines: a shell script, or one line of it
     Flags,
     /// Lines of an environment file, such as `ETCD_NAME=n1`

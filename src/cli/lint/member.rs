@@ -339,9 +339,9 @@ fn conflicts(flags: &[Setting], variables: &[Setting], findings: &mut Vec<Findin
         };
         let (name, place) = (variable.flag.name, &flag.place);
         let text = format!(
-            "both {} (line {}) and --{name} are set, and etcd refuses that",
+            "both {} ({}) and --{name} are set, and etcd refuses that",
             variable.flag.variable(),
-            variable.place.line
+            variable.place
         );
         findings.push(Finding::error("flag-and-variable", place, text, "take one of them out"));
     }

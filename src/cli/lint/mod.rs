@@ -40,7 +40,7 @@ use super::output::{self, counted};
 use super::{Failure, running};
 use crate::discovery_server::Release;
 use finding::{Finding, Place, Report, Seen, Severity};
-use kind::Kind;
+pub(super) use kind::Kind;
 use member::Member;
 use records::Record;
 use start::{Host, Start};
@@ -105,6 +105,13 @@ fn read(file: &str) -> Result<String, Failure> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// The errors and the warnings about a text that is no file yet.
+pub(super) fn verdict(kind: Kind, text: &str, release: Release) -> (Vec<String>, Vec<String>) {
+    let report = judge(&[(Rc::from(kind.name()), text.to_owned())], Some(kind), Some(release));
+    let of = |severity| report.sentences(severity).collect();
+    (of(Severity::Error), of(Severity::Warning))
+}
+
 /// Judges the texts of files.
 fn judge(files: &[(Rc<str>, String)], kind: Option<Kind>, release: Option<Release>) -> Report {
     let mut findings = Vec::new();
@@ -133,7 +140,12 @@ fn judge(files: &[(Rc<str>, String)], kind: Option<Kind>, release: Option<Releas
         if found.is_empty() {
             let text = format!("as {} this starts or configures no member", kind.name());
             let advice = "say what the file is with --kind";
-            findings.push(Finding::error("no-member", &Place::new(file, 1), text, advice));
+            let place = Place::new(file, 1);
+            findings.push(match kind {
+                // As a package installs it: a member starts with the defaults.
+                Kind::Env => Finding::warning("no-member", &place, text, advice),
+                _ => Finding::error("no-member", &place, text, advice),
+            });
         }
         let titles = found.iter().map(Member::title).collect();
         seen.push(Seen { file: file.to_string(), kind: kind.name(), members: titles });

@@ -76,10 +76,20 @@ fn what_nobody_can_know_is_no_error() {
     assert_eq!(codes(&[("start.sh", rest)], None), none());
 }
 
+/// Holds `etcd FLAGS` to what is to be found in it.
+#[track_caller]
+fn check_flags(flags: &str, found: &[&str]) {
+    let known = if flags.contains("discovery") { Some("3.5") } else { None };
+    let line = format!("etcd {flags}\n");
+    let mut found: Vec<String> = found.iter().map(|it| format!("x.sh:1 {it}")).collect();
+    let mut codes = codes(&[("x.sh", &line)], known);
+    found.sort();
+    codes.sort();
+    assert_eq!(codes, found, "{flags}");
+}
+
 #[test]
-fn every_rule_finds_what_it_is_for() {
-    let alone = "--name a --initial-cluster a=http://10.0.0.1:2380 \
-                 --initial-advertise-peer-urls http://10.0.0.1:2380";
+fn settings_of_one_member_have_their_rules() {
     for (flags, found) in [
         ("--nmae x", vec!["error unknown-flag"]),
         ("--heartbeat-interval fast", vec!["error value"]),
@@ -111,6 +121,16 @@ fn every_rule_finds_what_it_is_for() {
         ),
         ("--cert-file c.pem --key-file k.pem", vec!["warning not-encrypted"]),
         ("--data-dir /tmp/etcd", vec!["warning data-dir-temporary"]),
+    ] {
+        check_flags(flags, &found);
+    }
+}
+
+#[test]
+fn the_way_to_the_others_has_its_rules() {
+    let alone = "--name a --initial-cluster a=http://10.0.0.1:2380 \
+                 --initial-advertise-peer-urls http://10.0.0.1:2380";
+    for (flags, found) in [
         ("--force-new-cluster", vec!["warning force-new-cluster"]),
         ("--unsafe-no-fsync=true", vec!["warning unsafe-no-fsync"]),
         ("--discovery https://discovery.etcd.io/abc", vec!["warning public-discovery"]),
@@ -128,6 +148,15 @@ fn every_rule_finds_what_it_is_for() {
             vec!["error entry-differs"],
         ),
         ("--name a --initial-cluster a=http://10.0.0.1:2380", vec!["error entry-differs"]),
+        ("--name a --initial-cluster a=http://a:2380", vec!["error entry-differs"]),
+        (
+            "--name a --initial-cluster a=http://a:2380 --listen-peer-urls http://0.0.0.0:2380",
+            vec![],
+        ),
+        (
+            "--name a --initial-cluster a=http://a:2380 --initial-advertise-peer-urls http://10.0.0.1:2380",
+            vec![],
+        ),
         (
             "--name a --initial-advertise-peer-urls http://10.0.0.1:2380 \
              --initial-cluster a=http://10.0.0.1:2380,b=http://10.0.0.2:2380",
@@ -145,13 +174,7 @@ fn every_rule_finds_what_it_is_for() {
         ),
         (&format!("{alone} --initial-cluster-state existing"), vec!["error joins-alone"]),
     ] {
-        let known = if flags.contains("discovery") { Some("3.5") } else { None };
-        let line = format!("etcd {flags}\n");
-        let mut found: Vec<String> = found.iter().map(|it| format!("x.sh:1 {it}")).collect();
-        let mut codes = codes(&[("x.sh", &line)], known);
-        found.sort();
-        codes.sort();
-        assert_eq!(codes, found, "{flags}");
+        check_flags(flags, &found);
     }
 }
 
@@ -212,6 +235,8 @@ fn files_have_their_own_slips() {
     let both = "export ETCD_NAME=a\netcd --name b\n";
     assert_eq!(codes(&[("e.sh", both)], None), ["e.sh:2 error flag-and-variable"]);
     assert_eq!(codes(&[("x.txt", "nothing\n")], None), ["x.txt:1 error no-member"]);
+    // As a package installs it.
+    assert_eq!(codes(&[("x.env", "# ETCD_NAME=a\n")], None), ["x.env:1 warning no-member"]);
     assert_eq!(codes(&[("Procfile", "web: rails\n")], None), ["Procfile:1 error no-member"]);
 }
 

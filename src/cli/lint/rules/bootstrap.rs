@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::super::finding::Finding;
 use super::super::member::Member;
+use super::super::start::Program;
 use super::super::word::Word;
 use crate::config::node::Source;
 use crate::membership::PeerUrl;
@@ -115,6 +116,8 @@ fn own_entry(member: &Member, list: &List, findings: &mut Vec<Finding>) {
     let told = "initial-advertise-peer-urls";
     let advertised = match member.urls(told) {
         (urls, true) if member.setting(told).is_some() => urls,
+        // An etcd that listens everywhere tells the address of its machine.
+        (_, true) if member.program != Program::Quorate && listens_everywhere(member) => return,
         (_, true) => PeerUrl::parse("http://localhost:2380").into_iter().collect(),
         _ => return,
     };
@@ -135,12 +138,18 @@ fn own_entry(member: &Member, list: &List, findings: &mut Vec<Finding>) {
     findings.push(Finding::error("entry-differs", place, text, advice));
 }
 
+fn listens_everywhere(member: &Member) -> bool {
+    let urls = member.urls("listen-peer-urls").0;
+    urls.first().is_some_and(|url| url.host() == "0.0.0.0")
+}
+
 /// Whether both may lead to the same places: a name may be that of any address.
 fn same_places(a: &[PeerUrl], b: &[PeerUrl]) -> bool {
     let same = |a: &PeerUrl, b: &PeerUrl| {
-        let is_name =
-            |url: &PeerUrl| url.host().parse::<IpAddr>().is_err() && url.host() != "localhost";
-        let hosts = a.host() == b.host() || is_name(a) != is_name(b);
+        // Every machine calls itself that, and nothing else.
+        let is_local = a.host() == "localhost" || b.host() == "localhost";
+        let is_name = |url: &PeerUrl| url.host().parse::<IpAddr>().is_err();
+        let hosts = a.host() == b.host() || (!is_local && is_name(a) != is_name(b));
         a.is_https() == b.is_https() && a.port() == b.port() && hosts
     };
     a.len() == b.len() && a.iter().all(|url| b.iter().any(|other| same(url, other)))

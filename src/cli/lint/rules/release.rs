@@ -79,7 +79,8 @@ fn in_some(member: &Member, setting: &Setting) -> Option<Finding> {
         return None;
     }
     let having: Vec<String> = minors.map(|minor| format!("3.{minor}")).collect();
-    let text = format!("of etcd 3.4 to 3.7 only {} has {called}", having.join(", "));
+    let have = if having.len() == 1 { "has" } else { "have" };
+    let text = format!("of etcd 3.4 to 3.7 only {} {have} {called}", having.join(", "));
     let advice = "say which release it is with --etcd RELEASE";
     Some(Finding::warning("some-releases", &setting.place, text, advice))
 }
