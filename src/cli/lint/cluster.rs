@@ -141,8 +141,11 @@ fn against(first: &Member, other: &Member, findings: &mut Vec<Finding>) {
 
 /// Founders have one list; whoever joined later has a longer one.
 fn lists(first: &Member, other: &Member, findings: &mut Vec<Finding>) {
-    let joins =
-        |member: &Member| member.effective("initial-cluster-state").as_deref() != Some("new");
+    // What is not said is `new`.
+    let joins = |member: &Member| {
+        let state = member.setting("initial-cluster-state");
+        state.is_some_and(|state| state.word.text().as_deref() != Some("new"))
+    };
     if joins(first) || joins(other) {
         return;
     }

@@ -269,6 +269,16 @@ fn members_of_a_cluster_have_to_agree() {
     }
 }
 
+/// Without a word about the state, which is `new` then.
+#[test]
+fn founders_have_one_list() {
+    let second = good(2).replace(",n3=http://10.0.0.3:2380", ",n4=http://10.0.0.4:2380");
+    let report = report(&[("a.env", &good(1)), ("b.env", &second)], None);
+    let text = "b.env:7: error [list-differs]: ETCD_INITIAL_CLUSTER has n4=http://10.0.0.4:2380 instead \
+                of n3=http://10.0.0.3:2380, compared with n1 (a.env:7); write the same list";
+    assert!(report.text().starts_with(text), "{}", report.text());
+}
+
 #[test]
 fn members_on_one_machine_have_their_own_ports_and_directories() {
     let line = |name: &str, port: u16| {
