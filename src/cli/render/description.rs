@@ -198,7 +198,8 @@ impl Cluster {
     pub(super) fn image(&self) -> Result<&str, String> {
         self.image.as_deref().ok_or_else(|| {
             format!(
-                "say which image has {} with --image, such as gcr.io/etcd-development/etcd:v3.5.21",
+                "say which image has {} with --image, such as the one of its release in \
+                 gcr.io/etcd-development/etcd",
                 self.etcd.title()
             )
         })

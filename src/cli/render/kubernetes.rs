@@ -42,22 +42,71 @@ pub(super) fn manifest(cluster: &Cluster) -> Result<String, String> {
         ),
     };
     Ok(format!(
-        "apiVersion: v1\nkind: Service\nmetadata:\n  name: {service}\n  labels:\n    app: {name}\n\
-         spec:\n  clusterIP: None\n  publishNotReadyAddresses: true\n  selector:\n    app: {name}\n  ports:\n\
-         \x20 - name: etcd-client{tls}\n    port: {client}\n  - name: etcd-server{tls}\n    port: {peer}\n\
-         ---\n\
-         apiVersion: apps/v1\nkind: StatefulSet\nmetadata:\n  name: {name}\n  labels:\n    app: {name}\n\
-         spec:\n  serviceName: {service}\n  replicas: {replicas}\n  podManagementPolicy: Parallel\n\
-         \x20 selector:\n    matchLabels:\n      app: {name}\n  template:\n    metadata:\n      labels:\n\
-         \x20       app: {name}\n    spec:\n      securityContext:\n        fsGroup: {GROUP}\n      containers:\n\
-         \x20     - name: etcd\n        image: {image}\n        command: [{program}]\n        args:\n{arguments}\
-         \x20       env:\n        - name: POD_NAME\n          valueFrom:\n            fieldRef:\n\
-         \x20             fieldPath: metadata.name\n        ports:\n        - name: client\n\
-         \x20         containerPort: {client}\n        - name: peer\n          containerPort: {peer}\n\
-         \x20       readinessProbe:\n{probe}        volumeMounts:\n        - name: data\n\
-         \x20         mountPath: {DATA}\n{mounts}{volumes}  volumeClaimTemplates:\n  - metadata:\n      name: data\n\
-         \x20   spec:\n      accessModes: [ReadWriteOnce]\n      resources:\n        requests:\n\
-         \x20         storage: {STORAGE}\n",
+        r#"apiVersion: v1
+kind: Service
+metadata:
+  name: {service}
+  labels:
+    app: {name}
+spec:
+  clusterIP: None
+  publishNotReadyAddresses: true
+  selector:
+    app: {name}
+  ports:
+  - name: etcd-client{tls}
+    port: {client}
+  - name: etcd-server{tls}
+    port: {peer}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata:
+  name: {name}
+  labels:
+    app: {name}
+spec:
+  serviceName: {service}
+  replicas: {replicas}
+  podManagementPolicy: Parallel
+  selector:
+    matchLabels:
+      app: {name}
+  template:
+    metadata:
+      labels:
+        app: {name}
+    spec:
+      securityContext:
+        fsGroup: {GROUP}
+      containers:
+      - name: etcd
+        image: {image}
+        command: [{program}]
+        args:
+{arguments}        env:
+        - name: POD_NAME
+          valueFrom:
+            fieldRef:
+              fieldPath: metadata.name
+        ports:
+        - name: client
+          containerPort: {client}
+        - name: peer
+          containerPort: {peer}
+        readinessProbe:
+{probe}        volumeMounts:
+        - name: data
+          mountPath: {DATA}
+{mounts}{volumes}  volumeClaimTemplates:
+  - metadata:
+      name: data
+    spec:
+      accessModes: [ReadWriteOnce]
+      resources:
+        requests:
+          storage: {STORAGE}
+"#,
         replicas = cluster.members.len(),
         program = text_of(&cluster.program_of_image()),
     ))

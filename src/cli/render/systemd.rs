@@ -18,11 +18,23 @@ pub(super) fn unit(cluster: &Cluster, member: &Member) -> String {
         _ => "User=etcd\n",
     };
     format!(
-        "[Unit]\nDescription={title} member {name}\nWants=network-online.target\n\
-         After=network-online.target\n\n\
-         [Service]\nType=notify\nExecStart={program}{flags}\n{user}{state}\
-         Restart=on-failure\nRestartSec=5\nTimeoutStartSec=infinity\nLimitNOFILE=65536\n\n\
-         [Install]\nWantedBy=multi-user.target\n",
+        "\
+[Unit]
+Description={title} member {name}
+Wants=network-online.target
+After=network-online.target
+
+[Service]
+Type=notify
+ExecStart={program}{flags}
+{user}{state}Restart=on-failure
+RestartSec=5
+TimeoutStartSec=infinity
+LimitNOFILE=65536
+
+[Install]
+WantedBy=multi-user.target
+",
         title = cluster.etcd.title(),
         name = member.name.replace('%', "%%"),
         program = quoted(&cluster.program),
