@@ -27,6 +27,7 @@ mod reload;
 mod render;
 mod serve;
 mod service;
+mod steps;
 mod token;
 
 use std::ffi::OsString;

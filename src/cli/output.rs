@@ -1,6 +1,15 @@
 use std::io::{ErrorKind, Write as _};
 
+use clap::ValueEnum;
+
 use super::{Failure, running};
+
+/// How a result is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    Text,
+    Json,
+}
 
 /// Prints a command's result on standard output. A reader that went away has read enough.
 pub(super) fn print(text: &str) -> Result<(), Failure> {

@@ -1,9 +1,10 @@
 use std::fmt::Write as _;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 
 use super::Failure;
+use super::output::{self, Format};
 use crate::membership::{InitialCluster, PeerUrl};
 
 /// What to compute ids from.
@@ -26,12 +27,6 @@ pub(super) struct Predict {
     output: Format,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Format {
-    Text,
-    Json,
-}
-
 /// The ids that a cluster will have, in the form in which etcd prints them.
 #[derive(Debug, PartialEq, Serialize)]
 struct Prediction {
@@ -50,14 +45,9 @@ impl Predict {
     /// Prints the ids; starts and asks nothing.
     pub(super) fn run(&self) -> Result<(), Failure> {
         let prediction = self.predict()?;
-        super::output::print(&match self.output {
+        output::print(&match self.output {
             Format::Text => prediction.text(),
-            Format::Json => {
-                let mut json = serde_json::to_string_pretty(&prediction)
-                    .expect("strings and lists are always JSON");
-                json.push('\n');
-                json
-            }
+            Format::Json => output::json(&prediction),
         })
     }
 

@@ -16,7 +16,7 @@ use super::health::Health;
 use super::publish::Publisher;
 use super::reload::Settled;
 use super::{Failure, Quorate, environment, running};
-use crate::config::serve::{Config, Flags, PublicUrl, unknown_variables};
+use crate::config::serve::{Config, Flags, Problems, PublicUrl, unknown_variables};
 use crate::discovery_server::{Secrets, SecretsError};
 use crate::dns_server::{self, Bound, Catalog, Cookies, QueryLog, Settings};
 use crate::registry::{self, Registry};
@@ -48,9 +48,9 @@ enum Error {
 /// A part of the service, by the name that messages use.
 type Task = (&'static str, Result<(), Failure>);
 
-/// Reads the settings and all files they name, for a start or for looking at them. Whoever starts says
-/// how lines are logged once the settings are known to be right.
-pub(super) fn load<T>(
+/// Reads the settings and all files they name, for a start. Whoever starts says how lines are logged
+/// once the settings are known to be right.
+fn load<T>(
     flags: &Flags,
     begin: impl FnOnce(&Config) -> Result<T, Failure>,
 ) -> Result<(Config, Files, T), Failure> {
@@ -61,6 +61,14 @@ pub(super) fn load<T>(
         (Some(files), Some(begun)) => Ok((config, files, begun)),
         _ => Err(Failure::Configuration(problems.into())),
     }
+}
+
+/// Everything that is wrong with the settings and with the files they name.
+pub(super) fn problems(flags: &Flags) -> Problems {
+    let (config, mut problems) = Config::read(flags, |name| std::env::var(name).ok());
+    // What the files hold is for a start.
+    drop(Files::read(&config, &mut problems));
+    problems
 }
 
 /// Runs the service until a signal ends it.

@@ -52,7 +52,7 @@ pub(super) async fn join(
 }
 
 /// Pairs every member of the cluster with an entry of the list; the one paired with the own entry.
-async fn match_members(
+pub(super) async fn match_members(
     request: &Request,
     list: &InitialCluster,
     running: &PeerList,

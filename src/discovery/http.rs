@@ -94,7 +94,7 @@ pub(super) fn reason(error: &reqwest::Error, address: &str) -> String {
     }
 }
 
-fn is_tls(cause: &(dyn std::error::Error + 'static)) -> bool {
+pub(super) fn is_tls(cause: &(dyn std::error::Error + 'static)) -> bool {
     cause.is::<rustls::Error>() || cause.downcast_ref::<io::Error>().is_some_and(tls::is_tls)
 }
 

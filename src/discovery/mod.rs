@@ -14,6 +14,7 @@ mod http;
 mod memo;
 mod pace;
 mod peers;
+pub mod rehearsal;
 mod roll;
 pub mod srv;
 mod static_list;
@@ -28,7 +29,8 @@ use std::sync::Arc;
 
 pub use memo::Memo;
 pub use pace::Pace;
-pub use peers::{PeerMember, Reach, reach};
+pub use peers::{PeerList, PeerMember, Reach, Silence, reach};
+pub use static_list::Error as StaticError;
 
 pub use token::redact;
 pub use token_v3::{Credentials, TokenV3Request};

@@ -24,11 +24,50 @@ pub struct PeerMember {
 
 /// A cluster as one of its members knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct PeerList {
+pub struct PeerList {
     /// The member that said so.
-    pub(super) told_by: PeerUrl,
-    pub(super) cluster: ClusterId,
-    pub(super) members: Vec<PeerMember>,
+    pub told_by: PeerUrl,
+    pub cluster: ClusterId,
+    pub members: Vec<PeerMember>,
+}
+
+/// Why a member did not say who is in its cluster.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Silence {
+    #[error("nobody listens at {address}")]
+    Refused { address: String },
+    #[error("no answer within {0:?}")]
+    TimedOut(Duration),
+    #[error("{0}")]
+    Tls(String),
+    #[error("{0}")]
+    Unreached(String),
+    #[error("the answer is not HTTP: it speaks TLS, or is something else")]
+    NotHttp,
+    #[error("/members is answered with HTTP {0}: this is no peer port")]
+    Status(u16),
+    #[error("/members is answered with something that is no member list: this is no peer port")]
+    NoList,
+}
+
+impl Silence {
+    pub(super) fn of(error: &reqwest::Error, peer: &PeerUrl) -> Self {
+        let address = format!("{}:{}", peer.host(), peer.port());
+        let mut cause: &(dyn std::error::Error + 'static) = error;
+        loop {
+            if cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+                return Self::NotHttp;
+            }
+            let Some(deeper) = cause.source() else { break };
+            cause = deeper;
+        }
+        let kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        match kind {
+            Some(std::io::ErrorKind::ConnectionRefused) => Self::Refused { address },
+            _ if shared::is_tls(cause) => Self::Tls(shared::reason(error, &address)),
+            _ => Self::Unreached(shared::reason(error, &address)),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -44,20 +83,24 @@ struct Listed {
     learner: bool,
 }
 
-/// Asks one member who is in its cluster; `None` when it does not say in time or in this form.
-pub(super) async fn members(
+/// Asks one member who is in its cluster.
+pub(super) async fn ask(
     http: &reqwest::Client,
     peer: &PeerUrl,
     limit: Duration,
-) -> Option<PeerList> {
-    let ask = async {
-        let response = http.get(format!("{peer}/members")).send().await.ok()?;
+) -> Result<PeerList, Silence> {
+    let asked = async {
+        let response = http.get(format!("{peer}/members")).send().await;
+        let response = response.map_err(|error| Silence::of(&error, peer))?;
         if !response.status().is_success() {
-            return None;
+            return Err(Silence::Status(response.status().as_u16()));
         }
-        let cluster = response.headers().get(X_ETCD_CLUSTER_ID)?.to_str().ok()?.parse().ok()?;
-        let body = shared::body(response, MAX_BODY_BYTES).await.ok()??;
-        let listed: Vec<Listed> = serde_json::from_slice(&body).ok()?;
+        let cluster = response.headers().get(X_ETCD_CLUSTER_ID);
+        let cluster = cluster.and_then(|id| id.to_str().ok()?.parse().ok());
+        let cluster = cluster.ok_or(Silence::NoList)?;
+        let body = shared::body(response, MAX_BODY_BYTES).await;
+        let body = body.map_err(|error| Silence::of(&error, peer))?.ok_or(Silence::NoList)?;
+        let listed: Vec<Listed> = serde_json::from_slice(&body).map_err(|_| Silence::NoList)?;
         let member = |listed: Listed| PeerMember {
             id: MemberId(listed.id),
             name: listed.name,
@@ -66,9 +109,9 @@ pub(super) async fn members(
             learner: listed.learner,
         };
         let members = listed.into_iter().map(member).collect();
-        Some(PeerList { told_by: peer.clone(), cluster, members })
+        Ok(PeerList { told_by: peer.clone(), cluster, members })
     };
-    tokio::time::timeout(limit, ask).await.ok().flatten()
+    tokio::time::timeout(limit, asked).await.unwrap_or(Err(Silence::TimedOut(limit)))
 }
 
 /// Whether this is a member of etcd: theirs take each other's messages at `/raft`, from POST alone.
@@ -90,10 +133,10 @@ pub(super) async fn first_list(
     let mut asked = tokio::task::JoinSet::new();
     for peer in peers {
         let (http, peer) = (http.clone(), peer.clone());
-        asked.spawn(async move { members(&http, &peer, limit).await });
+        asked.spawn(async move { ask(&http, &peer, limit).await });
     }
     while let Some(answer) = asked.join_next().await {
-        if let Ok(Some(list)) = answer
+        if let Ok(Ok(list)) = answer
             && cluster.is_none_or(|cluster| cluster == list.cluster)
         {
             return Some(list);

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::{Request, peers};
+use super::Request;
+use super::peers::{self, PeerList, PeerMember};
 use crate::membership::{ClusterId, InitialCluster, MemberId, PeerUrl};
 
 /// How long the own name may take to appear in DNS.
@@ -165,7 +166,7 @@ impl std::fmt::Display for Place {
 pub(super) async fn resolve_patiently(host: &str) -> io::Result<IpAddr> {
     let mut attempt = 1;
     loop {
-        let error = match lookup(host).await {
+        let error = match look_up(host).await {
             Ok(address) => return Ok(address),
             Err(error) => error,
         };
@@ -179,7 +180,7 @@ pub(super) async fn resolve_patiently(host: &str) -> io::Result<IpAddr> {
 }
 
 /// The first address of a name; IPv4 is preferred.
-async fn lookup(host: &str) -> io::Result<IpAddr> {
+pub(super) async fn look_up(host: &str) -> io::Result<IpAddr> {
     let addresses: Vec<IpAddr> =
         tokio::net::lookup_host((host, 0)).await?.map(|address| address.ip()).collect();
     let preferred =
@@ -199,13 +200,22 @@ pub(super) async fn check_not_bootstrapped(
     }
     info!(members = others.len(), "asking the other members whether the cluster runs already");
     let running = peers::first_list(http, &others, None, BOOTSTRAPPED_LIMIT).await;
+    running.map_or(Ok(()), |running| check_new(request, list, &running))
+}
+
+/// The cluster that runs must be the one that this list makes, and this member must not have served in it.
+pub(super) fn check_new(
+    request: &Request,
+    list: &InitialCluster,
+    running: &PeerList,
+) -> Result<(), Error> {
     let id = list.member_id(&request.name, &request.cluster_token);
     let made = list.cluster_id(&request.cluster_token);
-    if let Some(running) = running.iter().find(|running| running.cluster != made) {
+    if running.cluster != made {
         return Err(Error::OtherCluster { running: running.cluster, made });
     }
-    let known = running.iter().flat_map(|running| &running.members);
-    match known.into_iter().find(|member| Some(member.id) == id && !member.client_urls.is_empty()) {
+    let served = |member: &&PeerMember| Some(member.id) == id && !member.client_urls.is_empty();
+    match running.members.iter().find(served) {
         Some(member) => Err(Error::Bootstrapped { id: member.id }),
         None => Ok(()),
     }

@@ -16,6 +16,7 @@ mod dns;
 mod dns_limit;
 mod dns_tools;
 mod dnsmasq;
+mod doctor;
 mod faults;
 mod first_steps;
 mod force;

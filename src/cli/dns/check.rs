@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use super::Format;
-use crate::cli::output::counted;
-use crate::cli::{Failure, output, running};
+use crate::cli::output::{self, Format, counted};
+use crate::cli::{Failure, running};
 use crate::dns_server::{FileError, FileFault, Judged, Warning, check_directory, check_file};
 use crate::zone::{self, Finding, Zone};
 

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use clap::Args;
 use serde::Serialize;
 
-use super::Format;
-use crate::cli::{Failure, output, running};
+use crate::cli::output::{self, Format};
+use crate::cli::{Failure, running};
 use crate::discovery::SrvRequest;
 use crate::discovery::srv::{Release, Survey, SurveyedService, replay, resolver_address};
 

@@ -4,7 +4,7 @@ mod check;
 mod import;
 mod lookup;
 
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 
 pub(super) use lookup::{Shown, table};
 
@@ -19,13 +19,6 @@ pub(super) enum Command {
     Lookup(lookup::Lookup),
     /// Turn a configuration file of dnsmasq into zone files
     Import(import::Import),
-}
-
-/// How a result is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
-    Text,
-    Json,
 }
 
 impl Command {

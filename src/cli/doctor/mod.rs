@@ -1,7 +1,12 @@
 //! `quorate doctor`: plays the start of a member through on a real configuration and says what fails.
 
+mod data_dir;
+mod listening;
+mod node_flags;
+mod others;
+mod registered;
 mod srv;
-mod steps;
+mod static_start;
 mod token;
 mod token_v3;
 
@@ -15,6 +20,9 @@ pub(super) enum Command {
     /// A start with --discovery, or with --discovery-token and --discovery-endpoints: give the flags of
     /// the node to check those too
     Token(token::TokenStart),
+    /// A start with --initial-cluster: list, own URLs, addresses, ports, certificates, and what the other
+    /// members say; takes the flags of the node as they are, ETCD_* variables and --config-file too
+    Static(Box<static_start::StaticStart>),
     /// Replay etcd's --discovery-srv: records, targets, own address, scheme, TLS names
     Srv(srv::Srv),
 }
@@ -22,7 +30,8 @@ pub(super) enum Command {
 impl Command {
     pub(super) fn run(&self) -> Result<(), Failure> {
         match self {
-            Self::Token(start) => super::run(start.replay()),
+            Self::Token(start) => super::run(start.run()),
+            Self::Static(start) => super::run(start.run()),
             Self::Srv(srv) => super::run(srv.run()),
         }
     }

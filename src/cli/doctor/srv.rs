@@ -6,8 +6,10 @@ use serde::Serialize;
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::Pem;
 
-use crate::cli::dns::{Format, Shown, table};
-use crate::cli::{Failure, output, running};
+use crate::cli::dns::{Shown, table};
+use crate::cli::output::{self, Format};
+use crate::cli::steps::{Outcome, Record, Step};
+use crate::cli::{Failure, running};
 use crate::discovery::SrvRequest;
 use crate::discovery::srv::{Member, Release, Survey, Symptom, diagnose, replay, resolver_address};
 use crate::membership::PeerUrl;
@@ -61,6 +63,9 @@ struct Report {
     services: Vec<Shown>,
     findings: Vec<Finding>,
     verdicts: Vec<Verdict>,
+    /// The same as those of the other checks.
+    #[serde(flatten)]
+    record: Record,
 }
 
 #[derive(Debug, Serialize)]
@@ -139,6 +144,11 @@ impl Srv {
             }
         };
         let places = survey.own.iter().flatten();
+        let findings = symptoms.into_iter();
+        let findings: Vec<Finding> =
+            findings.map(|Symptom { code, text, advice }| Finding { code, text, advice }).collect();
+        let verdicts = vec![verdict("3.4", Release::V34), verdict("3.5+", Release::V35)];
+        let steps = findings.iter().map(Finding::step).chain(verdicts.iter().map(Verdict::step));
         Report {
             domain: survey.domain.clone(),
             member: member.map(|member| member.name.clone()),
@@ -146,11 +156,9 @@ impl Srv {
                 .map(|(ip, port)| SocketAddr::new(*ip, *port).to_string())
                 .collect(),
             services: survey.servers.iter().chain(&survey.others).map(Shown::of).collect(),
-            findings: symptoms
-                .into_iter()
-                .map(|Symptom { code, text, advice }| Finding { code, text, advice })
-                .collect(),
-            verdicts: vec![verdict("3.4", Release::V34), verdict("3.5+", Release::V35)],
+            record: Record::of(steps.collect()),
+            findings,
+            verdicts,
         }
     }
 }
@@ -199,17 +207,33 @@ impl Report {
     }
 }
 
+impl Finding {
+    fn step(&self) -> Step {
+        Step::new(self.code, Outcome::Failed, &self.text, Some(self.advice.clone()))
+    }
+}
+
 impl Verdict {
     fn text(&self) -> String {
-        let etcd = self.etcd;
+        format!("etcd {}: {}\n", self.etcd, self.sentence())
+    }
+
+    fn sentence(&self) -> String {
         let (Some(list), Some(cluster)) = (&self.initial_cluster, &self.cluster_id) else {
             let error = self.error.as_deref().unwrap_or("no list");
-            return format!("etcd {etcd}: does not start: {error}\n");
+            return format!("does not start: {error}");
         };
         let member = match &self.member_id {
             Some(id) => format!(", member {id}"),
             None => String::new(),
         };
-        format!("etcd {etcd}: starts with {list} (cluster {cluster}{member})\n")
+        format!("starts with {list} (cluster {cluster}{member})")
+    }
+
+    /// A release that does not start is worth a warning: it may be another that is used, and why it does not is
+    /// among the findings.
+    fn step(&self) -> Step {
+        let outcome = if self.starts { Outcome::Ok } else { Outcome::Warning };
+        Step::new(format!("etcd {}", self.etcd), outcome, self.sentence(), None)
     }
 }

@@ -5,11 +5,13 @@ use clap::Args;
 use reqwest::{Client, Response, Url, header};
 use serde_json::Value;
 
-use super::steps::{Held, Own, foreign_ids, judge, sick, slot, well, will_have};
+use super::registered::{Held, Own, foreign_ids, judge, slot, will_have};
 use super::token_v3;
 use crate::admission::{Door, Limits};
 use crate::cli::explain::codes_in;
+use crate::cli::output::Format;
 use crate::cli::service::{client_builder, misunderstanding};
+use crate::cli::steps::{Steps, Stop, sick};
 use crate::cli::{Failure, running};
 use crate::membership::InitialCluster;
 use crate::token::{Token, TokenPath};
@@ -64,14 +66,24 @@ pub(in crate::cli) struct TokenStart {
     /// Authority of an https:// service, PEM; those of the system without it
     #[arg(long, value_name = "FILE", env = "QUORATE_CACERT")]
     cacert: Option<PathBuf>,
+    /// How to print
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    output: Format,
 }
 
 impl TokenStart {
-    pub(super) async fn replay(&self) -> Result<(), Failure> {
+    pub(super) async fn run(&self) -> Result<(), Failure> {
+        let mut steps = Steps::new(self.output);
+        let outcome = self.replay(&mut steps).await;
+        steps.end(outcome)
+    }
+
+    async fn replay(&self, steps: &mut Steps) -> Result<(), Stop> {
         if let Some(token) = &self.discovery_token {
             let own = self.own(token)?;
             let ca = self.cacert.as_deref();
-            return token_v3::replay(token, &self.discovery_endpoints, ca, own.as_ref()).await;
+            return token_v3::replay(steps, token, &self.discovery_endpoints, ca, own.as_ref())
+                .await;
         }
         let typed = self.url.as_ref().or(self.discovery.as_ref()).cloned().unwrap_or_default();
         let url = spelling(&typed)?;
@@ -80,25 +92,24 @@ impl TokenStart {
         let client = client.timeout(PATIENCE).build().map_err(running)?;
         let began = Instant::now();
         let answer = get(&client, &url, "/_config/size").await?;
-        well("reachable", &format!("answered in {} ms", began.elapsed().as_millis()))?;
-        clock(&answer)?;
+        steps.ok("reachable", format!("answered in {} ms", began.elapsed().as_millis()));
+        clock(steps, &answer)?;
         let size = size(answer).await?;
-        well("size", &will_have(size))?;
+        steps.ok("size", will_have(size));
         let answer = get(&client, &url, "").await?;
         let members = members(answer).await?;
-        foreign_ids("URL", &typed, &members)?;
+        foreign_ids(steps, "URL", &typed, &members)?;
         let own = self.own(&typed)?;
-        slot(size, &members, own.as_ref())?;
+        slot(steps, size, &members, own.as_ref())?;
         let Some(own) = own else {
             let made_up = MADE_UP.parse().ok().and_then(|member| Own::of(&member, &typed));
             rehearse(&client, &url, &made_up.expect("it is a member list of one")).await?;
-            return well(
-                "registration",
-                "a made-up member with an id of this URL would be taken; give --name and \
-                 --initial-advertise-peer-urls to try those of the node",
-            );
+            let taken = "a made-up member with an id of this URL would be taken; give --name and \
+                         --initial-advertise-peer-urls to try those of the node";
+            steps.ok("registration", taken);
+            return Ok(());
         };
-        well("member id", &format!("{} registers as {}", own.value, own.id))?;
+        steps.ok("member id", format!("{} registers as {}", own.value, own.id));
         let prefix = typed.strip_suffix(url.path()).unwrap_or(&typed).to_owned();
         let door = Door { public_url: prefix, limits: UNLIMITED, ..Door::default() };
         judge(&own, size, &members, &TokenPath::stored(url.path().to_owned()), &door)?;
@@ -106,11 +117,12 @@ impl TokenStart {
         if !own.is_among(&members) {
             rehearse(&client, &url, &own).await?;
         }
-        well("registration", "the service would take it")
+        steps.ok("registration", "the service would take it");
+        Ok(())
     }
 
     /// What the node would register.
-    fn own(&self, url: &str) -> Result<Option<Own>, Failure> {
+    fn own(&self, url: &str) -> Result<Option<Own>, Stop> {
         let (Some(name), Some(urls)) = (&self.name, &self.initial_advertise_peer_urls) else {
             return Ok(None);
         };
@@ -133,7 +145,7 @@ impl TokenStart {
     }
 }
 
-fn spelling(typed: &str) -> Result<Url, Failure> {
+fn spelling(typed: &str) -> Result<Url, Stop> {
     const STEP: &str = "spelling";
     let whole = "give the URL that /new printed, such as http://discovery.example:8087/TOKEN";
     if typed.parse::<Token>().is_ok() {
@@ -158,7 +170,7 @@ fn spelling(typed: &str) -> Result<Url, Failure> {
     Ok(url)
 }
 
-async fn get(client: &Client, url: &Url, tail: &str) -> Result<Response, Failure> {
+async fn get(client: &Client, url: &Url, tail: &str) -> Result<Response, Stop> {
     let target = format!("{url}{tail}?quorum=false&recursive=false&sorted=false");
     client.get(target).send().await.map_err(|error| {
         if let Some((reason, cure)) = misunderstanding(&error) {
@@ -185,10 +197,11 @@ async fn get(client: &Client, url: &Url, tail: &str) -> Result<Response, Failure
 }
 
 /// Compares this machine's clock with that of the service.
-fn clock(answer: &Response) -> Result<(), Failure> {
+fn clock(steps: &mut Steps, answer: &Response) -> Result<(), Stop> {
     let date = answer.headers().get(header::DATE).and_then(|date| date.to_str().ok());
     let Some(theirs) = date.and_then(|date| httpdate::parse_http_date(date).ok()) else {
-        return well("clock", "the service does not tell its time");
+        steps.open("clock", "the service does not tell its time");
+        return Ok(());
     };
     let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let apart = seconds(SystemTime::now()).abs_diff(seconds(theirs));
@@ -196,11 +209,12 @@ fn clock(answer: &Response) -> Result<(), Failure> {
         let what = format!("this machine and the service are {apart} s apart");
         return Err(sick("clock", what, "set the clocks, with NTP; certificates depend on them"));
     }
-    well("clock", &format!("{apart} s from that of the service"))
+    steps.ok("clock", format!("{apart} s from that of the service"));
+    Ok(())
 }
 
 /// The text of a refusal, and what to do: the cure of its code, if it has one.
-async fn refused(step: &'static str, answer: Response, cure: &'static str) -> Failure {
+async fn refused(step: &'static str, answer: Response, cure: &'static str) -> Stop {
     let status = answer.status();
     let text = answer.text().await.unwrap_or_default();
     let json: Value = serde_json::from_str(&text).unwrap_or_default();
@@ -213,7 +227,7 @@ async fn refused(step: &'static str, answer: Response, cure: &'static str) -> Fa
 
 /// What the service refused says itself what to do, if it has the code of a rule; else its code does,
 /// or the caller.
-fn unwell(step: &'static str, what: impl Into<String>, cure: &'static str) -> Failure {
+fn unwell(step: &'static str, what: impl Into<String>, cure: &'static str) -> Stop {
     let what = what.into();
     let cure = match codes_in(&what).next() {
         Some(code) if code.is_refusal() => "",
@@ -223,7 +237,7 @@ fn unwell(step: &'static str, what: impl Into<String>, cure: &'static str) -> Fa
     sick(step, what, cure)
 }
 
-async fn size(answer: Response) -> Result<u64, Failure> {
+async fn size(answer: Response) -> Result<u64, Stop> {
     const STEP: &str = "size";
     if !answer.status().is_success() {
         let cure = "the token is mistyped, expired, revoked or of another service: make a new one \
@@ -238,7 +252,7 @@ async fn size(answer: Response) -> Result<u64, Failure> {
     size.filter(|size| *size > 0).ok_or_else(|| sick(STEP, "there is no size", no_service))
 }
 
-async fn members(answer: Response) -> Result<Vec<Held>, Failure> {
+async fn members(answer: Response) -> Result<Vec<Held>, Stop> {
     if !answer.status().is_success() {
         return Err(refused("directory", answer, "look at the log of the service").await);
     }
@@ -254,7 +268,7 @@ async fn members(answer: Response) -> Result<Vec<Held>, Failure> {
 }
 
 /// Asks the service to overwrite what is not there: it checks everything and changes nothing.
-async fn rehearse(client: &Client, url: &Url, own: &Own) -> Result<(), Failure> {
+async fn rehearse(client: &Client, url: &Url, own: &Own) -> Result<(), Stop> {
     let target = format!("{url}/{}?prevExist=true", own.id);
     let form: String = url::form_urlencoded::Serializer::new(String::new())
         .append_pair("value", &own.value)
@@ -278,10 +292,11 @@ async fn rehearse(client: &Client, url: &Url, own: &Own) -> Result<(), Failure> 
 mod tests {
     use super::*;
 
-    fn told(failure: Failure) -> String {
-        match failure {
-            Failure::Running(error) => error.to_string(),
-            other => panic!("{other:?}"),
+    /// The step that failed, what is wrong and the way out.
+    fn told(stop: Stop) -> String {
+        match stop {
+            Stop::Sick { step, what, cure } => format!("{step}: {what}|{cure}"),
+            Stop::Failure(failure) => panic!("{failure:?}"),
         }
     }
 
@@ -297,6 +312,7 @@ mod tests {
                 name: Some(name.to_owned()),
                 initial_advertise_peer_urls: Some("http://10.0.0.1:2380".to_owned()),
                 cacert: None,
+                output: Format::Text,
             };
             let told = told(start.own("http://h:1/T").unwrap_err());
             assert!(told.contains(part) && told.contains("--name"), "{told}");
@@ -308,10 +324,10 @@ mod tests {
     fn advice_is_given_once() {
         let told = |what: &str| told(unwell("size", what, "make a new one"));
         let expired = "Q1002: this token has expired; make a new one with /new";
-        assert_eq!(told(expired), format!("size: {expired}"));
+        assert_eq!(told(expired), format!("size: {expired}|"));
         let busy = told("Q1086: this token is asked for too often");
-        assert!(busy.contains("; Nothing to do for nodes"), "{busy}");
-        assert_eq!(told("Key not found (/T)"), "size: Key not found (/T); make a new one");
+        assert!(busy.contains("|Nothing to do for nodes"), "{busy}");
+        assert_eq!(told("Key not found (/T)"), "size: Key not found (/T)|make a new one");
     }
 
     #[test]

@@ -5,9 +5,10 @@ use bytes::Bytes;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
-use super::steps::{Held, Own, foreign_ids, judge, open, sick, slot, well, will_have};
+use super::registered::{Held, Own, foreign_ids, judge, slot, will_have};
 use crate::admission::{Door, Protocol};
-use crate::cli::{Failure, running};
+use crate::cli::running;
+use crate::cli::steps::{Steps, Stop, sick};
 use crate::proto::etcdserverpb::RangeRequest;
 use crate::proto::etcdserverpb::kv_client::KvClient;
 use crate::proto::mvccpb::KeyValue;
@@ -21,16 +22,17 @@ const REQUEST: Duration = Duration::from_secs(5);
 
 /// Plays a start with a bare token through, up to the registration; nothing is written.
 pub(super) async fn replay(
+    steps: &mut Steps,
     token: &str,
     endpoints: &[String],
     ca: Option<&Path>,
     own: Option<&Own>,
-) -> Result<(), Failure> {
+) -> Result<(), Stop> {
     spelling(token)?;
-    let mut store = Store::reach(endpoints, ca).await?;
+    let mut store = Store::reach(steps, endpoints, ca).await?;
     let root = format!("/_etcd/registry/{token}");
     let size = size(&store.read(format!("{root}/_config/size"), String::new()).await?)?;
-    well("size", &will_have(size))?;
+    steps.ok("size", will_have(size));
     let held = |kv: KeyValue| -> Held {
         let text = |bytes: Bytes| String::from_utf8_lossy(&bytes).into_owned();
         let key = text(kv.key);
@@ -40,21 +42,20 @@ pub(super) async fn replay(
     let mut members = store.read(format!("{root}/members/"), format!("{root}/members0")).await?;
     members.sort_by_key(|kv| kv.create_revision);
     let members: Vec<Held> = members.into_iter().map(held).collect();
-    foreign_ids("token", token, &members)?;
-    slot(size, &members, own)?;
+    foreign_ids(steps, "token", token, &members)?;
+    slot(steps, size, &members, own)?;
     let Some(own) = own else {
-        return open(
-            "member id",
-            "give --name and --initial-advertise-peer-urls to judge those too",
-        );
+        steps.open("member id", "give --name and --initial-advertise-peer-urls to judge those too");
+        return Ok(());
     };
-    well("member id", &format!("{} registers as {}", own.value, own.id))?;
+    steps.ok("member id", format!("{} registers as {}", own.value, own.id));
     let door = Door { protocol: Protocol::V3, ..Door::default() };
     judge(own, size, &members, &TokenPath::stored(format!("/{token}")), &door)?;
-    well("registration", "the rules of the service let it in")
+    steps.ok("registration", "the rules of the service let it in");
+    Ok(())
 }
 
-fn spelling(token: &str) -> Result<(), Failure> {
+fn spelling(token: &str) -> Result<(), Stop> {
     if token.is_empty() || token.contains("://") || token.contains('/') {
         let cure = "give the last part of what /new printed; URLs are for --discovery";
         return Err(sick("spelling", format!("`{token}` is no bare token"), cure));
@@ -62,7 +63,7 @@ fn spelling(token: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn size(found: &[KeyValue]) -> Result<u64, Failure> {
+fn size(found: &[KeyValue]) -> Result<u64, Stop> {
     const STEP: &str = "size";
     let Some(kv) = found.first() else {
         let cure = "the token is mistyped, expired, revoked or of another service: make a new one \
@@ -82,7 +83,11 @@ struct Store {
 }
 
 impl Store {
-    async fn reach(endpoints: &[String], ca: Option<&Path>) -> Result<Self, Failure> {
+    async fn reach(
+        steps: &mut Steps,
+        endpoints: &[String],
+        ca: Option<&Path>,
+    ) -> Result<Self, Stop> {
         const STEP: &str = "reachable";
         let secure = ca.is_some() || endpoints.iter().any(|text| text.starts_with("https://"));
         let options = || ClientOptions { ca: ca.map(Path::to_owned), ..ClientOptions::default() };
@@ -101,7 +106,7 @@ impl Store {
             match connect(&endpoint.connect_timeout(DIAL), tls.as_ref()).await {
                 Ok(channel) => {
                     let took = began.elapsed().as_millis();
-                    well(STEP, &format!("{text} took the connection in {took} ms"))?;
+                    steps.ok(STEP, format!("{text} took the connection in {took} ms"));
                     let store = Self { client: KvClient::new(channel), endpoint: text.clone() };
                     reached.get_or_insert(store);
                 }
@@ -113,7 +118,7 @@ impl Store {
         reached.ok_or_else(|| sick(STEP, silent.join("; "), cure))
     }
 
-    async fn read(&mut self, key: String, range_end: String) -> Result<Vec<KeyValue>, Failure> {
+    async fn read(&mut self, key: String, range_end: String) -> Result<Vec<KeyValue>, Stop> {
         let request = RangeRequest {
             key: key.into(),
             range_end: range_end.into(),

@@ -35,8 +35,7 @@ use std::rc::Rc;
 
 use clap::Args;
 
-use super::dns::Format;
-use super::output::{self, counted};
+use super::output::{self, Format, counted};
 use super::{Failure, running};
 use crate::discovery_server::Release;
 use finding::{Finding, Place, Report, Seen, Severity};

@@ -76,7 +76,7 @@ async fn bind_one(url: &PeerUrl, tls: Option<&TlsServer>) -> Result<Bound, Liste
 }
 
 /// `host:port`, with brackets where the host is an IPv6 address.
-fn authority(url: &PeerUrl) -> String {
+pub(in crate::cli) fn authority(url: &PeerUrl) -> String {
     if url.host().contains(':') {
         format!("[{}]:{}", url.host(), url.port())
     } else {
@@ -84,6 +84,6 @@ fn authority(url: &PeerUrl) -> String {
     }
 }
 
-pub(super) fn join(urls: &[PeerUrl]) -> String {
+pub(in crate::cli) fn join(urls: &[PeerUrl]) -> String {
     urls.iter().map(PeerUrl::as_str).collect::<Vec<_>>().join(",")
 }

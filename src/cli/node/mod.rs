@@ -17,6 +17,9 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+pub(super) use listeners::{authority, join};
+pub(super) use tls::{dialing, serving};
+
 use crate::api;
 use crate::config::node::{Command, Problem, Settings, help, load};
 use crate::{telemetry, transport};

@@ -4,7 +4,8 @@ use tracing::info;
 use crate::config::node::{Certificate, PortTls, Settings};
 use crate::membership::PeerUrl;
 use crate::transport::tls::{
-    self, Pair, SelfSignedError, ServerOptions, Spoken, TlsClient, TlsError, TlsServer,
+    self, ClientOptions, Pair, SelfSignedError, ServerOptions, Spoken, TlsClient, TlsError,
+    TlsServer,
 };
 
 /// The certificates of this member, loaded.
@@ -29,7 +30,6 @@ pub(super) enum TlsFailure {
 impl Secured {
     /// Reads, and where asked for makes, the certificates that the URLs need.
     pub(super) fn load(settings: &Settings) -> Result<Self, TlsFailure> {
-        let is_secure = |urls: &[PeerUrl]| urls.iter().any(PeerUrl::is_https);
         let client =
             is_secure(&settings.listen_client_urls) || is_secure(&settings.listen_metrics_urls);
         let client = client.then(|| pair(settings, &settings.tls.client, "client")).transpose()?;
@@ -39,22 +39,12 @@ impl Secured {
         let listens = |port: &PortTls, pair: Option<&Pair>, name: &str| {
             pair.map(|pair| server(settings, port, pair, name)).transpose()
         };
-        let dials = is_secure(&settings.bootstrap.peer_urls)
-            || is_secure(&settings.listen_peer_urls)
-            || settings.tls.peer.ca.is_some();
-        if let (Certificate::Files(pair), false) = (&settings.tls.peer.certificate, dials) {
+        if let (Certificate::Files(pair), false) = (&settings.tls.peer.certificate, dials(settings))
+        {
             // etcd reads them without an encrypted URL too, and does not start when it cannot.
             pair.check(&settings.tls.policy)?;
         }
-        let dialer = dials.then(|| {
-            let own = match &settings.tls.peer.certificate {
-                Certificate::Files(pair) => Some(pair),
-                _ => peer.as_ref(),
-            };
-            let mut options = settings.tls.peer.dialing(own, &settings.tls.policy);
-            options.server_name.clone_from(&settings.tls.peer_server_name);
-            TlsClient::load(options)
-        });
+        let dialer = dialing(settings, peer.as_ref()).map(TlsClient::load);
         Ok(Self {
             client: listens(&settings.tls.client, client.as_ref(), "client")?,
             peer: listens(&settings.tls.peer, peer.as_ref(), "peer")?,
@@ -67,6 +57,30 @@ impl Secured {
         let servers = self.client.into_iter().chain(self.peer).collect();
         tls::watch(servers, self.dialer.into_iter().collect(), stop).await;
     }
+}
+
+fn is_secure(urls: &[PeerUrl]) -> bool {
+    urls.iter().any(PeerUrl::is_https)
+}
+
+/// Whether this member speaks TLS to others.
+fn dials(settings: &Settings) -> bool {
+    is_secure(&settings.bootstrap.peer_urls)
+        || is_secure(&settings.listen_peer_urls)
+        || settings.tls.peer.ca.is_some()
+}
+
+/// What this member shows to others and whom it trusts, if it speaks TLS to them. `made` is the
+/// certificate of the peer port where none was given.
+pub(in crate::cli) fn dialing(settings: &Settings, made: Option<&Pair>) -> Option<ClientOptions> {
+    let own = match &settings.tls.peer.certificate {
+        Certificate::Files(pair) => Some(pair),
+        _ => made,
+    };
+    dials(settings).then(|| ClientOptions {
+        server_name: settings.tls.peer_server_name.clone(),
+        ..settings.tls.peer.dialing(own, &settings.tls.policy)
+    })
 }
 
 /// The certificate of a port that has a URL with TLS.
@@ -105,7 +119,12 @@ fn server(
         ),
         "starting with {name} TLS"
     );
-    let server = TlsServer::load(ServerOptions {
+    Ok(TlsServer::load(serving(settings, port, pair))?)
+}
+
+/// What a port shows and asks for.
+pub(in crate::cli) fn serving(settings: &Settings, port: &PortTls, pair: &Pair) -> ServerOptions {
+    ServerOptions {
         pair: pair.clone(),
         client_auth: port.client_auth,
         tells_names: port.names_users,
@@ -115,6 +134,5 @@ fn server(
         check_addresses: port.check_addresses,
         policy: settings.tls.policy.clone(),
         spoken: Spoken::Http,
-    })?;
-    Ok(server)
+    }
 }

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use tracing::{info, warn};
 
 use super::check::{BCRYPT_COSTS, DEFAULT_BCRYPT_COST};
@@ -91,6 +93,56 @@ impl Note {
             }
             Self::NoAutoTls { port } => {
                 warn!("ignoring {port} auto TLS since certs given");
+            }
+        }
+    }
+}
+
+/// For people who look at a configuration without starting it.
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FileSilences { file, settings } if settings.is_empty() => {
+                write!(f, "all settings come from `{file}`")
+            }
+            Self::FileSilences { file, settings } => write!(
+                f,
+                "all settings come from `{file}`; flags and variables are ignored: {}",
+                settings.join(", ")
+            ),
+            Self::UnknownVariable { variable } => {
+                write!(f, "the variable {variable} belongs to no setting; is it misspelled?")
+            }
+            Self::SpecialVariable { variable, .. } => {
+                write!(f, "the variable {variable} sets nothing")
+            }
+            Self::UnknownKey { file, key } => {
+                write!(f, "`{file}`: nobody reads the key `{key}`; is it misspelled?")
+            }
+            Self::WithoutEffect { setting, meaning } => {
+                write!(f, "--{setting} has no effect in quorate-node: {meaning}")
+            }
+            Self::Instead { setting, meaning } => write!(f, "--{setting}: {meaning}"),
+            Self::BcryptCost { given } => write!(
+                f,
+                "--bcrypt-cost={given} is not between {} and {}: {DEFAULT_BCRYPT_COST} counts",
+                BCRYPT_COSTS.start(),
+                BCRYPT_COSTS.end()
+            ),
+            Self::Deprecated { setting, instead } => {
+                write!(f, "--{setting} is an older name of --{instead}")
+            }
+            Self::Ignored { setting } => write!(f, "--{setting} is ignored, by etcd too"),
+            Self::NothingEncrypted { port, url, settings, .. } => write!(
+                f,
+                "{url} of the {port} port begins with http://, so these do nothing there: {}",
+                settings.join(", ")
+            ),
+            Self::RepeatedKey { file, line } => {
+                write!(f, "`{file}`, line {line}: a key stands twice, the last one counts")
+            }
+            Self::NoAutoTls { port } => {
+                write!(f, "no certificate is made for the {port} port, since one is given")
             }
         }
     }

@@ -1,39 +1,12 @@
-//! What the replays of both discovery protocols say, step by step, and what they ask of those who
-//! registered before.
+//! What the replays of both discovery protocols ask of those who registered before.
 
 use std::sync::Arc;
 
 use crate::admission::{Application, ClusterSize, Door, Founding, Registered, UnixMillis, decide};
-use crate::cli::{Failure, output, running};
+use crate::cli::output;
+use crate::cli::steps::{Steps, Stop, sick};
 use crate::membership::{InitialCluster, MemberId};
 use crate::token::TokenPath;
-
-/// A step that failed; the steps before it were printed.
-#[derive(Debug, thiserror::Error)]
-#[error("{step}: {what}{}{cure}", if cure.is_empty() { "" } else { "; " })]
-struct Sick {
-    step: &'static str,
-    /// Says what to do itself where the cure is empty.
-    what: String,
-    cure: String,
-}
-
-pub(super) fn sick(
-    step: &'static str,
-    what: impl Into<String>,
-    cure: impl Into<String>,
-) -> Failure {
-    running(Sick { step, what: what.into(), cure: cure.into() })
-}
-
-pub(super) fn well(step: &'static str, what: &str) -> Result<(), Failure> {
-    output::print(&format!("ok    {step}: {what}\n"))
-}
-
-/// What stays unknown, and what would make it known.
-pub(super) fn open(step: &'static str, what: &str) -> Result<(), Failure> {
-    output::print(&format!("--    {step}: {what}\n"))
-}
 
 /// What the node itself would register.
 #[derive(Debug)]
@@ -60,7 +33,12 @@ pub(super) type Held = (String, String);
 
 /// Whoever registered was given some URL or bare token, which is the `salt` of its id; if it was not
 /// this one, this node founds another cluster. The `noun` says which it is.
-pub(super) fn foreign_ids(noun: &str, salt: &str, members: &[Held]) -> Result<(), Failure> {
+pub(super) fn foreign_ids(
+    steps: &mut Steps,
+    noun: &str,
+    salt: &str,
+    members: &[Held],
+) -> Result<(), Stop> {
     for (key, value) in members {
         let parsed: Option<InitialCluster> = value.parse().ok();
         let held = parsed.and_then(|member| Own::of(&member, salt));
@@ -71,13 +49,13 @@ pub(super) fn foreign_ids(noun: &str, salt: &str, members: &[Held]) -> Result<()
             return Err(sick("spelling", what, cure));
         }
     }
+    let step = "spelling";
     match members.len() {
-        0 => open("spelling", "nobody has registered whose id could be compared"),
-        1 => {
-            well("spelling", &format!("the id of the one who registered follows from this {noun}"))
-        }
-        count => well("spelling", &format!("{count} registered ids follow from this {noun}")),
+        0 => steps.open(step, "nobody has registered whose id could be compared"),
+        1 => steps.ok(step, format!("the id of the one who registered follows from this {noun}")),
+        count => steps.ok(step, format!("{count} registered ids follow from this {noun}")),
     }
+    Ok(())
 }
 
 /// Judges the node by the rules of the service, as far as they are about itself and about those who
@@ -88,7 +66,7 @@ pub(super) fn judge(
     members: &[Held],
     path: &TokenPath,
     door: &Door,
-) -> Result<(), Failure> {
+) -> Result<(), Stop> {
     let stored = u32::try_from(size).ok().and_then(ClusterSize::stored);
     let no_size = || sick("size", format!("no cluster has {size} members"), "make a new token");
     let size = stored.ok_or_else(no_size)?;
@@ -126,28 +104,34 @@ pub(super) fn will_have(size: u64) -> String {
     format!("the cluster will have {}", output::counted(count, "member"))
 }
 
-pub(super) fn slot(size: u64, members: &[Held], own: Option<&Own>) -> Result<(), Failure> {
+pub(super) fn slot(
+    steps: &mut Steps,
+    size: u64,
+    members: &[Held],
+    own: Option<&Own>,
+) -> Result<(), Stop> {
+    const STEP: &str = "slot";
     let have = members.len() as u64;
     let known = own.is_some_and(|own| own.is_among(members));
     match (have >= size, known) {
-        (true, true) => Err(sick(
-            "slot",
-            "this node founded the cluster already",
-            "with its data directory it simply restarts; without, replace it by member remove and \
-             member add",
-        )),
-        (true, false) => Err(sick(
-            "slot",
-            match size {
+        (true, true) => {
+            let cure = "with its data directory it simply restarts; without, replace it by member \
+                        remove and member add";
+            return Err(sick(STEP, "this node founded the cluster already", cure));
+        }
+        (true, false) => {
+            let what = match size {
                 1 => "the one member has registered".to_owned(),
                 _ => format!("all {size} members have registered"),
-            },
-            "take a new token for a new cluster, or `etcdctl member add` for this one",
-        )),
-        (false, true) => well("slot", "this node is registered and goes on waiting"),
-        (false, false) if size == 1 => well("slot", "the one member is missing"),
-        (false, false) => well("slot", &format!("{have} of {size} members have registered")),
+            };
+            let cure = "take a new token for a new cluster, or `etcdctl member add` for this one";
+            return Err(sick(STEP, what, cure));
+        }
+        (false, true) => steps.ok(STEP, "this node is registered and goes on waiting"),
+        (false, false) if size == 1 => steps.ok(STEP, "the one member is missing"),
+        (false, false) => steps.ok(STEP, format!("{have} of {size} members have registered")),
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -169,7 +153,7 @@ mod tests {
         let door = Door { protocol: Protocol::V3, ..Door::default() };
         match judge(&own(value), 3, &held, &path, &door) {
             Ok(()) => "taken".to_owned(),
-            Err(Failure::Running(error)) => error.to_string(),
+            Err(Stop::Sick { step, what, .. }) => format!("{step}: {what}"),
             Err(other) => panic!("{other:?}"),
         }
     }
