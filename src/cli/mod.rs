@@ -17,6 +17,7 @@ mod health;
 pub mod lab;
 mod lint;
 mod manual;
+mod members;
 mod new;
 pub mod node;
 mod operator;
@@ -29,6 +30,7 @@ mod serve;
 mod service;
 mod steps;
 mod token;
+mod verify;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -59,6 +61,8 @@ enum Command {
     Certs(certs::Certs),
     /// Compute member and cluster ids before anything starts
     Predict(predict::Predict),
+    /// Compare a running cluster with its prediction; exit code 1 if it differs, 6 if no endpoint answers
+    Verify(verify::Verify),
     /// See, await, extend and revoke discovery tokens
     Token(token::Tokens),
     /// Copy the registry of a running service into a file
@@ -120,6 +124,7 @@ pub fn quorate(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::New(new) => run(async move { new.run().await }),
         Command::Certs(certs) => certs.run(),
         Command::Predict(predict) => predict.run(),
+        Command::Verify(verify) => run(async move { verify.run().await }),
         Command::Token(tokens) => run(async move { tokens.run().await }),
         Command::Backup(backup) => run(async move { backup.run().await }),
         Command::Restore(restore) => run(async move { restore.run().await }),

@@ -10,6 +10,16 @@ use crate::membership::{InitialCluster, PeerUrl};
 /// What to compute ids from.
 #[derive(Debug, Args)]
 pub(super) struct Predict {
+    #[command(flatten)]
+    expected: Expected,
+    /// How to print
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    output: Format,
+}
+
+/// A cluster as it was planned.
+#[derive(Debug, Args)]
+pub(super) struct Expected {
     /// Members as etcd's flag has them: name=url,name=url
     #[arg(long, value_name = "LIST", env = "ETCD_INITIAL_CLUSTER")]
     initial_cluster: String,
@@ -22,9 +32,26 @@ pub(super) struct Predict {
         env = "ETCD_INITIAL_CLUSTER_TOKEN"
     )]
     token: String,
-    /// How to print
-    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
-    output: Format,
+}
+
+impl Expected {
+    /// The members, of whom each URL belongs to one.
+    pub(super) fn list(&self) -> Result<InitialCluster, Failure> {
+        let wrong = |error: String| Failure::Configuration(error.into());
+        let list: InitialCluster = self
+            .initial_cluster
+            .parse()
+            .map_err(|error| wrong(format!("--initial-cluster: {error}")))?;
+        if list.is_empty() {
+            return Err(wrong("--initial-cluster names no member".to_owned()));
+        }
+        list.check_unique_urls().map_err(|error| wrong(error.to_string()))?;
+        Ok(list)
+    }
+
+    pub(super) fn token(&self) -> &str {
+        &self.token
+    }
 }
 
 /// The ids that a cluster will have, in the form in which etcd prints them.
@@ -52,23 +79,16 @@ impl Predict {
     }
 
     fn predict(&self) -> Result<Prediction, Failure> {
-        let wrong = |error: String| Failure::Configuration(error.into());
-        let list: InitialCluster = self
-            .initial_cluster
-            .parse()
-            .map_err(|error| wrong(format!("--initial-cluster: {error}")))?;
-        if list.is_empty() {
-            return Err(wrong("--initial-cluster names no member".to_owned()));
-        }
-        list.check_unique_urls().map_err(|error| wrong(error.to_string()))?;
+        let list = self.expected.list()?;
+        let token = self.expected.token();
         let members = list.members().filter_map(|(name, urls)| {
             Some(Predicted {
-                id: list.member_id(name, &self.token)?.to_string(),
+                id: list.member_id(name, token)?.to_string(),
                 name: name.to_owned(),
                 peer_urls: urls.iter().map(PeerUrl::to_string).collect(),
             })
         });
-        let cluster_id = list.cluster_id(&self.token).to_string();
+        let cluster_id = list.cluster_id(token).to_string();
         Ok(Prediction { cluster_id, members: members.collect() })
     }
 }
@@ -91,7 +111,8 @@ mod tests {
 
     fn predict(list: &str, token: &str) -> Result<Prediction, Failure> {
         let (initial_cluster, token) = (list.to_owned(), token.to_owned());
-        Predict { initial_cluster, token, output: Format::Text }.predict()
+        let expected = Expected { initial_cluster, token };
+        Predict { expected, output: Format::Text }.predict()
     }
 
     /// The ids that the Procfile of etcd's tutorial prints.

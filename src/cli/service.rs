@@ -9,7 +9,7 @@ use super::{Failure, running};
 use crate::transport::tls::{ClientOptions, Pair, TlsClient, TlsError, is_tls, words};
 
 /// The exit code of a service that cannot be reached.
-const UNREACHABLE: u8 = 6;
+pub(super) const UNREACHABLE: u8 = 6;
 
 /// Where the service is, and who asks it.
 #[derive(Debug, Clone, Args)]

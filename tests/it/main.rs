@@ -45,4 +45,5 @@ mod transfer;
 mod tutorials;
 mod upgrade;
 mod vanish;
+mod verify;
 mod watch;

@@ -7,6 +7,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::registered::{Held, Own, foreign_ids, judge, slot, will_have};
 use crate::admission::{Door, Protocol};
+use crate::cli::members::deepest;
 use crate::cli::running;
 use crate::cli::steps::{Steps, Stop, sick};
 use crate::proto::etcdserverpb::RangeRequest;
@@ -135,14 +136,6 @@ impl Store {
         })?;
         Ok(answer.into_inner().kvs)
     }
-}
-
-fn deepest(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]
