@@ -12,6 +12,7 @@ use super::Failure;
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::auth_client::AuthClient;
 use crate::proto::etcdserverpb::cluster_client::ClusterClient;
+use crate::proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use crate::transport::connect;
 use crate::transport::tls::{ClientOptions, Pair, TlsClient};
 
@@ -55,7 +56,7 @@ pub(super) enum Silence {
     Address(String),
     #[error("{0}")]
     Unreached(String),
-    #[error("{}", .0.message())]
+    #[error("{}", said(.0))]
     Refused(Status),
 }
 
@@ -80,6 +81,15 @@ impl Endpoints {
         TlsClient::load(options).map(Some).map_err(wrong)
     }
 
+    /// The URL of an endpoint, which may be written without its scheme.
+    pub(super) fn url(&self, endpoint: &str) -> String {
+        match (endpoint.contains("://"), self.is_secure()) {
+            (true, _) => endpoint.to_owned(),
+            (false, true) => format!("https://{endpoint}"),
+            (false, false) => format!("http://{endpoint}"),
+        }
+    }
+
     fn is_secure(&self) -> bool {
         self.cacert.is_some() || self.cert.is_some()
     }
@@ -90,12 +100,7 @@ impl Endpoints {
         endpoint: &str,
         tls: Option<&TlsClient>,
     ) -> Result<Member, Silence> {
-        let scheme = if self.is_secure() { "https" } else { "http" };
-        let url = match endpoint.contains("://") {
-            true => endpoint.to_owned(),
-            false => format!("{scheme}://{endpoint}"),
-        };
-        let to = Endpoint::from_shared(url)
+        let to = Endpoint::from_shared(self.url(endpoint))
             .map_err(|error| Silence::Address(format!("`{endpoint}`: {error}")))?
             .connect_timeout(DIAL);
         let connected = tokio::time::timeout(CALL, connect(&to, tls)).await;
@@ -125,6 +130,16 @@ impl Member {
     pub(super) async fn members(&self) -> Result<pb::MemberListResponse, Silence> {
         let question = self.request(pb::MemberListRequest::default());
         in_time(ClusterClient::new(self.channel.clone()).member_list(question)).await
+    }
+
+    pub(super) async fn status(&self) -> Result<pb::StatusResponse, Silence> {
+        let question = self.request(pb::StatusRequest {});
+        in_time(MaintenanceClient::new(self.channel.clone()).status(question)).await
+    }
+
+    pub(super) async fn alarms(&self) -> Result<pb::AlarmResponse, Silence> {
+        let question = self.request(pb::AlarmRequest::default());
+        in_time(MaintenanceClient::new(self.channel.clone()).alarm(question)).await
     }
 
     async fn logged_in(self, question: pb::AuthenticateRequest) -> Result<Self, Silence> {
@@ -160,6 +175,14 @@ async fn in_time<A>(call: impl Future<Output = Result<Response<A>, Status>>) -> 
     answer.map(Response::into_inner).map_err(Silence::Refused)
 }
 
+/// What a member said; or what broke the connection, which a status only hints at.
+fn said(status: &Status) -> String {
+    match std::error::Error::source(status) {
+        Some(broken) => deepest(broken),
+        None => status.message().to_owned(),
+    }
+}
+
 /// The reason below all others, which names the cause.
 pub(super) fn deepest(error: &dyn std::error::Error) -> String {
     let mut cause = error;
@@ -180,7 +203,11 @@ impl Silence {
                 tonic::Code::PermissionDenied
                 | tonic::Code::Unauthenticated
                 | tonic::Code::InvalidArgument => "the cluster has users: --user NAME:PASSWORD",
-                _ => "see `quorate doctor node` and the log of the member",
+                _ if std::error::Error::source(status).is_some() => {
+                    "the connection broke: a port that speaks TLS does that to http://, and one that does not \
+                     to https://"
+                }
+                _ => "see the log of the member",
             },
             Self::Unreached(_) if text.contains("https://") => {
                 "write https://, and name --cacert FILE"

@@ -31,7 +31,7 @@ pub(super) struct Step {
 #[derive(Debug, Serialize)]
 pub(super) struct Record {
     outcome: Outcome,
-    steps: Vec<Step>,
+    pub(super) steps: Vec<Step>,
 }
 
 /// Why a check ends before its last step.
@@ -73,7 +73,8 @@ impl Step {
         Self { name: name.into(), outcome, detail: detail.into(), way_out }
     }
 
-    fn text(&self) -> String {
+    /// The line of the step, and its way out.
+    pub(super) fn text(&self) -> String {
         let label = match self.outcome {
             Outcome::Ok => "ok  ",
             Outcome::Warning => "warn",
@@ -138,6 +139,11 @@ impl Steps {
         self.taken.push(step);
     }
 
+    /// All that was taken.
+    pub(super) fn into_record(self) -> Record {
+        Record::of(self.taken)
+    }
+
     /// Ends the check; exit code 1 if a step failed.
     pub(super) fn close(self) -> Result<(), Failure> {
         self.close_as(running)
@@ -154,12 +160,13 @@ impl Steps {
     }
 
     /// The same with another kind of failure for steps that failed.
-    pub(super) fn close_as(self, kind: impl FnOnce(String) -> Failure) -> Result<(), Failure> {
-        if let Some(failure) = self.unprinted {
+    pub(super) fn close_as(mut self, kind: impl FnOnce(String) -> Failure) -> Result<(), Failure> {
+        if let Some(failure) = self.unprinted.take() {
             return Err(failure);
         }
-        let record = Record::of(self.taken);
-        if self.format == Format::Json {
+        let format = self.format;
+        let record = self.into_record();
+        if format == Format::Json {
             output::print(&output::json(&record))?;
         }
         record.failed().map_or(Ok(()), |line| Err(kind(line)))

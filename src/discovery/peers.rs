@@ -100,7 +100,8 @@ pub(super) async fn ask(
         let cluster = cluster.ok_or(Silence::NoList)?;
         let body = shared::body(response, MAX_BODY_BYTES).await;
         let body = body.map_err(|error| Silence::of(&error, peer))?.ok_or(Silence::NoList)?;
-        let listed: Vec<Listed> = serde_json::from_slice(&body).map_err(|_| Silence::NoList)?;
+        let listed: Vec<Listed> =
+            serde_json::from_slice(&body).map_err(|_other| Silence::NoList)?;
         let member = |listed: Listed| PeerMember {
             id: MemberId(listed.id),
             name: listed.name,

@@ -87,6 +87,11 @@ impl Wal<Files> {
         Self::create_on(Files::create_dir(dir)?, metadata, options)
     }
 
+    /// Reads a log without changing anything.
+    pub fn read(dir: &Path) -> Result<Recovered, Error> {
+        Self::read_on(&Files::new(dir))
+    }
+
     /// Opens a log, repairs a torn tail, and gives back all that it holds.
     pub fn open(dir: &Path, options: Options) -> Result<(Self, Recovered), Error> {
         Self::open_on(Files::new(dir), options)

@@ -34,43 +34,18 @@ struct Reading {
 impl<D: Disk> Wal<D> {
     /// Opens a log, repairs a torn tail, and gives back all that it holds.
     pub fn open_on(disk: D, options: Options) -> Result<(Self, Recovered), Error> {
+        remove_aside(&disk)?;
         let segments = find_segments(&disk)?;
-        let mut reading = Reading::default();
-        let mut end: Option<End<'_>> = None;
-        for (at, segment) in segments.iter().enumerate() {
-            let last = at + 1 == segments.len();
-            let image = disk
-                .read(&segment.name)
-                .map_err(|error| Error::io(disk.path(&segment.name), "read the log", error))?;
-            let mut reader = Reader { disk: &disk, segment, image };
-            let read = reader.read(end, &mut reading)?;
-            if last && reader.image.bytes[read.offset..].iter().any(|byte| *byte != 0) {
-                reader.repair(read.offset, read.chain, options)?;
-            }
-            end = Some(read);
-        }
-        let Some(End { segment: newest, offset, chain }) = end else {
-            return Err(Error::Missing { dir: disk.path("") });
-        };
-        let missing = || Error::Corrupt {
-            segment: disk.path(&newest.name),
-            offset: SEGMENT_HEADER as u64,
-            what: "the segment does not say whose log it is",
-        };
-        let metadata = reading.metadata.clone().ok_or_else(missing)?;
-        let base = reading.base.ok_or_else(missing)?;
-        let recovered = Recovered {
-            metadata: metadata.clone(),
-            hard_state: reading.hard_state,
-            base,
-            snapshot: reading.snapshot.clone(),
-            entries: reading.entries,
-        };
+        let (recovered, end) = read_all(&disk, &segments, |reader, end| {
+            reader.check_torn(end.offset, end.chain)?;
+            reader.cut_off(end.offset, options)
+        })?;
+        let End { segment: newest, offset, chain } = end;
         let restated = Restated {
-            metadata,
+            metadata: recovered.metadata.clone(),
             hard_state: recovered.hard_state,
-            last: last_mark(base, &recovered.entries),
-            snapshot: reading.snapshot,
+            last: recovered.last(),
+            snapshot: recovered.snapshot.clone(),
         };
         let file = disk
             .open(&newest.name)
@@ -89,9 +64,69 @@ impl<D: Disk> Wal<D> {
         };
         Ok((wal, recovered))
     }
+
+    /// Reads a log as it lies there. Nothing is written; a torn tail is passed over.
+    pub fn read_on(disk: &D) -> Result<Recovered, Error> {
+        let segments = find_segments(disk)?;
+        let (recovered, _end) =
+            read_all(disk, &segments, |reader, end| reader.check_torn(end.offset, end.chain))?;
+        Ok(recovered)
+    }
 }
 
-/// The segments in order, without one that was in the making.
+impl Recovered {
+    /// The last entry.
+    pub fn last(&self) -> Mark {
+        last_mark(self.base, &self.entries)
+    }
+}
+
+/// Reads all segments. What follows the last whole frame goes to `torn`, unless it is room that was never used.
+fn read_all<'s, D: Disk>(
+    disk: &'s D,
+    segments: &'s [Segment],
+    mut torn: impl FnMut(&mut Reader<'s, D>, End<'s>) -> Result<(), Error>,
+) -> Result<(Recovered, End<'s>), Error> {
+    let mut reading = Reading::default();
+    let mut end: Option<End<'s>> = None;
+    for (at, segment) in segments.iter().enumerate() {
+        let last = at + 1 == segments.len();
+        let image = disk
+            .read(&segment.name)
+            .map_err(|error| Error::io(disk.path(&segment.name), "read the log", error))?;
+        let mut reader = Reader { disk, segment, image };
+        let read = reader.read(end, &mut reading)?;
+        if last && reader.image.bytes[read.offset..].iter().any(|byte| *byte != 0) {
+            torn(&mut reader, read)?;
+        }
+        end = Some(read);
+    }
+    let end = end.ok_or_else(|| Error::Missing { dir: disk.path("") })?;
+    let missing = || Error::Corrupt {
+        segment: disk.path(&end.segment.name),
+        offset: SEGMENT_HEADER as u64,
+        what: "the segment does not say whose log it is",
+    };
+    let recovered = Recovered {
+        metadata: reading.metadata.ok_or_else(missing)?,
+        hard_state: reading.hard_state,
+        base: reading.base.ok_or_else(missing)?,
+        snapshot: reading.snapshot,
+        entries: reading.entries,
+    };
+    Ok((recovered, end))
+}
+
+/// Removes a segment that was in the making.
+fn remove_aside<D: Disk>(disk: &D) -> Result<(), Error> {
+    let failed = |error| Error::io(disk.path(""), "list the log", error);
+    match disk.names() {
+        Ok(names) if names.iter().any(|name| name == ASIDE) => disk.remove(ASIDE).map_err(failed),
+        _ => Ok(()),
+    }
+}
+
+/// The segments in order, without one that is in the making.
 fn find_segments<D: Disk>(disk: &D) -> Result<Vec<Segment>, Error> {
     let failed = |error| Error::io(disk.path(""), "list the log", error);
     let names = match disk.names() {
@@ -99,9 +134,6 @@ fn find_segments<D: Disk>(disk: &D) -> Result<Vec<Segment>, Error> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(failed(error)),
     };
-    if names.iter().any(|name| name == ASIDE) {
-        disk.remove(ASIDE).map_err(failed)?;
-    }
     let mut segments: Vec<Segment> = names.iter().filter_map(|name| Segment::parse(name)).collect();
     segments.sort_unstable_by_key(|segment| segment.sequence);
     for pair in segments.windows(2) {
@@ -189,19 +221,24 @@ impl<'s, D: Disk> Reader<'s, D> {
         }
     }
 
-    /// Cuts off a torn frame, or refuses damage.
-    fn repair(&mut self, offset: usize, chain: Chain, options: Options) -> Result<(), Error> {
+    /// Refuses what follows the last whole frame unless it is a torn one.
+    fn check_torn(&mut self, offset: usize, chain: Chain) -> Result<(), Error> {
         // A header may end in zeros too.
         self.image.cover(self.image.bytes.len() + FRAME_HEADER);
         let bytes = &self.image.bytes;
         if format::later_frame_exists(bytes, offset, chain) {
             return Err(self.corrupt(offset, "a frame is damaged and others follow it"));
         }
-        if let Found::Bad { what, size } = format::frame_at(bytes, offset, chain)
-            && !format::is_torn(bytes, offset, size)
-        {
-            return Err(self.corrupt(offset, what));
+        match format::frame_at(bytes, offset, chain) {
+            Found::Bad { what, size } if !format::is_torn(bytes, offset, size) => {
+                Err(self.corrupt(offset, what))
+            }
+            _ => Ok(()),
         }
+    }
+
+    /// Cuts off a torn frame.
+    fn cut_off(&mut self, offset: usize, options: Options) -> Result<(), Error> {
         let path = self.disk.path(&self.segment.name);
         log_torn(&path, offset);
         let failed = |error| Error::io(path.clone(), "cut off a torn frame", error);

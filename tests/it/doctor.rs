@@ -58,7 +58,7 @@ impl Checked {
     }
 
     #[track_caller]
-    fn has(&self, outcome: &str, words: &[&str]) {
+    pub(super) fn has(&self, outcome: &str, words: &[&str]) {
         let said = |step: &String| words.iter().all(|word| step.contains(word));
         let steps = self.steps(outcome);
         assert!(steps.iter().any(said), "{outcome} {words:?}: {:#}", self.report);
@@ -108,12 +108,15 @@ fn a_list_that_is_right_has_its_ids_and_nobody_to_ask() {
     assert!(!dir.path().join("n1.etcd").exists(), "nothing is made");
 }
 
+/// Flags that are changed, and what is said of them.
+type Mistake<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+
 #[test]
 fn every_mistake_of_a_static_start_is_a_step_that_fails() {
     let dir = scratch();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = format!("http://{}", taken.local_addr().unwrap());
-    let cases: [(&[(&str, &str)], &[&str]); 13] = [
+    let cases: [Mistake<'_>; 13] = [
         (&[("name", "N1")], &["name: couldn't find local name \"N1\"", "`n1`, `n2`, `n3`"]),
         (&[("initial-cluster", "")], &["name: ", "name=url,name=url"]),
         (

@@ -17,6 +17,7 @@ mod dns_limit;
 mod dns_tools;
 mod dnsmasq;
 mod doctor;
+mod doctor_node;
 mod faults;
 mod first_steps;
 mod force;

@@ -1,12 +1,16 @@
 //! `quorate doctor`: plays the start of a member through on a real configuration and says what fails.
 
+mod clock;
+mod cluster;
 mod data_dir;
 mod listening;
+mod node;
 mod node_flags;
 mod others;
 mod registered;
 mod srv;
 mod static_start;
+mod stopped;
 mod token;
 mod token_v3;
 
@@ -23,6 +27,9 @@ pub(super) enum Command {
     /// A start with --initial-cluster: list, own URLs, addresses, ports, certificates, and what the other
     /// members say; takes the flags of the node as they are, ETCD_* variables and --config-file too
     Static(Box<static_start::StaticStart>),
+    /// A cluster that runs, or the directory of a member that does not: version, leader, health, members, alarms,
+    /// quota, lag, clocks
+    Node(node::NodeCheck),
     /// Replay etcd's --discovery-srv: records, targets, own address, scheme, TLS names
     Srv(srv::Srv),
 }
@@ -32,6 +39,7 @@ impl Command {
         match self {
             Self::Token(start) => super::run(start.run()),
             Self::Static(start) => super::run(start.run()),
+            Self::Node(node) => super::run(node.run()),
             Self::Srv(srv) => super::run(srv.run()),
         }
     }

@@ -1,12 +1,12 @@
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use reqwest::{Client, Response, Url, header};
 use serde_json::Value;
 
 use super::registered::{Held, Own, foreign_ids, judge, slot, will_have};
-use super::token_v3;
+use super::{clock, token_v3};
 use crate::admission::{Door, Limits};
 use crate::cli::explain::codes_in;
 use crate::cli::output::Format;
@@ -18,8 +18,6 @@ use crate::token::{Token, TokenPath};
 
 /// etcd gives up on a service that takes longer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// A clock that is off by more makes certificates and leases go wrong later.
-const CLOCK: u64 = 60;
 /// A member that nobody has, for asking whether the service would take one; short enough for all limits.
 const MADE_UP: &str = "d=http://d.invalid:1";
 /// The service that is asked has limits of its own.
@@ -198,14 +196,11 @@ async fn get(client: &Client, url: &Url, tail: &str) -> Result<Response, Stop> {
 
 /// Compares this machine's clock with that of the service.
 fn clock(steps: &mut Steps, answer: &Response) -> Result<(), Stop> {
-    let date = answer.headers().get(header::DATE).and_then(|date| date.to_str().ok());
-    let Some(theirs) = date.and_then(|date| httpdate::parse_http_date(date).ok()) else {
+    let Some(apart) = clock::apart(answer) else {
         steps.open("clock", "the service does not tell its time");
         return Ok(());
     };
-    let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let apart = seconds(SystemTime::now()).abs_diff(seconds(theirs));
-    if apart > CLOCK {
+    if apart > clock::APART {
         let what = format!("this machine and the service are {apart} s apart");
         return Err(sick("clock", what, "set the clocks, with NTP; certificates depend on them"));
     }
