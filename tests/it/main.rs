@@ -18,6 +18,7 @@ mod dns_tools;
 mod dnsmasq;
 mod doctor;
 mod doctor_node;
+mod doctor_tls;
 mod faults;
 mod first_steps;
 mod force;

@@ -8,21 +8,21 @@ use crate::harness::{Flavor, Node, Process, etcdctl, free_port, scratch, wait};
 const NODES: [&str; 3] = ["n1", "n2", "n3"];
 
 /// One member with TLS on both ports.
-struct Member {
+pub(super) struct Member {
     name: &'static str,
-    peer: String,
-    client: String,
+    pub(super) peer: String,
+    pub(super) client: String,
     dir: PathBuf,
     process: Option<Process>,
 }
 
 impl Member {
-    fn new(name: &'static str, dir: &Path) -> Self {
+    pub(super) fn new(name: &'static str, dir: &Path) -> Self {
         let url = || format!("https://127.0.0.1:{}", free_port());
         Self { name, peer: url(), client: url(), dir: dir.to_owned(), process: None }
     }
 
-    fn start(&mut self, flavor: Flavor, bootstrap: &str) -> Option<()> {
+    pub(super) fn start(&mut self, flavor: Flavor, bootstrap: &str) -> Option<()> {
         let Self { name, peer, client, dir, .. } = self;
         let file = |name: &str| format!("certs/{name}.pem");
         let (cert, key, ca) = (file(name), file(&format!("{name}-key")), file("ca"));
@@ -50,7 +50,7 @@ impl Member {
         Some(())
     }
 
-    fn process(&mut self) -> &mut Process {
+    pub(super) fn process(&mut self) -> &mut Process {
         self.process.as_mut().unwrap()
     }
 }
@@ -63,7 +63,7 @@ fn quorate(dir: &Path, arguments: &[&str]) -> String {
 }
 
 /// An authority, a certificate for every node and the service, and one for a client.
-fn certificates(dir: &Path) {
+pub(super) fn certificates(dir: &Path) {
     quorate(dir, &["certs", "ca"]);
     for name in NODES.iter().chain(&["service"]) {
         quorate(dir, &["certs", "node", name, "--host", "127.0.0.1"]);

@@ -31,6 +31,11 @@ pub(in crate::cli) struct NodeFlags {
 }
 
 impl NodeFlags {
+    /// Whether nothing was given on the command line.
+    pub(super) fn is_empty(&self) -> bool {
+        self.given.is_empty()
+    }
+
     /// The settings that these flags make; what is wrong with them becomes steps.
     pub(super) fn settle(&self, steps: &mut Steps) -> Option<Box<Settings>> {
         const STEP: &str = "configuration";
