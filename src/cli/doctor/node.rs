@@ -24,9 +24,9 @@ const DIAL: Duration = Duration::from_secs(2);
 /// How long a member may take to find out whether it is well: as long as a request.
 const HEALTH: Duration = Duration::from_secs(7);
 
-/// Where the members are, or the directory of one that does not run. Exit codes: 0 no step fails, 1 one does, 2
-/// wrong flags.
+/// Where the members are, or the directory of one that does not run.
 #[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 no step fails, 1 one does, 2 wrong flags.")]
 pub(in crate::cli) struct NodeCheck {
     #[command(flatten)]
     cluster: Endpoints,

@@ -19,6 +19,10 @@ const SHOWN: [&str; 10] = [
     "initial-cluster-token",
     "advertise-client-urls",
 ];
+/// What the help says below the flags.
+pub(super) const ALL_COUNT: &str = "All other flags of etcd and quorate-node are taken too, and ETCD_* variables and the \
+                                    file of --config-file count as for the node.\n\nExit codes: 0 no step \
+                                    fails, 1 one does, 2 wrong flags.";
 /// The heading above them.
 const HEADING: &str = "Flags of the node";
 

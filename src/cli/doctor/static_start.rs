@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use clap::Args;
 
-use super::node_flags::NodeFlags;
+use super::node_flags::{ALL_COUNT, NodeFlags};
 use super::{data_dir, listening, others};
 use crate::cli::Failure;
 use crate::cli::node::join;
@@ -12,10 +12,9 @@ use crate::config::node::Settings;
 use crate::discovery::{Request, Way, rehearsal};
 use crate::membership::{InitialCluster, PeerUrl};
 
-/// The flags of the member that does not start. All flags of etcd and quorate-node are taken, with the
-/// variables ETCD_* and --config-file as the node reads them. Exit codes: 0 no step fails, 1 one does, 2
-/// wrong flags.
+/// The flags of the member that does not start.
 #[derive(Debug, Args)]
+#[command(after_help = ALL_COUNT)]
 pub(in crate::cli) struct StaticStart {
     #[command(flatten)]
     node: NodeFlags,

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::certificate::Described;
 use super::handshake::{self, Refusal};
-use super::node_flags::NodeFlags;
+use super::node_flags::{ALL_COUNT, NodeFlags};
 use crate::cli::node::{dialing, serving};
 use crate::cli::output::Format;
 use crate::cli::steps::{Steps, Stop, sick};
@@ -19,10 +19,9 @@ use crate::transport::tls::{
     Allowed, ClientAuth, ClientOptions, Pair, ServerOptions, TlsClient, TlsServer, Verification,
 };
 
-/// The TLS flags of a node, an endpoint to shake hands with, or both. All flags of etcd and quorate-node are taken,
-/// with the variables ETCD_* and --config-file as the node reads them. Exit codes: 0 no step fails, 1 one does,
-/// 2 wrong flags.
+/// The TLS flags of a node, an endpoint to shake hands with, or both.
 #[derive(Debug, Args)]
+#[command(after_help = ALL_COUNT)]
 pub(in crate::cli) struct TlsCheck {
     #[command(flatten)]
     node: NodeFlags,
