@@ -19,7 +19,6 @@ pub(super) fn manifest(cluster: &Cluster) -> Result<String, String> {
     let first = &cluster.members[0];
     let image = text_of(cluster.image()?);
     let (peer, client) = (first.urls[0].port(), first.client_port);
-    let tls = if cluster.tls_dir.is_some() { "-ssl" } else { "" };
     let Set { name, service } = &set;
     let arguments: String =
         arguments(cluster, first).iter().map(|it| format!("        - {}\n", text_of(it))).collect();
@@ -42,24 +41,7 @@ pub(super) fn manifest(cluster: &Cluster) -> Result<String, String> {
         ),
     };
     Ok(format!(
-        r#"apiVersion: v1
-kind: Service
-metadata:
-  name: {service}
-  labels:
-    app: {name}
-spec:
-  clusterIP: None
-  publishNotReadyAddresses: true
-  selector:
-    app: {name}
-  ports:
-  - name: etcd-client{tls}
-    port: {client}
-  - name: etcd-server{tls}
-    port: {peer}
----
-apiVersion: apps/v1
+        r#"{headless}apiVersion: apps/v1
 kind: StatefulSet
 metadata:
   name: {name}
@@ -107,9 +89,36 @@ spec:
         requests:
           storage: {STORAGE}
 "#,
+        headless = headless_service(cluster, &set, first),
         replicas = cluster.members.len(),
         program = text_of(&cluster.program_of_image()),
     ))
+}
+
+/// Its ports have the names that `--discovery-srv` looks for.
+fn headless_service(cluster: &Cluster, Set { name, service }: &Set<'_>, first: &Member) -> String {
+    let (peer, client) = (first.urls[0].port(), first.client_port);
+    let tls = if cluster.tls_dir.is_some() { "-ssl" } else { "" };
+    format!(
+        r#"apiVersion: v1
+kind: Service
+metadata:
+  name: {service}
+  labels:
+    app: {name}
+spec:
+  clusterIP: None
+  publishNotReadyAddresses: true
+  selector:
+    app: {name}
+  ports:
+  - name: etcd-client{tls}
+    port: {client}
+  - name: etcd-server{tls}
+    port: {peer}
+---
+"#
+    )
 }
 
 /// Pods are named by their set and numbered from 0, and have names of their service.
