@@ -27,6 +27,7 @@ pub(super) struct Expected {
     /// discovery URL of a token start, the bare token of a v3 discovery
     #[arg(
         long,
+        visible_alias = "initial-cluster-token",
         value_name = "TOKEN",
         default_value = "etcd-cluster",
         env = "ETCD_INITIAL_CLUSTER_TOKEN"

@@ -8,8 +8,8 @@ use crate::wal::Wal;
 
 const STEP: &str = "data directory";
 
-/// Whether the node would look at its bootstrap flags at all, and could write.
-pub(super) fn look(steps: &mut Steps, settings: &Settings) {
+/// Whether the node would look at its bootstrap flags at all, and could write. False where nothing else is to be looked at.
+pub(super) fn look(steps: &mut Steps, settings: &Settings) -> bool {
     let dir = &settings.node.data_dir;
     let shown = dir.display();
     match Wal::exists(&settings.node.log_dir()) {
@@ -23,14 +23,16 @@ pub(super) fn look(steps: &mut Steps, settings: &Settings) {
             };
             let what =
                 format!("`{shown}` has a log: the node goes on with it and ignores {ignored}");
-            let cure = "nothing below matters to a member that restarts; a new cluster needs another \
-                        --data-dir, or this one moved away";
-            return steps.warn(STEP, what, cure);
+            let cure = "`quorate doctor node` looks at what runs, and with --data-dir at what lies there; a \
+                        new cluster needs another --data-dir, or this one moved away";
+            steps.warn(STEP, what, cure);
+            return false;
         }
         Ok(false) => {}
         Err(error) => {
             let what = crate::transport::chain(&error);
-            return steps.fail(STEP, what, "let the user of the node read it");
+            steps.fail(STEP, what, "let the user of the node read it");
+            return true;
         }
     }
     match access(existing(dir), Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK) {
@@ -43,6 +45,7 @@ pub(super) fn look(steps: &mut Steps, settings: &Settings) {
             steps.fail(STEP, what, "give it to the user of the node, or run this as that user");
         }
     }
+    true
 }
 
 /// The directory, or the one in which it would be made.

@@ -130,7 +130,7 @@ pub(super) fn of_note(member: &Member, note: &Note) -> Option<Finding> {
         Note::NothingEncrypted { port, url, settings, .. } => Finding::warning(
             "not-encrypted",
             member.place_of(listening(port)),
-            format!("{url} is not encrypted, and {} are ignored for it", settings.join(", ")),
+            format!("{url} is not encrypted, which leaves {} without effect", settings.join(", ")),
             "write https:// in all URLs of this port, or take the certificates out",
         ),
         Note::NoAutoTls { port } => Finding::warning(

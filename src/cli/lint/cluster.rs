@@ -139,13 +139,14 @@ fn against(first: &Member, other: &Member, findings: &mut Vec<Finding>) {
     states(first, other, findings);
 }
 
+/// Whether it is, or may be, added to a cluster that runs; what is not said is `new`.
+fn joins(member: &Member) -> bool {
+    let state = member.setting("initial-cluster-state");
+    state.is_some_and(|state| state.word.text().as_deref() != Some("new"))
+}
+
 /// Founders have one list; whoever joined later has a longer one.
 fn lists(first: &Member, other: &Member, findings: &mut Vec<Finding>) {
-    // What is not said is `new`.
-    let joins = |member: &Member| {
-        let state = member.setting("initial-cluster-state");
-        state.is_some_and(|state| state.word.text().as_deref() != Some("new"))
-    };
     if joins(first) || joins(other) {
         return;
     }
@@ -180,7 +181,7 @@ fn lists(first: &Member, other: &Member, findings: &mut Vec<Finding>) {
 fn states(first: &Member, other: &Member, findings: &mut Vec<Finding>) {
     let flag = "initial-cluster-state";
     let (Some(a), Some(b)) = (first.effective(flag), other.effective(flag)) else { return };
-    if a != b {
+    if a != b && !follows(first, other) && !follows(other, first) {
         let text = format!(
             "{} is `{b}`, and `{a}` for {} ({})",
             other.called(flag),
@@ -191,6 +192,16 @@ fn states(first: &Member, other: &Member, findings: &mut Vec<Finding>) {
             "founders say `new`; `existing` is for one that was added to a running cluster";
         findings.push(Finding::warning("state-differs", other.place_of(flag), text, advice));
     }
+}
+
+/// Whether the first was added to the cluster that the other founded: its list has more members.
+fn follows(later: &Member, founder: &Member) -> bool {
+    let names = |member: &Member| -> BTreeSet<String> {
+        let list = member.setting("initial-cluster").map(|it| List::read(&it.word));
+        list.unwrap_or_default().names().into_iter().map(str::to_owned).collect()
+    };
+    let (its, founders) = (names(later), names(founder));
+    joins(later) && its != founders && its.is_superset(&founders)
 }
 
 /// What no two members may share.

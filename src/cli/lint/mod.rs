@@ -177,10 +177,16 @@ fn trees(file: &Rc<str>, text: &str, findings: &mut Vec<Finding>) -> Vec<Tree> {
 /// What starts members in a file of this kind.
 fn starts(kind: Kind, file: &Rc<str>, text: &str, findings: &mut Vec<Finding>) -> Vec<Start> {
     match kind {
-        Kind::Flags => shell::commands(text, 1, &shell::Scope::new())
-            .into_iter()
-            .flat_map(|command| start::of_command(command, file, &Host::Machine))
-            .collect(),
+        Kind::Flags => {
+            if let Some(line) = shell::open_quote(text) {
+                let (place, text) = (Place::new(file, line), "a quote begins here and never ends");
+                findings.push(Finding::error("quote", &place, text, "close it"));
+            }
+            shell::commands(text, 1, &shell::Scope::new())
+                .into_iter()
+                .flat_map(|command| start::of_command(command, file, &Host::Machine))
+                .collect()
+        }
         Kind::Env => {
             let variables = environment::read(file, text);
             let variables: Vec<_> =

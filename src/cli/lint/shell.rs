@@ -21,19 +21,19 @@ pub(super) type Scope = BTreeMap<String, Word>;
 /// Reads all commands of a text, the first line of which has the number `line`, with what is known of
 /// variables before.
 pub(super) fn commands(text: &str, line: usize, scope: &Scope) -> Vec<Command> {
-    let mut shell = Shell {
-        rest: text.chars().peekable(),
-        line,
-        scope: scope.clone(),
-        exported: Vec::new(),
-        depth: 0,
-        here_documents: Vec::new(),
-    };
+    let mut shell = Shell::new(text, line, scope);
     let mut commands = Vec::new();
     while let Some(words) = shell.command() {
         commands.extend(shell.settle(words));
     }
     commands
+}
+
+/// The line of a quote that never ends.
+pub(super) fn open_quote(text: &str) -> Option<usize> {
+    let mut shell = Shell::new(text, 1, &Scope::new());
+    while shell.command().is_some() {}
+    shell.open_quote
 }
 
 /// Puts known variables of the scope into a text without quotes, as compose does; `$$` is a dollar.
@@ -112,6 +112,8 @@ struct Shell<'a> {
     depth: usize,
     /// Ends of documents that begin on the next line.
     here_documents: Vec<String>,
+    /// Where the quote began that was open at the end of the text.
+    open_quote: Option<usize>,
 }
 
 /// A word that is being read.
@@ -124,7 +126,19 @@ struct Reading {
     quoted: bool,
 }
 
-impl Shell<'_> {
+impl<'a> Shell<'a> {
+    fn new(text: &'a str, line: usize, scope: &Scope) -> Self {
+        Self {
+            rest: text.chars().peekable(),
+            line,
+            scope: scope.clone(),
+            exported: Vec::new(),
+            depth: 0,
+            here_documents: Vec::new(),
+            open_quote: None,
+        }
+    }
+
     fn next(&mut self) -> Option<char> {
         let c = self.rest.next();
         self.line += usize::from(c == Some('\n'));
@@ -201,20 +215,31 @@ impl Shell<'_> {
         }
     }
 
+    /// The next character of what stands in quotes since that line; `None` at their end.
+    fn inside(&mut self, quote: char, line: usize) -> Option<char> {
+        let next = self.next();
+        if next.is_none() {
+            self.open_quote = Some(line);
+        }
+        next.filter(|c| *c != quote)
+    }
+
     fn single(&mut self, reading: &mut Reading) {
+        let line = self.line;
         self.next();
         reading.begun = true;
         reading.quoted = true;
-        while let Some(c) = self.next().filter(|c| *c != '\'') {
+        while let Some(c) = self.inside('\'', line) {
             reading.word.push(c);
         }
     }
 
     fn double(&mut self, reading: &mut Reading) {
+        let line = self.line;
         self.next();
         reading.begun = true;
         reading.quoted = true;
-        while let Some(c) = self.next().filter(|c| *c != '"') {
+        while let Some(c) = self.inside('"', line) {
             match c {
                 '\\' => match self.next() {
                     Some('\n') | None => {}

@@ -80,9 +80,22 @@ impl Program {
     }
 }
 
-/// Words before a program that do not change what it is.
-const BEFORE: [&str; 9] =
-    ["sudo", "exec", "nohup", "time", "setsid", "env", "nice", "ionice", "chrt"];
+/// Words before a program that do not change what it is; the first is the prompt of a terminal.
+const BEFORE: [&str; 14] = [
+    "$", "sudo", "exec", "nohup", "time", "setsid", "env", "nice", "ionice", "chrt", "runuser",
+    "chpst", "gosu", "su-exec",
+];
+
+/// Whether the value of a switch of such a word is the word behind it.
+fn takes_value(before: &str, switch: &str) -> bool {
+    match before {
+        "sudo" | "runuser" | "chpst" => matches!(switch, "-u" | "-g" | "--user" | "--group"),
+        "env" => switch == "-u",
+        "nice" => switch == "-n",
+        "ionice" => matches!(switch, "-c" | "-n"),
+        _ => false,
+    }
+}
 
 /// The members that a command starts.
 pub(super) fn of_command(command: Command, file: &Rc<str>, host: &Host) -> Vec<Start> {
@@ -131,15 +144,20 @@ fn one(command: Command, file: &Rc<str>, host: Host) -> Option<Start> {
         start.variables.push((name, value, place(line)));
     }
     let mut words = command.words;
-    let mut inside = false;
+    let mut before = None;
     loop {
         let (first, _) = words.first()?;
         let text = first.shown();
         let name = text.rsplit('/').next().unwrap_or_default();
-        if BEFORE.contains(&name) || (inside && text.starts_with('-')) {
-            inside = true;
-            words.remove(0);
-        } else if let Some((name, value)) = inside.then(|| first.split_once('=')).flatten() {
+        if let Some(known) = BEFORE.into_iter().find(|known| *known == name) {
+            before = Some(known);
+            // These two have the user next.
+            let with_user = matches!(known, "gosu" | "su-exec") && words.len() > 1;
+            words.drain(..1 + usize::from(with_user));
+        } else if let Some(known) = before.filter(|_| text.starts_with('-')) {
+            let with_value = takes_value(known, &text) && words.len() > 1;
+            words.drain(..1 + usize::from(with_value));
+        } else if let Some((name, value)) = before.and_then(|_| first.split_once('=')) {
             start.variables.push((name.shown(), value, place(words.remove(0).1)));
         } else {
             break;

@@ -102,6 +102,12 @@ fn settings_of_one_member_have_their_rules() {
         ("--listen-client-urls http://0.0.0.0:1", vec!["error advertise-missing"]),
         ("--initial-advertise-peer-urls http://0.0.0.0:2380", vec!["error advertise-unspecified"]),
         (
+            "--name a --initial-cluster a=http://0.0.0.0:2380 \
+             --initial-advertise-peer-urls http://0.0.0.0:2380",
+            vec!["warning advertise-unspecified"],
+        ),
+        ("--name 'a --data-dir /d", vec!["error quote"]),
+        (
             "--listen-peer-urls http://10.0.0.1:2380 --initial-advertise-peer-urls https://10.0.0.1:2380",
             vec!["error scheme-differs"],
         ),
@@ -114,7 +120,7 @@ fn settings_of_one_member_have_their_rules() {
              --advertise-client-urls http://10.0.0.1:2380",
             vec!["error port-twice"],
         ),
-        ("--client-cert-auth", vec!["warning not-encrypted", "error client-auth-without-ca"]),
+        ("--client-cert-auth", vec!["warning not-encrypted", "warning client-auth-without-ca"]),
         (
             "--listen-client-urls https://10.0.0.1:1 --advertise-client-urls https://10.0.0.1:1",
             vec!["error https-without-certificate"],
@@ -175,6 +181,27 @@ fn the_way_to_the_others_has_its_rules() {
         (&format!("{alone} --initial-cluster-state existing"), vec!["error joins-alone"]),
     ] {
         check_flags(flags, &found);
+    }
+}
+
+#[test]
+fn who_runs_a_program_is_not_the_program() {
+    for before in [
+        "sudo -u etcd",
+        "sudo -n",
+        "exec gosu etcd",
+        "su-exec etcd:etcd",
+        "nice -n -5 env GOMAXPROCS=2",
+        "/sbin/runuser -u etcd --",
+        "nohup",
+        "$ sudo",
+    ] {
+        let script = format!("{before} /usr/bin/etcd --data-dir /d --no-such-flag\n");
+        assert_eq!(
+            codes(&[("run.sh", &script)], None),
+            ["run.sh:1 error unknown-flag"],
+            "{before}"
+        );
     }
 }
 
@@ -254,6 +281,13 @@ fn members_of_a_cluster_have_to_agree() {
             vec!["6 error url-twice"],
         ),
         (good(2) + "ETCD_INITIAL_CLUSTER_STATE=existing\n", vec!["9 warning state-differs"]),
+        (
+            with("n3=http://10.0.0.3:2380", "n3=http://10.0.0.3:2380,n4=http://10.0.0.4:2380")
+                .replace("NAME=n2", "NAME=n4")
+                .replace("URLS=http://10.0.0.2", "URLS=http://10.0.0.4")
+                + "ETCD_INITIAL_CLUSTER_STATE=existing\n",
+            vec![],
+        ),
     ] {
         let first = good(1) + "ETCD_INITIAL_CLUSTER_STATE=new\n";
         let second = if second.contains("STATE=") {

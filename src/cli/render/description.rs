@@ -9,6 +9,8 @@ use crate::discovery_server::{Joining, Release, Settings};
 use crate::membership::{InitialCluster, PeerUrl};
 
 const CLIENT_PORT: u16 = 2379;
+/// Where data are kept unless another place is named.
+pub(super) const DATA_DIR: &str = "/var/lib/etcd";
 
 /// Flags that say what the cluster is.
 #[derive(Debug, Clone, Args)]
@@ -120,7 +122,7 @@ impl Description {
             etcd: self.etcd,
             program: self.program.clone().unwrap_or_else(|| program.to_owned()),
             image,
-            data_dir: self.data_dir.clone().unwrap_or_else(|| "/var/lib/etcd".to_owned()),
+            data_dir: self.data_dir.clone().unwrap_or_else(|| DATA_DIR.to_owned()),
             tls_dir: self.tls_dir.clone(),
         })
     }

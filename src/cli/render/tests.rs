@@ -104,6 +104,8 @@ fn members_of_one_machine_have_ports_of_their_own() {
     let lines: Vec<&str> = file.lines().collect();
     assert!(lines[0].starts_with("n1: quorate-node --name=n1 "), "{file}");
     assert!(lines[1].contains("--listen-client-urls=http://127.0.0.1:22379 "), "{file}");
+    let named = text("procfile --initial-cluster n1=http://127.0.0.1:12380 --data-dir /srv/etcd/");
+    assert!(named.contains("--data-dir=/srv/etcd/n1.etcd"), "{named}");
     let refused =
         render("procfile --initial-cluster n1=http://h:1,n2=http://h:2 --client-port 5").text();
     assert!(refused.unwrap_err().contains("more than one member"));

@@ -84,7 +84,9 @@ fn size(member: &Member, list: &List, findings: &mut Vec<Finding>) {
         return;
     }
     let place = member.place_of("initial-cluster");
-    if count > 0 && count.is_multiple_of(2) {
+    // A learner has no vote, and a cluster that is moved grows before it shrinks.
+    let is_added = member.text("initial-cluster-state").as_deref() == Some("existing");
+    if count > 0 && count.is_multiple_of(2) && !is_added {
         let text =
             format!("a cluster of {count} survives no more failures than one of {}", count - 1);
         let advice = format!("take {} or {} members", count - 1, count + 1);

@@ -19,7 +19,7 @@ pub(super) fn check(member: &Member, findings: &mut Vec<Finding>) {
             );
             let advice = format!("name the authority, --{authority}");
             let place = member.place_of(asks);
-            findings.push(Finding::error("client-auth-without-ca", place, text, advice));
+            findings.push(Finding::warning("client-auth-without-ca", place, text, advice));
         }
     }
 }

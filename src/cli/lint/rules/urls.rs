@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::super::finding::Finding;
 use super::super::member::Member;
 use super::super::start::Host;
+use super::List;
 use crate::config::node::Source;
 use crate::membership::PeerUrl;
 
@@ -32,14 +33,21 @@ fn unspecified(member: &Member, name: &str, findings: &mut Vec<Finding>) {
         if address.is_ok_and(|address| address.is_unspecified()) {
             let text = format!("{} tells others {url}, which leads nowhere", member.called(name));
             let advice = "write the address or the name under which this member is reached";
-            findings.push(Finding::error(
-                "advertise-unspecified",
-                member.place_of(name),
-                text,
-                advice,
-            ));
+            let (code, place) = ("advertise-unspecified", member.place_of(name));
+            findings.push(if is_alone(member) {
+                // It starts, and is reached on its own machine.
+                Finding::warning(code, place, text, advice)
+            } else {
+                Finding::error(code, place, text, advice)
+            });
         }
     }
+}
+
+/// Whether the list has nobody else in it.
+fn is_alone(member: &Member) -> bool {
+    let list = member.setting("initial-cluster").map(|it| List::read(&it.word));
+    list.is_some_and(|list| list.whole && list.names().len() == 1)
 }
 
 /// What is listened on in the clear cannot be dialed with TLS, and the other way round.
