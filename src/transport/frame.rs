@@ -1,5 +1,7 @@
 //! The heads of HTTP/2's frames (RFC 9113 §4.1), for what is looked at on its way to the library.
 
+use super::pieces::Pieces;
+
 /// How a client begins (RFC 9113 §3.4).
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(super) const HEAD_BYTES: usize = 9;
@@ -34,41 +36,26 @@ impl Head {
 }
 
 /// The heads of frames in one direction.
-#[derive(Debug, Default)]
-pub(super) struct Frames {
-    head: [u8; HEAD_BYTES],
-    have: usize,
-    /// Bytes of the present frame that are still to come.
-    left: usize,
-}
+#[derive(Debug)]
+pub(super) struct Frames(Pieces<HEAD_BYTES>);
 
 impl Frames {
     /// Frames that begin behind so many bytes.
     pub(super) fn behind(left: usize) -> Self {
-        Self { left, ..Self::default() }
+        Self(Pieces::behind(left))
     }
 
     /// Calls `each` with the heads that end within these bytes.
-    pub(super) fn feed(&mut self, mut bytes: &[u8], mut each: impl FnMut(Head)) {
-        while !bytes.is_empty() {
-            let skipped = self.left.min(bytes.len());
-            self.left -= skipped;
-            bytes = &bytes[skipped..];
-            let taken = (self.head.len() - self.have).min(bytes.len());
-            self.head[self.have..self.have + taken].copy_from_slice(&bytes[..taken]);
-            self.have += taken;
-            bytes = &bytes[taken..];
-            if self.have == self.head.len() {
-                let head = Head::read(self.head);
-                self.left = head.length;
-                self.have = 0;
-                each(head);
-            }
-        }
+    pub(super) fn feed(&mut self, bytes: &[u8], mut each: impl FnMut(Head)) {
+        self.0.feed(bytes, |head| {
+            let head = Head::read(head);
+            each(head);
+            head.length
+        });
     }
 
     /// Whether the next byte begins a frame.
     pub(super) fn between_frames(&self) -> bool {
-        self.have == 0 && self.left == 0
+        self.0.is_between()
     }
 }

@@ -47,7 +47,7 @@ impl<S> Gathered<S> {
         Self(Arc::new(Mutex::new(Line {
             stream,
             received: Frames::behind(PREFACE.len()),
-            sent: Frames::default(),
+            sent: Frames::behind(0),
             open: 0,
             answered: false,
             kept: Vec::new(),

@@ -19,6 +19,7 @@ mod listen;
 mod metrics;
 mod network;
 mod peers;
+mod pieces;
 mod pings;
 mod snapshot;
 pub mod tls;
@@ -30,6 +31,7 @@ pub use dial::{Dialer, connect, resolver};
 pub use forwarded::client_address;
 pub use listen::{AcceptTrouble, Http, OverTls, Place, serve};
 pub use network::{Network, NoNetwork};
+pub(crate) use pieces::Pieces;
 pub use tls::PeerIdentity;
 
 pub use metrics::PeerMetrics;

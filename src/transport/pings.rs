@@ -62,8 +62,8 @@ impl Police {
         Self {
             floor,
             preface: 0,
-            received: Frames::default(),
-            sent: Frames::default(),
+            received: Frames::behind(0),
+            sent: Frames::behind(0),
             open: HashSet::new(),
             newest: 0,
             last_ping: None,

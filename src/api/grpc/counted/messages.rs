@@ -1,32 +1,28 @@
+use crate::transport::Pieces;
+
+/// What stands before a message: whether it is compressed, and its length.
+const PREFIX_BYTES: usize = 5;
+
 /// Finds the messages in the bytes of a body.
-#[derive(Debug, Default)]
-pub(super) struct Messages {
-    prefix: [u8; 5],
-    have: usize,
-    /// Bytes of the present message that are still to come.
-    rest: usize,
+#[derive(Debug)]
+pub(super) struct Messages(Pieces<PREFIX_BYTES>);
+
+impl Default for Messages {
+    fn default() -> Self {
+        Self(Pieces::behind(0))
+    }
 }
 
 impl Messages {
     /// Messages that begin in this piece, and their bytes.
-    pub(super) fn count(&mut self, mut data: &[u8]) -> (u64, u64) {
+    pub(super) fn count(&mut self, data: &[u8]) -> (u64, u64) {
         let (mut messages, mut bytes) = (0, 0);
-        while !data.is_empty() {
-            let skipped = self.rest.min(data.len());
-            self.rest -= skipped;
-            data = &data[skipped..];
-            let taken = (self.prefix.len() - self.have).min(data.len());
-            self.prefix[self.have..self.have + taken].copy_from_slice(&data[..taken]);
-            self.have += taken;
-            data = &data[taken..];
-            if self.have == self.prefix.len() {
-                let [_, length @ ..] = self.prefix;
-                self.have = 0;
-                self.rest = u32::from_be_bytes(length) as usize;
-                messages += 1;
-                bytes += self.rest as u64;
-            }
-        }
+        self.0.feed(data, |[_, length @ ..]| {
+            let length = u32::from_be_bytes(length) as usize;
+            messages += 1;
+            bytes += length as u64;
+            length
+        });
         (messages, bytes)
     }
 }
