@@ -1,7 +1,7 @@
 //! The shapes of answers, byte for byte those of an etcd v2 store.
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use axum::http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use axum::http::{Response, StatusCode};
 
 use super::{Service, request_id};
@@ -41,6 +41,21 @@ pub(super) fn directory_node(founding: &Founding) -> Node {
 /// The event that made a member's key.
 pub(super) fn created_event(founding: &Founding, registered: &Registered) -> Vec<u8> {
     to_json(&Event::new(Action::Create, member_node(founding, registered)))
+}
+
+/// The answer to a method that a resource does not have.
+pub(super) fn not_allowed(allow: &'static str, why: &str) -> Response<Body> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, format!("{why}\n"));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    response
+}
+
+/// The empty answer to OPTIONS.
+pub(super) fn options(allow: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    response.headers_mut().remove(CONTENT_TYPE);
+    response
 }
 
 impl Service {

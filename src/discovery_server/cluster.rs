@@ -5,9 +5,10 @@ use serde::Serialize;
 
 use super::Service;
 use super::accept::Wanted;
+use super::answer::not_allowed;
 use super::answer::text;
+use super::asked::Asked;
 use super::joining::{self, Joining, Lines, Release};
-use super::router::{Asked, not_allowed};
 use super::settings::{Format, Settings};
 use crate::admission::{Founding, Label, Registered};
 use crate::membership::{ClusterId, InitialCluster};

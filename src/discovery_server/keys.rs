@@ -4,7 +4,8 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Method, Response, StatusCode, header};
 
 use super::accept::Wanted;
-use super::router::{Asked, not_allowed, options};
+use super::answer::{not_allowed, options};
+use super::asked::Asked;
 use super::target::{self, Leaf, Target};
 use super::{Service, answer, new, page, poll};
 use crate::admission::{Application, ClusterSize, Founding, Refusal, State, codes, decide};

@@ -8,10 +8,11 @@ use axum::response::IntoResponse as _;
 use serde::Serialize;
 
 use super::accept::Wanted;
+use super::answer::not_allowed;
 use super::answer::{self, text};
+use super::asked::Asked;
 use super::gate::TurnedAway;
 use super::joining::{self, Joining, Lines, Release};
-use super::router::{Asked, not_allowed};
 use super::settings::{Format, Settings};
 use super::{Service, admin, cluster, page};
 use crate::admission::{ClusterSize, Founding, Label, Refusal, Ttl, codes};

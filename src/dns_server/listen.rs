@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
+use super::accept::accept;
 use super::catalog::Catalog;
-use super::connections::{Connections, accept};
+use super::connections::Connections;
 use super::datagram::{Worker, tell_asked};
 use super::handler::Handler;
 use super::limit::Limiter;

@@ -31,6 +31,7 @@
 //! Deliberately absent: recursion by itself (others are asked to), being a secondary, dynamic update,
 //! DNSSEC.
 
+mod accept;
 mod answers;
 mod asker;
 mod catalog;

@@ -1,11 +1,14 @@
+use std::time::Duration;
+
 use hickory_proto::op::{Message, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::rr::{DNSClass, RecordType};
 
 use super::asker::{Asker, Transport};
 use super::cookies::{Cookies, Standing};
-use super::stream::IDLE;
 
+/// A connection without a question for so long is closed (RFC 7766 §6.2.3).
+pub(super) const IDLE: Duration = Duration::from_secs(10);
 pub(super) const NSID: u16 = 3;
 pub(super) const COOKIE: u16 = 10;
 pub(super) const KEEPALIVE: u16 = 11;

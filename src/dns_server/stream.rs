@@ -12,10 +12,9 @@ use tokio::time::timeout;
 use super::asker::Asker;
 use super::connections::Admission;
 use super::handler::{Handler, Scratch};
+use super::options::IDLE;
 use super::reply::Reply;
 
-/// A connection without a question for so long is closed (RFC 7766 §6.2.3).
-pub(super) const IDLE: Duration = Duration::from_secs(10);
 /// A client that takes nothing for so long is cut off.
 const STALLED: Duration = Duration::from_secs(10);
 /// Questions of one connection that wait for other servers; while there are so many no more are read.

@@ -1,7 +1,37 @@
+use std::path::PathBuf;
+
 use super::tokens::JwtError;
-use crate::apply;
-use crate::auth;
-use crate::replica::MembershipError;
+use crate::mvcc::StorageError;
+use crate::replica::{self, MembershipError};
+use crate::{apply, auth, snap, wal};
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("directory `{}`", path.display())]
+    Directory { path: PathBuf, source: std::io::Error },
+    #[error("log")]
+    Wal(#[from] wal::Error),
+    #[error("store")]
+    Store(#[from] StorageError),
+    #[error("received snapshots")]
+    Snap(#[from] snap::Error),
+    #[error("DNS resolver for peers")]
+    Resolver(#[source] std::io::Error),
+    #[error("thread")]
+    Thread(#[source] std::io::Error),
+    #[error("metrics")]
+    Metrics(#[from] prometheus::Error),
+    #[error("log and store do not belong together")]
+    Replica(#[from] replica::ConfigError),
+    #[error(
+        "{}; a new member needs an empty data directory and `member add`",
+        crate::transport::REMOVED
+    )]
+    Removed,
+    #[error("the data directory holds no log and nothing says which cluster to found")]
+    NotFounded,
+}
 
 /// Why a node did not do what a client asked. The API has etcd's code and text for each.
 #[derive(Debug, Clone, thiserror::Error)]

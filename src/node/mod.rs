@@ -61,11 +61,11 @@ pub mod watch;
 pub use bootstrap::Start;
 pub use config::{AutoCompaction, Config, Feature, Founding, Limits, Upkeep};
 pub use data_dir::{DataDir, DataDirError};
-pub use error::Error;
+pub use error::{Error, StartError};
 pub use handle::{Handle, Status};
 pub use maintenance::HashKv;
 pub use running::Running;
-pub use start::{StartError, start};
+pub use start::start;
 pub use tokens::{Credentials, Jwt, JwtError, OptionsError, TokenOptions, parse_options};
 
 use crate::apply;

@@ -1,4 +1,4 @@
-use super::start::StartError;
+use super::error::StartError;
 use super::{Config, State, flusher, force};
 use crate::raft::{Index, Mark};
 use crate::snap;

@@ -1,4 +1,3 @@
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
@@ -14,6 +13,7 @@ use super::arrival::Arrivals;
 use super::authenticate::Hashing;
 use super::data_dir::make_private;
 use super::driver::{self, Driver, Inbox, Machine, Messaging, Queues};
+use super::error::StartError;
 use super::flusher::{self, Flusher, Offered};
 use super::lease_clock::{self, LeaseClock};
 use super::log_loop::{LOG_QUEUE, LogLoop};
@@ -30,44 +30,14 @@ use super::{
     Config, Handle, State, compactor, corruption, memory, publish, quota, timeouts,
     watch as watches,
 };
-use crate::mvcc::StorageError;
 use crate::replica::{self, Event, Replica};
-use crate::snap;
 use crate::transport::{Dialer, Identity, Peers};
-use crate::wal::{self, Recovered, Wal};
+use crate::wal::{Recovered, Wal};
 
 /// What may wait to be told of peers and links.
 const NEWS_OF_PEERS: usize = 1024;
 /// Proposals that wait for a leader.
 const MAX_QUEUED: usize = 4096;
-
-/// Why a node did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error("directory `{}`", path.display())]
-    Directory { path: PathBuf, source: std::io::Error },
-    #[error("log")]
-    Wal(#[from] wal::Error),
-    #[error("store")]
-    Store(#[from] StorageError),
-    #[error("received snapshots")]
-    Snap(#[from] snap::Error),
-    #[error("DNS resolver for peers")]
-    Resolver(#[source] std::io::Error),
-    #[error("thread")]
-    Thread(#[source] std::io::Error),
-    #[error("metrics")]
-    Metrics(#[from] prometheus::Error),
-    #[error("log and store do not belong together")]
-    Replica(#[from] replica::ConfigError),
-    #[error(
-        "{}; a new member needs an empty data directory and `member add`",
-        crate::transport::REMOVED
-    )]
-    Removed,
-    #[error("the data directory holds no log and nothing says which cluster to found")]
-    NotFounded,
-}
 
 /// Opens or founds the data directory and starts the threads. Must be called inside the runtime.
 pub fn start(config: Config, stop: CancellationToken) -> Result<Running, StartError> {

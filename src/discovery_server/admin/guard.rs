@@ -8,7 +8,7 @@ use tracing::info;
 
 use super::problem::Problem;
 use crate::admission::codes;
-use crate::discovery_server::{Service, request_id, router};
+use crate::discovery_server::{Service, asked, request_id};
 use crate::transport::PeerIdentity;
 
 /// The name of the key that a request brought.
@@ -25,7 +25,7 @@ pub(super) async fn admit(
     next: Next,
 ) -> Response {
     let config = service.config();
-    let from = router::client(request.extensions());
+    let from = asked::client(request.extensions());
     let shown = request.extensions().get::<PeerIdentity>();
     let admitted = if config.admin_certificates && shown.is_none() {
         Err((Problem::no_certificate(), "admin request without a client certificate"))
@@ -47,7 +47,7 @@ pub(super) async fn admit(
     };
     request.extensions_mut().insert(By(name));
     let (head, body) = request.into_parts();
-    let body = match router::read_body(&service, body).await {
+    let body = match asked::read_body(&service, body).await {
         Ok(body) => body,
         Err((status, why)) => return Problem::new(status, codes::BAD_REQUEST, why).into_response(),
     };

@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status};
 use super::keys::{self, Leaf, Scope};
 use super::{Service, refuse};
 use crate::admission::{ClusterSize, Refusal};
-use crate::discovery_server::router;
+use crate::discovery_server::asked;
 use crate::proto::etcdserverpb as pb;
 use crate::proto::mvccpb::KeyValue;
 use crate::registry::{self, NewToken, Outcome};
@@ -142,7 +142,7 @@ refuse::service! {
             let answer = match self.0.admit(request.metadata()) {
                 Ok(()) => {
                     self.ensure_known(&request.get_ref().key).await;
-                    let from = router::client(request.extensions());
+                    let from = asked::client(request.extensions());
                     self.write(request.get_ref(), request.metadata().as_ref(), from).await
                 }
                 Err(refused) => Err(refused),

@@ -9,8 +9,8 @@ use axum::http::{Method, Response, StatusCode};
 use sha2::{Digest, Sha256};
 
 use super::super::Service;
+use super::super::answer::not_allowed;
 use super::super::answer::text;
-use super::super::router::not_allowed;
 use super::is_read;
 
 /// A file that pages refer to. Its name changes with its content, so it may be kept for ever.

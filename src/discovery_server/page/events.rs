@@ -9,8 +9,9 @@ use prometheus::IntGauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::super::Service;
+use super::super::answer::not_allowed;
 use super::super::answer::text;
-use super::super::router::{Asked, not_allowed};
+use super::super::asked::Asked;
 use super::{Looker, alive, guarded, is_read, rendered, state, templates};
 use crate::registry;
 use crate::token::TokenPath;

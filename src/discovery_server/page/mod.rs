@@ -24,8 +24,9 @@ use axum::http::header::{
 use axum::http::{Method, Response, StatusCode};
 
 use super::Service;
+use super::answer::not_allowed;
 use super::answer::text;
-use super::router::{Asked, not_allowed};
+use super::asked::Asked;
 use crate::admission::{Founding, State};
 use crate::registry;
 use crate::token::{TokenPath, ViewId};

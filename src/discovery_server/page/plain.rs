@@ -4,9 +4,9 @@ use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::http::{Method, Response, StatusCode};
 
 use super::super::Service;
+use super::super::answer::not_allowed;
 use super::super::answer::text;
 use super::super::metrics::CONTENT_TYPE as METRICS_FORMAT;
-use super::super::router::not_allowed;
 use super::is_read;
 use crate::registry;
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use hickory_proto::rr::rdata::opt::EdnsCode;
 
 use super::super::QueryLog;
-use super::super::stream::IDLE;
+use super::super::options::IDLE;
 use super::*;
 
 const QUERY: &[u8] = b"\x02n0\x03rfc\x04test\0\0\x01\0\x01";
