@@ -18,22 +18,34 @@ const LONGEST: Duration = Duration::from_secs(60);
 pub struct Deadlines {
     leading: bool,
     deadlines: BTreeMap<LeaseId, Deadline>,
-    /// The same, soonest first.
-    queue: BTreeSet<(Duration, LeaseId)>,
-    /// When the next checkpoint of each is due, soonest first.
-    checkpoints: BTreeSet<(Duration, LeaseId)>,
+    /// The leases by the end of their time.
+    ends: Queue,
+    /// The leases by the time of their next checkpoint.
+    checkpoints: Queue,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Deadline {
     ttl_seconds: i64,
-    at: Duration,
-    checkpoint_at: Duration,
+    end: Due,
+    checkpoint: Due,
     /// Whether the others know that less than all of the time is left.
     checkpointed: bool,
     /// It was given out as expired, so its end may stand in the log already.
     ending: bool,
 }
+
+/// When something is due, and the time at which its queue has it: the same or an earlier one.
+#[derive(Debug, Clone, Copy)]
+struct Due {
+    at: Duration,
+    queued: Duration,
+}
+
+/// Leases by a time, soonest first. One that was put off stays in its place until somebody comes to it there: most
+/// leases are renewed many times before one of their times would have come, and that costs no search.
+#[derive(Debug, Clone, Default)]
+struct Queue(BTreeSet<(Duration, LeaseId)>);
 
 /// A lease that was given its full time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,8 +79,7 @@ impl Deadlines {
             let left = if checkpointed { remaining_seconds } else { ttl_seconds };
             let at = now + extend + seconds(left);
             let checkpoint_at = now + share(ttl_seconds, NEXT_CHECKPOINT);
-            let ending = false;
-            self.insert(id, Deadline { ttl_seconds, at, checkpoint_at, checkpointed, ending });
+            self.place(id, ttl_seconds, at, checkpoint_at, checkpointed);
         }
     }
 
@@ -92,8 +103,8 @@ impl Deadlines {
     /// Forgets a lease.
     pub fn revoke(&mut self, id: LeaseId) {
         if let Some(deadline) = self.deadlines.remove(&id) {
-            self.queue.remove(&(deadline.at, id));
-            self.checkpoints.remove(&(deadline.checkpoint_at, id));
+            self.ends.remove(id, deadline.end);
+            self.checkpoints.remove(id, deadline.checkpoint);
         }
     }
 
@@ -134,8 +145,7 @@ impl Deadlines {
     /// Up to `limit` leases whose time left the others should know by now, the most overdue first.
     /// From then on a renewal has to take that back.
     pub fn take_checkpoints(&mut self, now: Duration, limit: usize) -> Vec<Checkpoint> {
-        let due = self.checkpoints.iter().take_while(|(at, _)| *at <= now).take(limit);
-        let due: Vec<LeaseId> = due.map(|(_, id)| *id).collect();
+        let due = self.checkpoints.due(&mut self.deadlines, |it| &mut it.checkpoint, now, limit);
         due.into_iter().filter_map(|id| self.checkpoint(id, now)).collect()
     }
 
@@ -146,16 +156,16 @@ impl Deadlines {
     }
 
     fn checkpoint(&mut self, id: LeaseId, now: Duration) -> Option<Checkpoint> {
-        let mut deadline = self.deadlines.get(&id).copied()?;
-        deadline.checkpoint_at = now + share(deadline.ttl_seconds, NEXT_CHECKPOINT);
+        let deadline = self.deadlines.get_mut(&id)?;
+        let next = now + share(deadline.ttl_seconds, NEXT_CHECKPOINT);
+        self.checkpoints.put(id, &mut deadline.checkpoint, next);
         // One that has run out is about to be revoked.
-        let left = deadline.at.saturating_sub(now).max(SHORTEST);
+        let left = deadline.end.at.saturating_sub(now).max(SHORTEST);
         let left = left.as_secs() + u64::from(left.subsec_nanos() > 0);
         let remaining_seconds = i64::try_from(left).unwrap_or(i64::MAX);
         // What an election has added is not to be told as less than all.
         let told = remaining_seconds < deadline.ttl_seconds;
         deadline.checkpointed |= told;
-        self.insert(id, deadline);
         told.then_some(Checkpoint { id, remaining_seconds })
     }
 
@@ -163,9 +173,9 @@ impl Deadlines {
     pub fn remaining(&self, id: LeaseId, now: Duration) -> Option<(i64, i64)> {
         let deadline = self.deadlines.get(&id)?;
         let seconds = |left: Duration| i64::try_from(left.as_secs()).unwrap_or(i64::MAX);
-        let left = match deadline.at.checked_sub(now) {
+        let left = match deadline.end.at.checked_sub(now) {
             Some(left) => seconds(left),
-            None => -seconds(now - deadline.at),
+            None => -seconds(now - deadline.end.at),
         };
         Some((left, deadline.ttl_seconds))
     }
@@ -173,8 +183,7 @@ impl Deadlines {
     /// Up to `limit` leases that have run out, the most overdue first. They stay until revoked, and are not
     /// renewed any more.
     pub fn expired(&mut self, now: Duration, limit: usize) -> Vec<LeaseId> {
-        let overdue = self.queue.iter().take_while(|(at, _)| *at <= now);
-        let expired: Vec<LeaseId> = overdue.take(limit).map(|(_, id)| *id).collect();
+        let expired = self.ends.due(&mut self.deadlines, |it| &mut it.end, now, limit);
         for id in &expired {
             if let Some(deadline) = self.deadlines.get_mut(id) {
                 deadline.ending = true;
@@ -184,35 +193,104 @@ impl Deadlines {
     }
 
     /// Whether [`Self::expired`] or [`Self::take_checkpoints`] would give something.
-    pub fn is_due(&self, now: Duration) -> bool {
-        let due =
-            |queue: &BTreeSet<(Duration, LeaseId)>| queue.first().is_some_and(|(at, _)| *at <= now);
-        due(&self.queue) || due(&self.checkpoints)
+    pub fn is_due(&mut self, now: Duration) -> bool {
+        let Self { deadlines, ends, checkpoints, .. } = self;
+        !ends.due(deadlines, |it| &mut it.end, now, 1).is_empty()
+            || !checkpoints.due(deadlines, |it| &mut it.checkpoint, now, 1).is_empty()
     }
 
     /// When the next lease runs out.
     #[cfg(test)]
     pub fn next(&self) -> Option<Duration> {
-        self.queue.first().map(|(at, _)| *at)
+        self.deadlines.values().map(|deadline| deadline.end.at).min()
     }
 
     /// All leases, soonest to expire first.
-    pub fn by_expiry(&self) -> impl Iterator<Item = LeaseId> {
-        self.queue.iter().map(|(_, id)| *id)
+    pub fn by_expiry(&self) -> Vec<LeaseId> {
+        let ends = self.deadlines.iter().map(|(id, deadline)| (deadline.end.at, *id));
+        let mut ends: Vec<(Duration, LeaseId)> = ends.collect();
+        ends.sort_unstable();
+        ends.into_iter().map(|(_, id)| id).collect()
     }
 
     fn fill(&mut self, id: LeaseId, ttl_seconds: i64, now: Duration, checkpointed: bool) {
         let at = now + seconds(ttl_seconds);
         let checkpoint_at = now + share(ttl_seconds, FIRST_CHECKPOINT);
-        let ending = false;
-        self.insert(id, Deadline { ttl_seconds, at, checkpoint_at, checkpointed, ending });
+        self.place(id, ttl_seconds, at, checkpoint_at, checkpointed);
     }
 
-    fn insert(&mut self, id: LeaseId, deadline: Deadline) {
-        self.revoke(id);
-        self.queue.insert((deadline.at, id));
-        self.checkpoints.insert((deadline.checkpoint_at, id));
-        self.deadlines.insert(id, deadline);
+    fn place(
+        &mut self,
+        id: LeaseId,
+        ttl_seconds: i64,
+        at: Duration,
+        checkpoint_at: Duration,
+        checkpointed: bool,
+    ) {
+        let Self { deadlines, ends, checkpoints, .. } = self;
+        let deadline = deadlines.entry(id).or_insert_with(|| Deadline {
+            ttl_seconds,
+            end: ends.add(id, at),
+            checkpoint: checkpoints.add(id, checkpoint_at),
+            checkpointed,
+            ending: false,
+        });
+        ends.put(id, &mut deadline.end, at);
+        checkpoints.put(id, &mut deadline.checkpoint, checkpoint_at);
+        (deadline.ttl_seconds, deadline.checkpointed) = (ttl_seconds, checkpointed);
+        deadline.ending = false;
+    }
+}
+
+impl Queue {
+    fn add(&mut self, id: LeaseId, at: Duration) -> Due {
+        self.0.insert((at, id));
+        Due { at, queued: at }
+    }
+
+    fn remove(&mut self, id: LeaseId, due: Due) {
+        self.0.remove(&(due.queued, id));
+    }
+
+    /// Moves a lease to another time: at once to an earlier one, to a later one when somebody comes to it.
+    fn put(&mut self, id: LeaseId, due: &mut Due, at: Duration) {
+        due.at = at;
+        if at < due.queued {
+            self.remove(id, *due);
+            *due = self.add(id, at);
+        }
+    }
+
+    /// Up to `limit` leases whose time has come, the most overdue first; `of` finds the time of this queue.
+    fn due(
+        &mut self,
+        deadlines: &mut BTreeMap<LeaseId, Deadline>,
+        of: impl Fn(&mut Deadline) -> &mut Due,
+        now: Duration,
+        limit: usize,
+    ) -> Vec<LeaseId> {
+        loop {
+            let (mut come, mut put_off) = (Vec::new(), Vec::new());
+            for (queued, id) in self.0.iter().take_while(|(queued, _)| *queued <= now) {
+                let due = of(deadlines.get_mut(id).expect("a queue has leases that there are"));
+                if due.at == *queued {
+                    come.push(*id);
+                } else {
+                    put_off.push(*id);
+                }
+                if come.len() == limit {
+                    break;
+                }
+            }
+            if put_off.is_empty() {
+                return come;
+            }
+            for id in put_off {
+                let due = of(deadlines.get_mut(&id).expect("it was there just now"));
+                self.remove(id, *due);
+                *due = self.add(id, due.at);
+            }
+        }
     }
 }
 

@@ -62,7 +62,7 @@ fn leases_expire_in_order_and_renewal_postpones() {
     assert_eq!(deadlines.renew(LeaseId(2), seconds(6)).unwrap().ttl_seconds, 5, "overdue");
     assert_eq!(deadlines.expired(seconds(10), 10), [LeaseId(3), LeaseId(1)]);
     deadlines.revoke(LeaseId(3));
-    assert_eq!(deadlines.by_expiry().collect::<Vec<_>>(), [1, 2, 4].map(LeaseId));
+    assert_eq!(deadlines.by_expiry(), [1, 2, 4].map(LeaseId));
     assert_eq!(deadlines.remaining(LeaseId(1), seconds(13)), Some((-3, 10)));
     assert_eq!(deadlines.renew(LeaseId(3), seconds(13)), None);
 }
@@ -219,5 +219,76 @@ fn a_hundred_thousand_leases_that_end_at_once_end_in_steps() {
         }
     }
     assert_eq!(ended, ALL);
-    assert_eq!(deadlines.by_expiry().count(), 100_000 / STEP);
+    assert_eq!(deadlines.by_expiry().len(), 100_000 / STEP);
+}
+
+/// What [`Deadlines`] is to be, without queues: (end, checkpoint, time) of each.
+#[derive(Default)]
+struct Model(std::collections::BTreeMap<LeaseId, (Duration, Duration, i64)>);
+
+impl Model {
+    fn fill(&mut self, id: LeaseId, ttl: i64, now: Duration) {
+        let time = seconds(ttl.try_into().unwrap());
+        let checkpoint = now + (time * 2 / 5).clamp(seconds(1), seconds(60));
+        self.0.insert(id, (now + time, checkpoint, ttl));
+    }
+
+    fn due(
+        &self,
+        now: Duration,
+        time: impl Fn(&(Duration, Duration, i64)) -> Duration,
+    ) -> Vec<LeaseId> {
+        let mut due: Vec<_> = self.0.iter().map(|(id, it)| (time(it), *id)).collect();
+        due.retain(|(at, _)| *at <= now);
+        due.sort_unstable();
+        due.into_iter().map(|(_, id)| id).collect()
+    }
+}
+
+#[test]
+fn queues_that_are_put_right_late_give_what_a_search_through_all_gives() {
+    let mut draw = crate::raft::Draw::new(11);
+    for _ in 0..200 {
+        let (mut now, mut deadlines, mut model) =
+            (seconds(9), Deadlines::default(), Model::default());
+        deadlines.promote([], now, seconds(0));
+        for _ in 0..200 {
+            now += Duration::from_millis(draw.below(1500));
+            let id = LeaseId(draw.below(12).try_into().unwrap());
+            match draw.below(8) {
+                0 => {
+                    // Also shorter than before.
+                    let ttl = 5 * (1 + i64::try_from(draw.below(6)).unwrap());
+                    deadlines.grant(id, ttl, now);
+                    model.fill(id, ttl, now);
+                }
+                1 => {
+                    deadlines.revoke(id);
+                    model.0.remove(&id);
+                }
+                2 => {
+                    let due = model.due(now, |it| it.1);
+                    let told = deadlines.take_checkpoints(now, due.len().max(1));
+                    assert!(told.iter().all(|it| due.contains(&it.id)), "{told:?} {due:?}");
+                    for id in due {
+                        let it = model.0.get_mut(&id).unwrap();
+                        it.1 = now
+                            + (seconds(it.2.try_into().unwrap()) / 10)
+                                .clamp(seconds(1), seconds(60));
+                    }
+                }
+                _ => {
+                    let renewed = deadlines.renew(id, now).map(|renewal| renewal.ttl_seconds);
+                    let ttl = model.0.get(&id).map(|it| it.2);
+                    assert_eq!(renewed, ttl);
+                    ttl.into_iter().for_each(|ttl| model.fill(id, ttl, now));
+                }
+            }
+            let (ended, all) = (model.due(now, |it| it.0), model.due(Duration::MAX, |it| it.0));
+            assert_eq!(deadlines.is_due(now), !model.due(now, |it| it.0.min(it.1)).is_empty());
+            assert_eq!(deadlines.expired(now, 3), ended[..ended.len().min(3)]);
+            assert_eq!(deadlines.expired(now, 100), ended);
+            assert_eq!(deadlines.by_expiry(), all);
+        }
+    }
 }

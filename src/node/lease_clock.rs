@@ -106,7 +106,7 @@ impl LeaseClock {
 
     /// All leases, soonest to expire first; empty unless this member leads.
     pub(super) fn by_expiry(&self) -> Vec<LeaseId> {
-        self.deadlines.lock().by_expiry().collect()
+        self.deadlines.lock().by_expiry()
     }
 
     fn renew(&self, id: LeaseId) -> Turn {
@@ -119,6 +119,16 @@ impl LeaseClock {
             return Turn::Ending;
         }
         deadlines.renew(id, now).map_or(Turn::Unknown, Turn::Renewed)
+    }
+
+    /// Waits until a lease that is ending is gone, or the leadership.
+    async fn end_of(&self, id: LeaseId) {
+        let mut ended = pin!(self.ended.notified());
+        ended.as_mut().enable();
+        // It may have gone before this listened.
+        if self.deadlines.lock().is_ending(id) {
+            ended.await;
+        }
     }
 
     fn is_due(&self) -> bool {
@@ -182,8 +192,6 @@ pub(super) async fn renew(handle: &Handle, id: LeaseId) -> Result<Option<i64>, E
     let clock = &handle.0.leases;
     let mut current = false;
     let renewal = loop {
-        let mut ended = pin!(clock.ended.notified());
-        ended.as_mut().enable();
         match clock.renew(id) {
             Turn::Renewed(renewal) => break renewal,
             Turn::Unknown if current => return Ok(None),
@@ -194,7 +202,7 @@ pub(super) async fn renew(handle: &Handle, id: LeaseId) -> Result<Option<i64>, E
             }
             Turn::NotLeading => return Err(Error::NoLeader),
             Turn::Ending => {
-                let gone = tokio::time::timeout(handle.timeout(), ended).await;
+                let gone = tokio::time::timeout(handle.timeout(), clock.end_of(id)).await;
                 gone.map_err(|_elapsed| Error::Timeout)?;
             }
         }

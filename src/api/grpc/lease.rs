@@ -58,6 +58,8 @@ impl KeepAlive {
             }
         };
         tokio::select! {
+            // While requests come one after the other, nothing else is looked at.
+            biased;
             answered = answered => answered,
             () = stopping => Err(Error::Stopped.into()),
             () = led.lost(handle) => Err(Error::NoLeader.into()),
