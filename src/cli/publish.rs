@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::health::client_ports;
 use crate::admission::{Founding, State, UnixMillis};
-use crate::dns_server::{Catalog, PublishError};
+use crate::dns_server::{Catalog, PublishError, Published};
 use crate::registry::{self, Milestone, Registry};
 use crate::token::TokenPath;
 
@@ -195,13 +195,14 @@ impl Publisher {
         if held == Some(&shown) {
             return;
         }
-        let refused = self.catalog.publish(&label, &cluster, port, &closed).err();
+        let (members, without) = (cluster.len(), closed.len());
+        let refused = self.catalog.publish(&label, Published { cluster, port, closed }).err();
         if refused.is_none() {
             info!(
                 token.id = %founding.path.public_id(),
                 dns.label = label,
-                members = cluster.len(),
-                closed = closed.len(),
+                members,
+                closed = without,
                 "cluster published in DNS"
             );
         }

@@ -1,5 +1,4 @@
-use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -10,14 +9,13 @@ use parking_lot::Mutex;
 use tracing::{info, warn};
 
 use super::answers::Answers;
-use super::clusters::{Clusters, PublishError};
+use super::clusters::{Clusters, PublishError, Published};
 use super::files::{Changes, FileError, Warning, ZoneFiles};
 use super::forward::{Forwarder, LoopError, Upstreams};
 use super::local::{HOSTS_TTL, LocalFiles, LocalSources};
 use super::metrics::{Counters, ZoneCount};
 use super::transfer::{Journal, Transfers};
 use crate::local::Names;
-use crate::membership::InitialCluster;
 use crate::zone::{Key, Rcode, Response, Zone};
 
 /// Everything that is served: the zones of the files, the one of the clusters, and local names.
@@ -122,16 +120,9 @@ impl Catalog {
         self.clusters()?.expect(label)
     }
 
-    /// Publishes a complete cluster under `label`, in one step; what was there before goes. Its members serve
-    /// clients on `port`, and nobody is sent to `closed` unless nothing else is left.
-    pub fn publish(
-        &self,
-        label: &str,
-        cluster: &InitialCluster,
-        port: u16,
-        closed: &BTreeSet<SocketAddr>,
-    ) -> Result<(), PublishError> {
-        self.clusters()?.publish(label, cluster, port, closed)
+    /// Publishes a complete cluster under `label`, in one step; what was there before goes.
+    pub fn publish(&self, label: &str, published: Published) -> Result<(), PublishError> {
+        self.clusters()?.publish(label, published)
     }
 
     /// Takes the records of a cluster away; without such a cluster nothing happens.

@@ -62,7 +62,7 @@ mod tsig;
 
 pub use crate::transport::{Network, NoNetwork};
 pub use catalog::{Catalog, DomainError};
-pub use clusters::PublishError;
+pub use clusters::{PublishError, Published};
 pub use cookies::Cookies;
 pub use dnsmasq::{Dnsmasq, DnsmasqError, Unsupported};
 pub use files::{FileError, FileFault, Judged, Warning, check_directory, check_file};

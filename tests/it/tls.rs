@@ -201,23 +201,25 @@ fn a_certificate_that_names_no_user_gets_what_needs_no_permission() {
     assert_eq!(said("probe", &["user", "list"]), "");
 }
 
+/// A service with the certificate that [`certificates`] made for it, and its URL.
+fn serve_https(dir: &Path, more: &[&str]) -> (Process, String) {
+    let address = format!("127.0.0.1:{}", free_port());
+    let listen = format!("--http-addr={address}");
+    let mut flags = vec!["serve", "--dns-addr=off", "--tls-cert=certs/service.pem"];
+    flags.extend(["--tls-key=certs/service-key.pem", &listen]);
+    flags.extend(more);
+    let program = Path::new(env!("CARGO_BIN_EXE_quorate"));
+    let mut service = Process::start("service", program, &flags, &[], dir);
+    service.wait_for_log("serving HTTP");
+    (service, format!("https://{address}"))
+}
+
 #[test]
 fn nodes_of_both_kinds_meet_by_a_token_over_https() {
     let dir = scratch();
     let dir = dir.path();
     certificates(dir);
-    let address = format!("127.0.0.1:{}", free_port());
-    let flags = [
-        "serve",
-        "--dns-addr=off",
-        "--tls-cert=certs/service.pem",
-        "--tls-key=certs/service-key.pem",
-        &format!("--http-addr={address}"),
-    ];
-    let program = Path::new(env!("CARGO_BIN_EXE_quorate"));
-    let mut service = Process::start("service", program, &flags, &[], dir);
-    service.wait_for_log("serving HTTP");
-    let url = format!("https://{address}");
+    let (_service, url) = serve_https(dir, &[]);
     let token = quorate(dir, &["new", "--service", &url, "--cacert", "certs/ca.pem"]);
     assert!(token.starts_with(&url), "{token}");
     let untrusted = ["new", "--service", &url];
@@ -278,22 +280,14 @@ fn operators_show_a_certificate_and_a_key() {
     let dir = scratch();
     let dir = dir.path();
     certificates(dir);
-    let address = format!("127.0.0.1:{}", free_port());
-    let flags = [
-        "serve",
-        "--dns-addr=off",
-        "--tls-cert=certs/service.pem",
-        "--tls-key=certs/service-key.pem",
-        "--tls-client-ca=certs/ca.pem",
-        &format!("--http-addr={address}"),
-    ];
-    let program = Path::new(env!("CARGO_BIN_EXE_quorate"));
-    let mut service = Process::start("service", program, &flags, &[], dir);
-    service.wait_for_log("serving HTTP");
-    let url = format!("https://{address}");
+    let (_service, url) = serve_https(dir, &["--tls-client-ca=certs/ca.pem"]);
     let run = |more: &[&str]| {
         let asked = ["token", "ls", "--url", &url];
-        let output = Command::new(program).args(asked).args(more).current_dir(dir).output();
+        let output = Command::new(env!("CARGO_BIN_EXE_quorate"))
+            .args(asked)
+            .args(more)
+            .current_dir(dir)
+            .output();
         let output = output.unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         (output.status.code(), said)

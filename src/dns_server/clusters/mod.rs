@@ -69,13 +69,14 @@ struct Entry {
     answers: Compiled,
 }
 
+/// What is told of a complete cluster.
 #[derive(Debug, Clone)]
-struct Published {
-    cluster: InitialCluster,
+pub struct Published {
+    pub cluster: InitialCluster,
     /// Where members answer clients.
-    port: u16,
+    pub port: u16,
     /// Where clients are not sent, unless nothing else is left.
-    closed: BTreeSet<SocketAddr>,
+    pub closed: BTreeSet<SocketAddr>,
 }
 
 /// Why a cluster cannot be published.
@@ -171,15 +172,8 @@ impl Clusters {
         Ok(())
     }
 
-    pub(super) fn publish(
-        &self,
-        label: &str,
-        cluster: &InitialCluster,
-        port: u16,
-        closed: &BTreeSet<SocketAddr>,
-    ) -> Result<(), PublishError> {
+    pub(super) fn publish(&self, label: &str, published: Published) -> Result<(), PublishError> {
         let label = legal(label)?;
-        let published = Published { cluster: cluster.clone(), port, closed: closed.clone() };
         let new = records(&self.domain, &label, &published)?;
         self.change(&label, |held| {
             self.rename_addresses(&label, &self.records_of(&label, held), &new);

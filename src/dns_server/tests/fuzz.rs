@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
+use super::super::Published;
 use super::super::asker::{Asker, Transport};
 use super::super::handler::{Handler, Scratch};
 use super::super::limit::Limiter;
@@ -20,8 +21,9 @@ fn handler() -> Handler {
     std::fs::write(zones.path().join("rfc.test.zone"), RFC_ZONE).unwrap();
     let catalog = Arc::new(Catalog::load(zones.path()).unwrap().0);
     catalog.set_cluster_domain(&Name::from_ascii("clusters.test.").unwrap(), &[]).unwrap();
-    let members = "a=http://10.9.0.1:2380,b=http://10.9.0.2:2380".parse().unwrap();
-    catalog.publish("prod", &members, CLIENT_PORT, &BTreeSet::new()).unwrap();
+    let cluster = "a=http://10.9.0.1:2380,b=http://10.9.0.2:2380".parse().unwrap();
+    let published = Published { cluster, port: CLIENT_PORT, closed: BTreeSet::new() };
+    catalog.publish("prod", published).unwrap();
     let counters = catalog.counters().clone();
     let limiter = Limiter::new(Vec::new(), None);
     Handler { catalog, counters, settings: Settings::default(), limiter }

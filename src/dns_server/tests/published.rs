@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::{DomainError, PublishError};
+use super::super::{DomainError, PublishError, Published};
 use super::*;
 use crate::admission::CLIENT_PORT;
 
@@ -14,8 +14,12 @@ fn service() -> Service {
     service
 }
 
+fn published(members: &str) -> Published {
+    Published { cluster: members.parse().unwrap(), port: CLIENT_PORT, closed: BTreeSet::new() }
+}
+
 fn publish(service: &Service, label: &str, members: &str) -> Result<(), PublishError> {
-    service.catalog.publish(label, &members.parse().unwrap(), CLIENT_PORT, &BTreeSet::new())
+    service.catalog.publish(label, published(members))
 }
 
 #[test]
@@ -168,9 +172,8 @@ fn closed_ports_are_left_out_for_clients_and_never_all() {
     let members = "a=https://10.9.0.1:2380,a=https://10.9.0.1:2390,b=https://10.9.0.2:2380";
     let two = ["0 100 2379 a.y.clusters.test.", "0 100 2379 b.y.clusters.test."];
     let without = |hosts: &[u8]| {
-        let closed: BTreeSet<SocketAddr> =
-            hosts.iter().map(|host| ([10, 9, 0, *host], CLIENT_PORT).into()).collect();
-        service.catalog.publish("y", &members.parse().unwrap(), CLIENT_PORT, &closed).unwrap();
+        let closed = hosts.iter().map(|host| ([10, 9, 0, *host], CLIENT_PORT).into()).collect();
+        service.catalog.publish("y", Published { closed, ..published(members) }).unwrap();
     };
     without(&[]);
     assert_eq!(data("_etcd-client-ssl"), two);
@@ -185,8 +188,8 @@ fn closed_ports_are_left_out_for_clients_and_never_all() {
 #[test]
 fn clients_are_sent_to_the_port_that_the_token_was_made_with() {
     let service = service();
-    let members = "a=http://10.9.0.1:2380".parse().unwrap();
-    service.catalog.publish("y", &members, 4001, &BTreeSet::new()).unwrap();
+    let published = Published { port: 4001, ..published("a=http://10.9.0.1:2380") };
+    service.catalog.publish("y", published).unwrap();
     for (name, port) in [("_etcd-client", 4001), ("_etcd", 4001), ("_etcd-server", 2380)] {
         let data = service.data(&format!("{name}._tcp.y.clusters.test."), RecordType::SRV);
         assert_eq!(data, [format!("0 100 {port} a.y.clusters.test.")]);
