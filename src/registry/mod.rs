@@ -28,6 +28,7 @@ mod error;
 pub mod etcd;
 mod group;
 mod operate;
+mod outcome;
 mod pace;
 mod packed;
 mod sqlite;

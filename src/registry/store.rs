@@ -2,8 +2,8 @@ use std::fmt;
 
 use super::etcd::{self, Cluster};
 use super::group::Group;
+use super::outcome::{Heard, NotWritten, Ready, Written};
 use super::sqlite::{self, Sqlite};
-use super::state::{Loaded, News};
 use super::{OpenError, WriterFailed};
 
 /// Where the writer keeps the registry.
@@ -11,51 +11,6 @@ use super::{OpenError, WriterFailed};
 pub(super) enum Store {
     Sqlite(Sqlite),
     Cluster(Cluster),
-}
-
-/// Whether a store can be written.
-#[derive(Debug)]
-pub(super) enum Ready {
-    AsBefore,
-    /// It can again, and memory has to show what it holds.
-    Reloaded(Box<Loaded>),
-    No {
-        why: String,
-    },
-}
-
-/// What became of a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Written {
-    Done,
-    /// Another service wrote since; decide again after hearing what.
-    Overtaken,
-}
-
-/// Why a group was not written.
-#[derive(Debug)]
-pub(super) enum NotWritten {
-    /// There is no room; nothing was changed.
-    Full { why: String },
-    /// It may work later. Nobody may know whether this group was written.
-    Unavailable { why: String },
-    /// Fewer commands at once may fit.
-    TooLarge,
-    /// Only a restart helps.
-    Fatal(WriterFailed),
-}
-
-/// What a store says unasked.
-#[derive(Debug)]
-pub(super) enum Heard {
-    News(News),
-    Reloaded(Box<Loaded>),
-    /// It was asked whether it is there, and it is.
-    Answer,
-    /// It was asked, and did not answer.
-    Silence {
-        why: String,
-    },
 }
 
 impl Store {
@@ -85,7 +40,9 @@ impl Store {
     /// Writes a group; `Done` when it is durable and everything it rested on was true.
     pub(super) async fn commit(&mut self, group: &Group) -> Result<Written, NotWritten> {
         match self {
-            Self::Sqlite(sqlite) => sqlite.commit(group).await.map(|()| Written::Done),
+            Self::Sqlite(sqlite) => {
+                sqlite.commit(&group.batch, group.head).await.map(|()| Written::Done)
+            }
             Self::Cluster(cluster) => cluster.commit(group).await,
         }
     }

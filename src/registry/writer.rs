@@ -7,10 +7,11 @@ use tracing::{error, info};
 
 use super::command::{Answer, Command};
 use super::group::Group;
+use super::outcome::{Heard, NotWritten, Ready, Written};
 use super::pace::Pace;
 use super::sqlite::{Directory, RegistrationRow, TokenRow};
 use super::state::{Loaded, News, Shared};
-use super::store::{Heard, NotWritten, Ready, Store, Written};
+use super::store::Store;
 use super::timeline::{Entry, Head, What};
 use super::{
     Config, Created, Error, NewToken, OpenError, Outcome, RefusedAttempt, Registration,

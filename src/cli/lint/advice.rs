@@ -52,8 +52,15 @@ const WAYS: [(&str, &str, &str); 16] = [
 const CERTIFICATE: &str = "name a certificate and its key, as `quorate certs node` makes them, or \
                            write http://";
 
+/// Asks the configuration of the node about all settings of a member together.
+pub(super) fn check(member: &Member, findings: &mut Vec<Finding>) {
+    let (problems, notes) = node::judge(member.given());
+    findings.extend(problems.iter().filter_map(|problem| of_problem(member, problem)));
+    findings.extend(notes.iter().filter_map(|note| of_note(member, note)));
+}
+
 /// The finding of a problem, unless it is about something that is not known here.
-pub(super) fn of_problem(member: &Member, problem: &Problem) -> Option<Finding> {
+fn of_problem(member: &Member, problem: &Problem) -> Option<Finding> {
     let names = problem.settings();
     let given = |name: &&&'static str| member.setting(name).is_some();
     let is_unknown = |name: &&str| member.setting(name).is_some_and(|it| !it.word.is_known());
@@ -93,7 +100,7 @@ fn meaning(name: &str) -> String {
 }
 
 /// The finding of a note, if it is one for this program.
-pub(super) fn of_note(member: &Member, note: &Note) -> Option<Finding> {
+fn of_note(member: &Member, note: &Note) -> Option<Finding> {
     let place = |name: &str| member.place_of(name.split(['=', ' ', ',']).next().unwrap_or(name));
     let is_quorate = member.program == Program::Quorate;
     Some(match note {

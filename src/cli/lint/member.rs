@@ -63,7 +63,6 @@ impl Member {
         for setting in given {
             member.settings.insert(setting.flag.name, setting);
         }
-        member.judge(findings);
         member
     }
 
@@ -180,16 +179,9 @@ impl Member {
         Some(keys(&path, &text, findings))
     }
 
-    /// Asks the configuration of the node about all settings together.
-    fn judge(&self, findings: &mut Vec<Finding>) {
-        let given: Vec<Given> = self.settings.values().filter_map(|it| self.stand_in(it)).collect();
-        let (problems, notes) = node::judge(given);
-        for problem in &problems {
-            findings.extend(super::advice::of_problem(self, problem));
-        }
-        for note in &notes {
-            findings.extend(super::advice::of_note(self, note));
-        }
+    /// All settings, with values that their flags take where the real ones are not known.
+    pub(super) fn given(&self) -> Vec<Given> {
+        self.settings.values().filter_map(|it| self.stand_in(it)).collect()
     }
 
     /// A value that its flag takes; `None` where nothing can stand in, or where only etcd reads it.

@@ -133,6 +133,7 @@ fn judge(files: &[(Rc<str>, String)], kind: Option<Kind>, release: Option<Releas
         let mut found = Vec::new();
         for start in starts(kind, file, text, &mut findings) {
             let member = Member::read(&start, release, &mut findings);
+            advice::check(&member, &mut findings);
             rules::check(&member, &mut findings);
             found.push(member);
         }

@@ -40,8 +40,8 @@ use probe::Probe;
 use watch::{News, Watch};
 
 use super::group::Group;
+use super::outcome::{Heard, NotWritten, Ready, Written};
 use super::state::{Loaded, News as Shown};
-use super::store::{Heard, NotWritten, Ready, Written};
 use super::timeline::Head;
 use super::tokens::Tokens;
 use super::{OpenError, WriterFailed};

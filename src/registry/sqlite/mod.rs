@@ -20,9 +20,9 @@ pub(super) use rows::{RegistrationRow, TokenRow, UpdateRow};
 
 use database::{Database, Trouble};
 
-use super::group::Group;
+use super::outcome::{NotWritten, Ready};
 use super::state::Loaded;
-use super::store::{NotWritten, Ready};
+use super::timeline::Head;
 use super::{OpenError, SyncFailed, WriterFailed};
 
 /// How many commands one transaction takes.
@@ -68,10 +68,10 @@ impl Sqlite {
     }
 
     /// Writes what a group decided; on success it is on disk.
-    pub(super) async fn commit(&mut self, group: &Group) -> Result<(), NotWritten> {
+    pub(super) async fn commit(&mut self, batch: &Batch, head: Head) -> Result<(), NotWritten> {
         let unavailable = || NotWritten::Unavailable { why: "the database is closed".to_owned() };
         let database = self.database.as_mut().ok_or_else(unavailable)?;
-        let Err(failure) = database.commit(&group.batch, group.head).await else { return Ok(()) };
+        let Err(failure) = database.commit(batch, head).await else { return Ok(()) };
         let path = self.path.clone();
         Err(match Trouble::of(&failure) {
             Trouble::FailedSync => NotWritten::Fatal(SyncFailed { path, source: failure }.into()),
