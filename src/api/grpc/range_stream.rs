@@ -41,7 +41,8 @@ pub(super) struct Pieces {
     handle: Handle,
     /// What is left to read, at the revision that was fixed.
     left: pb::RangeRequest,
-    limited: bool,
+    /// Keys that may still be sent, if the request has a limit.
+    limit: Option<i64>,
     keys: i64,
     /// Keys of the whole range, which the last piece tells.
     count: i64,
@@ -64,28 +65,29 @@ impl Pieces {
         };
         let count = handle.check(counted)?.count;
         let revision = if request.revision > 0 { request.revision } else { current };
-        let limited = request.limit > 0;
+        // No number below one is a limit.
+        let limit = Some(request.limit).filter(|it| *it > 0);
         // As in etcd, a piece that holds everything is sorted by what is named without an order. More
         // pieces are in the order of the keys: each begins behind the last key of the one before.
-        let whole = count <= FIRST_KEYS && (!limited || count <= request.limit);
+        let whole = count <= FIRST_KEYS && limit.is_none_or(|limit| count <= limit);
         let sort_target = if whole { request.sort_target } else { SortTarget::Key.into() };
         let left = pb::RangeRequest { revision, sort_target, ..request };
-        Ok(Self { handle, left, limited, keys: FIRST_KEYS, count, current })
+        Ok(Self { handle, left, limit, keys: FIRST_KEYS, count, current })
     }
 
     /// The next piece; the last one has a header.
     pub(super) async fn next(&mut self) -> Result<pb::RangeResponse, Error> {
         // Others on this thread get their turn.
         tokio::task::yield_now().await;
-        let wanted = if self.limited { self.keys.min(self.left.limit) } else { self.keys };
+        let wanted = self.limit.map_or(self.keys, |limit| self.keys.min(limit));
         let request = pb::RangeRequest { limit: wanted, ..self.left.clone() };
         let read = self.handle.state().range(&request);
         let mut piece = self.handle.check(read)?;
         piece.header = None;
         piece.count = 0;
         let got = i64::try_from(piece.kvs.len()).unwrap_or(i64::MAX);
-        self.left.limit -= got;
-        let exhausted = self.limited && self.left.limit <= 0;
+        self.limit = self.limit.map(|limit| limit - got);
+        let exhausted = self.limit.is_some_and(|limit| limit <= 0);
         let last = !piece.more || exhausted || self.left.count_only;
         if last {
             piece.header = Some(self.handle.header_at(self.current));

@@ -167,7 +167,7 @@ async fn a_streamed_range_is_of_one_revision() {
     }
     let mut kv = KvClient::new(channel.clone());
     let all = pb::RangeRequest { key: "k".into(), range_end: "l".into(), ..Default::default() };
-    for (limit, keys) in [(0, 35), (1, 1), (30, 30), (35, 35)] {
+    for (limit, keys) in [(0, 35), (i64::MIN, 35), (1, 1), (30, 30), (35, 35)] {
         let request = pb::RangeRequest { limit, ..all.clone() };
         let mut pieces = kv.range_stream(request).await.unwrap().into_inner();
         let mut seen = Vec::new();
