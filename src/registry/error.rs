@@ -112,3 +112,30 @@ pub enum VerifyError {
     #[error(transparent)]
     Head(OpenError),
 }
+
+/// Why there is no backup, or why one cannot be restored.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    #[error("`{}` cannot be written", path.display())]
+    Write { path: PathBuf, source: sqlx::Error },
+    #[error("`{}`: {op}", path.display())]
+    Io { path: PathBuf, op: &'static str, source: std::io::Error },
+    #[error("{0}; look at the registry before you rely on a backup of it")]
+    Timeline(#[from] VerifyError),
+    #[error("`{}` is no backup of quorate: {what}", path.display())]
+    NoBackup { path: PathBuf, what: &'static str },
+    #[error("backup `{}` is damaged: {what}", path.display())]
+    Damaged { path: PathBuf, what: String },
+    #[error(
+        "data directory `{}` is not empty; restore into a new one, and let `quorate serve \
+         --data-dir` use that",
+        dir.display()
+    )]
+    NotEmpty { dir: PathBuf },
+    #[error(
+        "the registry is kept in {url}: back that cluster up, with `etcdctl snapshot save` for one"
+    )]
+    Elsewhere { url: String },
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}

@@ -46,8 +46,8 @@ use prometheus::Histogram;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 pub use clock::now;
-pub use error::{Error, OpenError, SyncFailed, VerifyError, WriterFailed};
-pub use sqlite::{Backup, BackupError, BackupHead, inspect, restore};
+pub use error::{BackupError, Error, OpenError, SyncFailed, VerifyError, WriterFailed};
+pub use sqlite::{Backup, BackupHead, inspect, restore};
 pub use state::{Counts, Milestone};
 pub use timeline::{Broken, Entry, Verified, What};
 pub use writer::Writer;

@@ -1,4 +1,4 @@
-use super::value::Value;
+use super::value::{Kind, Value};
 
 /// One setting: a flag, an environment variable and a key of the configuration file.
 #[derive(Debug, Clone, Copy)]
@@ -12,28 +12,6 @@ pub struct Flag {
     pub help: &'static str,
     /// The key in the configuration file when it is not the name of the flag.
     pub key: Option<&'static str>,
-}
-
-/// What a value must look like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Bool,
-    Int,
-    Uint,
-    Duration,
-    Text,
-    /// Features to turn on or off, `Name=true,...`.
-    Gates,
-    /// Origins of browsers: URLs, or `*`.
-    Origins,
-    /// One of these words.
-    Word(&'static [&'static str]),
-    /// Comma-separated URLs of scheme, host and port.
-    Urls,
-    /// The same, or those of Unix sockets.
-    ClientUrls,
-    /// Takes no value and has no meaning any more.
-    Nothing,
 }
 
 /// What this node makes of a setting.

@@ -35,7 +35,7 @@ use std::ffi::OsString;
 pub use args::{Arguments, parse as arguments};
 pub use env::{conflicts, read as variables};
 pub use file::parse as file_text;
-pub use flag::{Flag, Kind, Treatment};
+pub use flag::{Flag, Treatment};
 pub use help::help;
 pub use note::Note;
 pub use problem::Problem;
@@ -44,6 +44,7 @@ pub use settings::Settings;
 pub use table::{SECTIONS, Section, all as flags};
 pub use tls::{Certificate, PortTls, Tls};
 
+pub use value::Kind;
 use values::Values;
 
 /// What the command line asks for.

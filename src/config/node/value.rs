@@ -1,10 +1,31 @@
 use std::time::Duration;
 
-use super::flag::Kind;
 use super::gates;
 use super::go::{parse_bool, parse_duration, parse_int, parse_uint};
 use super::problem::EMPTY_HOST;
 use crate::membership::{PeerUrl, UrlError};
+
+/// What a value must look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Bool,
+    Int,
+    Uint,
+    Duration,
+    Text,
+    /// Features to turn on or off, `Name=true,...`.
+    Gates,
+    /// Origins of browsers: URLs, or `*`.
+    Origins,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// Comma-separated URLs of scheme, host and port.
+    Urls,
+    /// The same, or those of Unix sockets.
+    ClientUrls,
+    /// Takes no value and has no meaning any more.
+    Nothing,
+}
 
 /// A value of the kind its flag asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]

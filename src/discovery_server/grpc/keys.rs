@@ -34,18 +34,18 @@ pub(super) enum Leaf<'a> {
 impl Scope {
     /// Understands a range, which must not reach beyond one token.
     pub(super) fn of(key: &Bytes, end: &Bytes) -> Result<Self, Status> {
-        let text = std::str::from_utf8(key).map_err(|_no_text| refuse::outside())?;
-        let rest = text.strip_prefix(PREFIX).ok_or_else(refuse::outside)?;
+        let text = std::str::from_utf8(key).map_err(|_no_text| outside())?;
+        let rest = text.strip_prefix(PREFIX).ok_or_else(outside)?;
         let (name, below) = rest.split_once('/').unwrap_or((rest, ""));
         // The end of all keys that start with the token.
         let mut last = format!("{PREFIX}{name}").into_bytes();
         match last.last_mut() {
             Some(byte) if !name.is_empty() => *byte += 1,
-            _ => return Err(refuse::outside()),
+            _ => return Err(outside()),
         }
         let everything = end.as_ref() == [0];
         if everything || end.as_ref() > last.as_slice() {
-            return Err(refuse::outside());
+            return Err(outside());
         }
         let token = name.parse::<Token>().map(|token| TokenPath::short(&token));
         Ok(Self { token, below: below.to_owned(), key: key.clone(), end: end.clone() })
@@ -72,7 +72,7 @@ impl Scope {
         match self.below.split_once('/') {
             Some(("_config", "size")) => Ok((token, Leaf::Size)),
             Some(("members", id)) if !id.contains('/') => Ok((token, Leaf::Member(id))),
-            _ => Err(refuse::outside()),
+            _ => Err(outside()),
         }
     }
 
@@ -159,4 +159,12 @@ pub(super) fn range(
         kvs.iter_mut().for_each(|kv| kv.value.clear());
     }
     Ok(RangeResponse { header: None, kvs, more, count })
+}
+
+/// A key that is not one of a token's.
+fn outside() -> Status {
+    Status::permission_denied(format!(
+        "the discovery service has the keys {PREFIX}<token>/_config/size and \
+         {PREFIX}<token>/members/<id> of one token at a time, and no others"
+    ))
 }

@@ -3,20 +3,11 @@
 use tonic::{Code, Status};
 
 use super::Service;
-use super::keys::PREFIX;
 use crate::admission::Refusal;
 use crate::discovery_server::answer::trouble;
 use crate::discovery_server::gate::TurnedAway;
 use crate::discovery_server::request_id::named;
 use crate::{registry, token};
-
-/// A key that is not one of a token's.
-pub(super) fn outside() -> Status {
-    Status::permission_denied(format!(
-        "the discovery service has the keys {PREFIX}<token>/_config/size and \
-         {PREFIX}<token>/members/<id> of one token at a time, and no others"
-    ))
-}
 
 /// The key that `etcdctl endpoint health` reads. It takes these words of etcd, and no others, for the sign
 /// that an endpoint answers.

@@ -1,14 +1,14 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{database, reader};
-use crate::registry::{OpenError, VerifyError, clock};
+use crate::registry::{BackupError, clock};
 
 /// The first line of a backup. The second is a [`Head`] in JSON, the third the SHA-256 of these two
 /// lines, and the rest is a database.
@@ -44,33 +44,6 @@ pub struct Head {
     pub sha256: String,
     pub timeline_entries: u64,
     pub timeline_head: String,
-}
-
-/// Why there is no backup, or why one cannot be restored.
-#[derive(Debug, thiserror::Error)]
-pub enum BackupError {
-    #[error("`{}` cannot be written", path.display())]
-    Write { path: PathBuf, source: sqlx::Error },
-    #[error("`{}`: {op}", path.display())]
-    Io { path: PathBuf, op: &'static str, source: std::io::Error },
-    #[error("{0}; look at the registry before you rely on a backup of it")]
-    Timeline(#[from] VerifyError),
-    #[error("`{}` is no backup of quorate: {what}", path.display())]
-    NoBackup { path: PathBuf, what: &'static str },
-    #[error("backup `{}` is damaged: {what}", path.display())]
-    Damaged { path: PathBuf, what: String },
-    #[error(
-        "data directory `{}` is not empty; restore into a new one, and let `quorate serve \
-         --data-dir` use that",
-        dir.display()
-    )]
-    NotEmpty { dir: PathBuf },
-    #[error(
-        "the registry is kept in {url}: back that cluster up, with `etcdctl snapshot save` for one"
-    )]
-    Elsewhere { url: String },
-    #[error(transparent)]
-    Open(#[from] OpenError),
 }
 
 fn io(path: &Path, op: &'static str) -> impl FnOnce(std::io::Error) -> BackupError {

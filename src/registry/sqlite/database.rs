@@ -8,8 +8,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tracing::warn;
 
-use super::load;
 use super::rows::{RegistrationRow, TokenRow, UpdateRow, array};
+use super::{load, trouble};
 use crate::registry::OpenError;
 use crate::registry::clock::{self, Tie};
 use crate::registry::state::Loaded;
@@ -85,18 +85,6 @@ pub(in crate::registry) struct Batch {
     pub(in crate::registry) last_index: u64,
 }
 
-/// What a failed write means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::registry) enum Trouble {
-    /// Nobody knows what is on disk; only a restart helps.
-    FailedSync,
-    /// What is on disk is not what was written.
-    Damaged,
-    /// There is no room; nothing was changed.
-    Full,
-    Other,
-}
-
 impl Batch {
     pub(in crate::registry) fn is_empty(&self) -> bool {
         self.removed.is_empty()
@@ -112,7 +100,7 @@ impl Database {
     pub(in crate::registry) async fn open(path: PathBuf) -> Result<(Self, Loaded), OpenError> {
         let failed = |op| {
             let path = path.clone();
-            move |source| Self::failure(path, op, source)
+            move |source| trouble::failure(path, op, source)
         };
         let mut connection = Self::connect(&path, true).await.map_err(failed("open it"))?;
         let findings: Vec<String> = sqlx::query_scalar("pragma quick_check(1)")
@@ -147,7 +135,7 @@ impl Database {
     /// Lets the registry's time go on where it was, if the machine has not restarted since.
     async fn tie_clock(&mut self) -> Result<(), OpenError> {
         let path = self.path.clone();
-        let failed = |source| Self::failure(path.clone(), "read its clock", source);
+        let failed = |source| trouble::failure(path.clone(), "read its clock", source);
         let (boot, offset, up_millis): (Option<String>, i64, i64) =
             sqlx::query_as("select clock_boot, clock_offset, clock_up from registry")
                 .fetch_one(&mut self.connection)
@@ -185,7 +173,7 @@ impl Database {
     pub(in crate::registry) async fn reopen(path: PathBuf) -> Result<(Self, Loaded), OpenError> {
         let connection = Self::connect_again(&path)
             .await
-            .map_err(|source| Self::failure(path.clone(), "open it again", source))?;
+            .map_err(|source| trouble::failure(path.clone(), "open it again", source))?;
         let mut database = Self { path, connection };
         let loaded = load::load(&mut database.connection, &database.path).await?;
         Ok((database, loaded))
@@ -261,44 +249,6 @@ impl Database {
             .await
             .map(drop)
     }
-
-    /// Tells damage from other trouble.
-    pub(in crate::registry) fn failure(
-        path: PathBuf,
-        op: &'static str,
-        source: sqlx::Error,
-    ) -> OpenError {
-        match Trouble::of(&source) {
-            Trouble::Damaged => OpenError::Damaged { path, finding: source.to_string() },
-            _ => OpenError::Database { path, op, source },
-        }
-    }
-}
-
-impl Trouble {
-    pub(in crate::registry) fn of(failure: &sqlx::Error) -> Self {
-        const SQLITE_IOERR: i32 = 10;
-        const SQLITE_CORRUPT: i32 = 11;
-        const SQLITE_FULL: i32 = 13;
-        const SQLITE_NOTADB: i32 = 26;
-        const SQLITE_IOERR_FSYNC: i32 = SQLITE_IOERR | (4 << 8);
-        const SQLITE_IOERR_DIR_FSYNC: i32 = SQLITE_IOERR | (5 << 8);
-        // The index of the log, which is in a file of its own, could not grow.
-        const SQLITE_IOERR_SHMSIZE: i32 = SQLITE_IOERR | (19 << 8);
-        let Some(extended) = extended_code(failure) else { return Self::Other };
-        match (extended, extended & 0xff) {
-            // The kernel may have dropped what we wrote. Nothing written after that can be trusted
-            // either, as the log's checksums run through the part that is lost.
-            (SQLITE_IOERR_FSYNC | SQLITE_IOERR_DIR_FSYNC, _) => Self::FailedSync,
-            (SQLITE_IOERR_SHMSIZE, _) | (_, SQLITE_FULL) => Self::Full,
-            (_, SQLITE_CORRUPT | SQLITE_NOTADB) => Self::Damaged,
-            _ => Self::Other,
-        }
-    }
-}
-
-fn extended_code(failure: &sqlx::Error) -> Option<i32> {
-    failure.as_database_error()?.code()?.parse().ok()
 }
 
 fn as_json(rows: &impl Serialize) -> String {

@@ -5,8 +5,8 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use sqlx::SqliteConnection;
 
-use super::database::Database;
 use super::rows::sum;
+use super::trouble;
 use crate::admission::{ClusterSize, Founding, Registered, UnixMillis};
 use crate::membership::{InitialCluster, MemberId};
 use crate::registry::OpenError;
@@ -54,7 +54,7 @@ pub(super) async fn load(
     connection: &mut SqliteConnection,
     path: &Path,
 ) -> Result<Loaded, OpenError> {
-    let failed = |source| Database::failure(path.to_owned(), "read it", source);
+    let failed = |source| trouble::failure(path.to_owned(), "read it", source);
     let damaged = |finding| OpenError::Damaged { path: path.to_owned(), finding };
     let (cluster_id, last_index): (String, i64) =
         sqlx::query_as("select cluster_id, last_index from registry")

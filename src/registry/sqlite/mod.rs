@@ -6,19 +6,21 @@ mod directory;
 mod load;
 mod reader;
 mod rows;
+mod trouble;
 
 use std::path::{Path, PathBuf};
 
 use tracing::{info, warn};
 
 pub(super) use backup::backup;
-pub use backup::{Backup, BackupError, Head as BackupHead, inspect, restore};
+pub use backup::{Backup, Head as BackupHead, inspect, restore};
 pub(super) use database::Batch;
 pub(super) use directory::Directory;
 pub(super) use reader::{check, timeline, verify};
 pub(super) use rows::{RegistrationRow, TokenRow, UpdateRow};
 
-use database::{Database, Trouble};
+use database::Database;
+use trouble::Trouble;
 
 use super::outcome::{NotWritten, Ready};
 use super::state::Loaded;

@@ -5,10 +5,9 @@ use futures_util::TryStreamExt as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{ConnectOptions, Connection, Row as _, SqliteConnection};
 
-use super::backup::BackupError;
-use super::database::Database;
+use super::trouble;
 use crate::registry::timeline::{Broken, Entry, Head, Row, Verified};
-use crate::registry::{OpenError, VerifyError};
+use crate::registry::{BackupError, OpenError, VerifyError};
 use crate::token::PublicId;
 
 /// How long a reader waits for a lock; readers and the writer hardly ever meet.
@@ -103,7 +102,7 @@ pub(in crate::registry) async fn copy(path: &Path, file: &Path) -> Result<(), Ba
 }
 
 pub(in crate::registry) async fn check(path: &Path) -> Result<(), OpenError> {
-    let failed = |source| Database::failure(path.to_owned(), "check it", source);
+    let failed = |source| trouble::failure(path.to_owned(), "check it", source);
     let mut connection = connect(path).await.map_err(failed)?;
     let finding: String = sqlx::query_scalar("pragma quick_check(1)")
         .fetch_one(&mut connection)

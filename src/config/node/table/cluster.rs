@@ -1,6 +1,6 @@
 use super::{Flag, flag};
-use crate::config::node::flag::Kind::{Bool, ClientUrls, Duration, Text, Urls, Word};
 use crate::config::node::flag::Treatment::{Honoured, Silent, Warn};
+use crate::config::node::value::Kind::{Bool, ClientUrls, Duration, Text, Urls, Word};
 
 #[rustfmt::skip] // a table reads by its lines
 pub(super) const FLAGS: &[Flag] = &[

@@ -6,7 +6,8 @@ mod process;
 mod security;
 mod tuning;
 
-use super::flag::{Flag, Kind, Treatment};
+use super::flag::{Flag, Treatment};
+use super::value::Kind;
 
 /// A group of flags as `--help` shows it.
 #[derive(Debug, Clone, Copy)]

@@ -1,6 +1,6 @@
 use super::{Flag, flag};
-use crate::config::node::flag::Kind::{Bool, ClientUrls, Duration, Nothing, Text, Uint, Word};
 use crate::config::node::flag::Treatment::{Alias, Honoured, Legacy, Refuse, Silent, Warn};
+use crate::config::node::value::Kind::{Bool, ClientUrls, Duration, Nothing, Text, Uint, Word};
 
 const TRACING: &str = "no traces are sent";
 

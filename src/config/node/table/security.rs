@@ -1,6 +1,6 @@
 use super::{Flag, flag};
-use crate::config::node::flag::Kind::{Bool, Origins, Text, Uint};
 use crate::config::node::flag::Treatment::{ClientTls, Honoured, PeerTls};
+use crate::config::node::value::Kind::{Bool, Origins, Text, Uint};
 
 #[rustfmt::skip] // a table reads by its lines
 pub(super) const FLAGS: &[Flag] = &[

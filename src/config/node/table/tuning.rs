@@ -1,6 +1,6 @@
 use super::{Flag, flag};
-use crate::config::node::flag::Kind::{Bool, Duration, Gates, Int, Text, Uint};
 use crate::config::node::flag::Treatment::{Alias, Honoured, Silent, Warn};
+use crate::config::node::value::Kind::{Bool, Duration, Gates, Int, Text, Uint};
 
 #[rustfmt::skip] // a table reads by its lines
 pub(super) const FLAGS: &[Flag] = &[
