@@ -9,6 +9,7 @@ use super::State;
 use super::flusher::Flusher;
 use super::metrics::ApplyTimes;
 use super::shared::{Done, Shared};
+use super::work::ApplyWork;
 use crate::apply::{self, LeaseChange};
 use crate::membership::Roster;
 use crate::mvcc::{self, StorageError};
@@ -19,19 +20,8 @@ use crate::raft::{Index, Role, SnapshotMeta};
 use crate::replica::{Committed, Event, MembershipError};
 use crate::snap;
 
-/// Batches that may wait to be applied. When it is full the replica waits too.
-pub(super) const APPLY_QUEUE: usize = 256;
 /// Entries applied under one write lock; readers get their turn in between.
 const SLICE: usize = 128;
-
-/// What the apply thread does.
-#[derive(Debug)]
-pub(super) enum ApplyWork {
-    /// In this order, after everything before.
-    Committed(Vec<Committed>),
-    /// A peer needs the whole state.
-    MakeSnapshot,
-}
 
 /// The thread that owns the state machine: applies committed entries in order and answers those
 /// who wait.

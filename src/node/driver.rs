@@ -5,19 +5,16 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::mpsc::{Permit, PermitIterator};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::yield_now;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
 
 use super::Handle;
-use super::apply_loop::ApplyWork;
 use super::error::Error;
-use super::log_loop::LogWork;
-use super::reads::ReadNews;
 use super::shared::Shared;
 use super::turns::{Stopped, Turns};
+use super::work::{ApplyWork, LogWork, Queues, ReadNews, Room};
 use crate::raft::Role;
 use crate::replica::{Effects, Event, Replica, Status};
 
@@ -28,8 +25,6 @@ const REQUESTS: usize = 4;
 /// Events taken from one queue in one turn. The turn's batch is written with one sync, so more
 /// would only make the first of them wait longer.
 const TURN: usize = 1024;
-/// Pieces of work that one step may have for the state.
-const APPLY_WORK: usize = 2;
 /// Heartbeats by which one may be late before it is counted (etcd warns at the same lateness).
 const LATE: u32 = 2;
 
@@ -67,20 +62,6 @@ pub(super) struct Machine {
     pub(super) replica: Replica,
     pub(super) inbox: Inbox,
     pub(super) queues: Queues,
-}
-
-/// To those who do what the replica asks for: the log, the state, and who waits to read.
-#[derive(Debug, Clone)]
-pub(super) struct Queues {
-    pub(super) log: mpsc::Sender<LogWork>,
-    pub(super) apply: mpsc::Sender<ApplyWork>,
-    pub(super) reads: mpsc::UnboundedSender<ReadNews>,
-}
-
-/// Room for what one step asks of the log and of the state.
-struct Room<'a> {
-    log: Permit<'a, LogWork>,
-    apply: PermitIterator<'a, ApplyWork>,
 }
 
 /// What is left after a turn.
@@ -278,23 +259,6 @@ impl Inbox {
             together.into_iter().for_each(|event| replica.step(event));
         }
         if taken < TURN { Left::Nothing } else { Left::More }
-    }
-}
-
-impl Queues {
-    /// Room for all that one step can ask for; `None` when the log or the state are too far behind.
-    fn room(&self) -> Result<Option<Room<'_>>, Stopped> {
-        let (log, apply) = (self.log.try_reserve(), self.apply.try_reserve_many(APPLY_WORK));
-        match (log, apply) {
-            (Ok(log), Ok(apply)) => Ok(Some(Room { log, apply })),
-            (Err(TrySendError::Closed(())), _) | (_, Err(TrySendError::Closed(()))) => Err(Stopped),
-            _ => Ok(None),
-        }
-    }
-
-    async fn wait_for_room(&self) {
-        drop(self.log.reserve().await);
-        drop(self.apply.reserve_many(APPLY_WORK).await);
     }
 }
 

@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::log_loop::LogWork;
 use super::shared::Shared;
+use super::work::LogWork;
 use crate::mvcc::{Storage as _, StorageError};
 use crate::raft::{ConfState, Index, Mark, SnapshotMeta};
 use crate::replica::Event;

@@ -5,24 +5,12 @@ use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
 use super::shared::Shared;
-use crate::raft::Index;
-use crate::replica::{Event, Persist};
+use super::work::LogWork;
+use crate::replica::Event;
 use crate::wal::{self, Wal};
-
-/// Batches that may wait for the disk. When it is full the replica waits too: a disk this far
-/// behind must slow the proposers down.
-pub(super) const LOG_QUEUE: usize = 256;
 
 /// A sync that takes longer than this is worth a warning, as in etcd.
 const SLOW_SYNC: Duration = Duration::from_secs(1);
-
-/// What the log thread does.
-#[derive(Debug)]
-pub(super) enum LogWork {
-    Persist(Persist),
-    /// Entries up to here are in the durable store; whole segments before it may go.
-    Compact(Index),
-}
 
 /// The thread that owns the log: writes all that is queued, syncs once, then acknowledges.
 pub(super) struct LogLoop {

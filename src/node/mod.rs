@@ -57,6 +57,7 @@ mod tokens;
 mod turns;
 mod waiters;
 pub mod watch;
+mod work;
 
 pub use bootstrap::Start;
 pub use config::{AutoCompaction, Config, Feature, Founding, Limits, Upkeep};

@@ -8,8 +8,9 @@ use tracing::warn;
 
 use super::Error;
 use super::shared::Shared;
+use super::work::ReadNews;
 use crate::raft::Index;
-use crate::replica::{Event, ReadReady};
+use crate::replica::Event;
 
 /// Wait before a round is asked for again when consensus gave no answer.
 const RETRY: Duration = Duration::from_millis(500);
@@ -22,13 +23,6 @@ const RETRY: Duration = Duration::from_millis(500);
 pub(super) struct Reads {
     waiting: Mutex<Vec<oneshot::Sender<Result<(), Error>>>>,
     wanted: Notify,
-}
-
-/// What the rounds hear from the replica.
-#[derive(Debug)]
-pub(super) enum ReadNews {
-    Ready(ReadReady),
-    Lost(u64),
 }
 
 /// The ends that the rounds need.

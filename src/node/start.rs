@@ -8,24 +8,25 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::apply_loop::{APPLY_QUEUE, ApplyLoop};
+use super::apply_loop::ApplyLoop;
 use super::arrival::Arrivals;
 use super::authenticate::Hashing;
 use super::data_dir::make_private;
-use super::driver::{self, Driver, Inbox, Machine, Messaging, Queues};
+use super::driver::{self, Driver, Inbox, Machine, Messaging};
 use super::error::StartError;
 use super::flusher::{self, Flusher, Offered};
 use super::lease_clock::{self, LeaseClock};
-use super::log_loop::{LOG_QUEUE, LogLoop};
+use super::log_loop::LogLoop;
 use super::metrics::{ApplyTimes, Metrics};
 use super::open::{Opened, open};
-use super::reads::{ReadNews, ReadPorts, Reads};
+use super::reads::{ReadPorts, Reads};
 use super::renewals::{self, Renewals};
 use super::requests;
 use super::running::Running;
 use super::shared::Shared;
 use super::tokens::Tokens;
 use super::waiters::Waiters;
+use super::work::{APPLY_QUEUE, LOG_QUEUE, Queues, ReadNews};
 use super::{
     Config, Handle, State, compactor, corruption, memory, publish, quota, timeouts,
     watch as watches,

@@ -13,8 +13,8 @@ use tracing::{debug, info, warn};
 
 use super::close_reason::CloseReason;
 use super::dial::Dialer;
+use super::identity::Identity;
 use super::metrics::LinkMetrics;
-use super::peers::Identity;
 use crate::membership::{MemberId, PeerUrl};
 use crate::proto::quorate::peer::peer_client::PeerClient;
 use crate::proto::quorate::peer::{Batch, ProbeRequest};

@@ -14,6 +14,7 @@ mod dial;
 mod forwarded;
 mod frame;
 mod gathered;
+mod identity;
 mod link;
 mod listen;
 mod metrics;
@@ -34,8 +35,10 @@ pub use network::{Network, NoNetwork};
 pub(crate) use pieces::Pieces;
 pub use tls::PeerIdentity;
 
+pub use identity::Identity;
 pub use metrics::PeerMetrics;
-pub use peers::{Identity, Peers, SnapshotChunks, SnapshotSource};
+pub use peers::Peers;
+pub use snapshot::{SnapshotChunks, SnapshotSource};
 
 /// What a removed member is told by those that remain.
 pub const REMOVED: &str = "the member has been permanently removed from the cluster";

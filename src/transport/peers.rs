@@ -3,7 +3,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::{mpsc, watch};
@@ -12,11 +11,11 @@ use tokio_util::task::TaskTracker;
 use tonic::transport::Channel;
 
 use super::dial::Dialer;
+use super::identity::Identity;
 use super::link::{Link, LinkState};
 use super::metrics::PeerMetrics;
-use super::snapshot;
-use crate::membership::{ClusterId, MemberId, PeerUrl, Roster, RosterEntry};
-use crate::proto::quorate::peer::Envelope;
+use super::snapshot::{self, SnapshotSource};
+use crate::membership::{MemberId, PeerUrl, Roster, RosterEntry};
 use crate::raft::{Index, Message};
 use crate::replica::Event;
 
@@ -26,12 +25,6 @@ const PEER_QUEUE: usize = 4096;
 
 /// `raft`'s number for the message that carries a snapshot.
 const KIND_SNAPSHOT: u32 = 7;
-
-/// The state at some index, chunk by chunk. Reading it blocks.
-pub type SnapshotChunks = Box<dyn Iterator<Item = std::io::Result<Bytes>> + Send>;
-
-/// Finds the snapshot of an index that was offered to consensus. Blocks.
-pub type SnapshotSource = Arc<dyn Fn(Index) -> Option<SnapshotChunks> + Send + Sync>;
 
 /// The way to all other members: one ordered stream of messages to each.
 pub struct Peers {
@@ -44,8 +37,7 @@ pub struct Peers {
     /// Serializes changes of `links`.
     change: Mutex<()>,
     tasks: TaskTracker,
-    /// Messages come from threads outside of it.
-    /// Where the links live.
+    /// Where the links live. Messages come from threads outside of it.
     links_on: Runtime,
     /// Where snapshots are sent.
     runtime: Runtime,
@@ -56,20 +48,6 @@ pub struct Peers {
 impl std::fmt::Debug for Peers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Peers").field("identity", &self.identity).finish_non_exhaustive()
-    }
-}
-
-/// Who this member is to its peers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Identity {
-    pub cluster: ClusterId,
-    pub member: MemberId,
-}
-
-impl Identity {
-    /// The head of everything sent to `to`.
-    pub fn envelope(self, to: MemberId) -> Envelope {
-        Envelope { cluster_id: self.cluster.0, from: self.member.0, to: to.0 }
     }
 }
 
@@ -252,6 +230,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::membership::ClusterId;
 
     const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -1,3 +1,6 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
@@ -5,11 +8,17 @@ use tracing::{info, warn};
 
 use super::close_reason::CloseReason;
 use super::dial::Dialer;
-use super::peers::{Identity, SnapshotChunks};
+use super::identity::Identity;
 use crate::membership::{MemberId, PeerUrl};
 use crate::proto::quorate::peer::peer_client::PeerClient;
 use crate::proto::quorate::peer::{SnapshotPart, snapshot_part::Part};
-use crate::raft::Message;
+use crate::raft::{Index, Message};
+
+/// The state at some index, chunk by chunk. Reading it blocks.
+pub type SnapshotChunks = Box<dyn Iterator<Item = std::io::Result<Bytes>> + Send>;
+
+/// Finds the snapshot of an index that was offered to consensus. Blocks.
+pub type SnapshotSource = Arc<dyn Fn(Index) -> Option<SnapshotChunks> + Send + Sync>;
 
 /// Parts under way; reading the store waits for the network beyond it.
 const PARTS_QUEUE: usize = 8;
