@@ -8,6 +8,8 @@ use super::LeaseId;
 const FIRST_CHECKPOINT: f64 = 0.4;
 /// Further checkpoints come after this share.
 const NEXT_CHECKPOINT: f64 = 0.1;
+/// Leases that were put off and now get their places, before anybody else may go on.
+const MOVED_AT_ONCE: usize = 1000;
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
 
@@ -143,10 +145,10 @@ impl Deadlines {
     }
 
     /// Up to `limit` leases whose time left the others should know by now, the most overdue first.
-    /// From then on a renewal has to take that back.
-    pub fn take_checkpoints(&mut self, now: Duration, limit: usize) -> Vec<Checkpoint> {
-        let due = self.checkpoints.due(&mut self.deadlines, |it| &mut it.checkpoint, now, limit);
-        due.into_iter().filter_map(|id| self.checkpoint(id, now)).collect()
+    /// From then on a renewal has to take that back. `None`: ask again.
+    pub fn take_checkpoints(&mut self, now: Duration, limit: usize) -> Option<Vec<Checkpoint>> {
+        let due = self.checkpoints.due(&mut self.deadlines, |it| &mut it.checkpoint, now, limit)?;
+        Some(due.into_iter().filter_map(|id| self.checkpoint(id, now)).collect())
     }
 
     /// The same for all leases: what a leader tells before it hands over.
@@ -181,22 +183,22 @@ impl Deadlines {
     }
 
     /// Up to `limit` leases that have run out, the most overdue first. They stay until revoked, and are not
-    /// renewed any more.
-    pub fn expired(&mut self, now: Duration, limit: usize) -> Vec<LeaseId> {
-        let expired = self.ends.due(&mut self.deadlines, |it| &mut it.end, now, limit);
+    /// renewed any more. `None`: ask again.
+    pub fn expired(&mut self, now: Duration, limit: usize) -> Option<Vec<LeaseId>> {
+        let expired = self.ends.due(&mut self.deadlines, |it| &mut it.end, now, limit)?;
         for id in &expired {
             if let Some(deadline) = self.deadlines.get_mut(id) {
                 deadline.ending = true;
             }
         }
-        expired
+        Some(expired)
     }
 
-    /// Whether [`Self::expired`] or [`Self::take_checkpoints`] would give something.
-    pub fn is_due(&mut self, now: Duration) -> bool {
+    /// Whether [`Self::expired`] or [`Self::take_checkpoints`] would give something. `None`: ask again.
+    pub fn is_due(&mut self, now: Duration) -> Option<bool> {
         let Self { deadlines, ends, checkpoints, .. } = self;
-        !ends.due(deadlines, |it| &mut it.end, now, 1).is_empty()
-            || !checkpoints.due(deadlines, |it| &mut it.checkpoint, now, 1).is_empty()
+        let ended = !ends.due(deadlines, |it| &mut it.end, now, 1)?.is_empty();
+        Some(ended || !checkpoints.due(deadlines, |it| &mut it.checkpoint, now, 1)?.is_empty())
     }
 
     /// When the next lease runs out.
@@ -261,36 +263,36 @@ impl Queue {
         }
     }
 
-    /// Up to `limit` leases whose time has come, the most overdue first; `of` finds the time of this queue.
+    /// Up to `limit` leases whose time has come, the most overdue first; `of` finds the time of this queue. `None`
+    /// when so many were put off that others should have their turn before the rest is looked at.
     fn due(
         &mut self,
         deadlines: &mut BTreeMap<LeaseId, Deadline>,
         of: impl Fn(&mut Deadline) -> &mut Due,
         now: Duration,
         limit: usize,
-    ) -> Vec<LeaseId> {
-        loop {
-            let (mut come, mut put_off) = (Vec::new(), Vec::new());
-            for (queued, id) in self.0.iter().take_while(|(queued, _)| *queued <= now) {
-                let due = of(deadlines.get_mut(id).expect("a queue has leases that there are"));
-                if due.at == *queued {
-                    come.push(*id);
-                } else {
-                    put_off.push(*id);
-                }
-                if come.len() == limit {
-                    break;
-                }
+    ) -> Option<Vec<LeaseId>> {
+        let (mut come, mut put_off) = (Vec::new(), Vec::new());
+        for (queued, id) in self.0.iter().take_while(|(queued, _)| *queued <= now) {
+            let due = of(deadlines.get_mut(id).expect("a queue has leases that there are"));
+            if due.at == *queued {
+                come.push(*id);
+            } else {
+                put_off.push(*id);
             }
-            if put_off.is_empty() {
-                return come;
-            }
-            for id in put_off {
-                let due = of(deadlines.get_mut(&id).expect("it was there just now"));
-                self.remove(id, *due);
-                *due = self.add(id, due.at);
+            if come.len() == limit || put_off.len() == MOVED_AT_ONCE {
+                break;
             }
         }
+        if put_off.is_empty() {
+            return Some(come);
+        }
+        for id in put_off {
+            let due = of(deadlines.get_mut(&id).expect("it was there just now"));
+            self.remove(id, *due);
+            *due = self.add(id, due.at);
+        }
+        None
     }
 }
 

@@ -25,5 +25,14 @@ pub const MAX_TTL_SECONDS: i64 = 9_000_000_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseId(pub i64);
 
+/// Asks [`Deadlines`] until it knows.
+pub(crate) fn until_known<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;

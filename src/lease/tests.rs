@@ -1,9 +1,21 @@
 use std::time::Duration;
 
-use super::{Checkpoint, Deadlines, LeaseId, Leases, Renewal};
+use super::{Checkpoint, Deadlines, LeaseId, Leases, Renewal, until_known};
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
+}
+
+fn is_due(deadlines: &mut Deadlines, now: Duration) -> bool {
+    until_known(|| deadlines.is_due(now))
+}
+
+fn expired(deadlines: &mut Deadlines, now: Duration, limit: usize) -> Vec<LeaseId> {
+    until_known(|| deadlines.expired(now, limit))
+}
+
+fn take_checkpoints(deadlines: &mut Deadlines, now: Duration, limit: usize) -> Vec<Checkpoint> {
+    until_known(|| deadlines.take_checkpoints(now, limit))
 }
 
 fn keys(leases: &Leases, id: i64) -> Vec<&[u8]> {
@@ -51,16 +63,16 @@ fn leases_expire_in_order_and_renewal_postpones() {
     for (id, ttl) in [(1, 10), (2, 5), (3, 5), (4, 20)] {
         deadlines.grant(LeaseId(id), ttl, seconds(0));
     }
-    assert_eq!(deadlines.expired(seconds(4), 10), []);
-    assert!(!deadlines.is_due(seconds(1)));
+    assert_eq!(expired(&mut deadlines, seconds(4), 10), []);
+    assert!(!is_due(&mut deadlines, seconds(1)));
     assert_eq!(deadlines.renew(LeaseId(2), seconds(1)).unwrap().ttl_seconds, 5);
-    assert!(deadlines.is_due(seconds(5)));
-    assert_eq!(deadlines.expired(seconds(5), 10), [LeaseId(3)]);
+    assert!(is_due(&mut deadlines, seconds(5)));
+    assert_eq!(expired(&mut deadlines, seconds(5), 10), [LeaseId(3)]);
     assert!(deadlines.is_ending(LeaseId(3)), "it was given out");
     assert!(!deadlines.is_ending(LeaseId(2)));
-    assert_eq!(deadlines.expired(seconds(30), 1), [LeaseId(3)], "the limit holds");
+    assert_eq!(expired(&mut deadlines, seconds(30), 1), [LeaseId(3)], "the limit holds");
     assert_eq!(deadlines.renew(LeaseId(2), seconds(6)).unwrap().ttl_seconds, 5, "overdue");
-    assert_eq!(deadlines.expired(seconds(10), 10), [LeaseId(3), LeaseId(1)]);
+    assert_eq!(expired(&mut deadlines, seconds(10), 10), [LeaseId(3), LeaseId(1)]);
     deadlines.revoke(LeaseId(3));
     assert_eq!(deadlines.by_expiry(), [1, 2, 4].map(LeaseId));
     assert_eq!(deadlines.remaining(LeaseId(1), seconds(13)), Some((-3, 10)));
@@ -73,10 +85,10 @@ fn a_refill_does_not_bring_back_a_lease_that_was_given_out() {
     let mut deadlines = Deadlines::default();
     deadlines.promote([(LeaseId(1), 10, 5), (LeaseId(2), 10, 5)], seconds(0), seconds(0));
     deadlines.refilled(LeaseId(2), seconds(4));
-    assert_eq!(deadlines.expired(seconds(5), 10), [LeaseId(1)]);
+    assert_eq!(expired(&mut deadlines, seconds(5), 10), [LeaseId(1)]);
     deadlines.refilled(LeaseId(1), seconds(6));
     assert!(deadlines.is_ending(LeaseId(1)));
-    assert_eq!(deadlines.expired(seconds(7), 10), [LeaseId(1)]);
+    assert_eq!(expired(&mut deadlines, seconds(7), 10), [LeaseId(1)]);
 }
 
 /// What an earlier leader told gets into the log in the term of this one.
@@ -111,18 +123,18 @@ fn a_lease_left_alone_is_checkpointed_and_one_kept_alive_is_not() {
         let now = seconds(33 * third);
         let renewal = deadlines.renew(LeaseId(2), now).unwrap();
         assert_eq!(renewal, Renewal { ttl_seconds: 100, refill: false });
-        let taken = deadlines.take_checkpoints(now, 10);
+        let taken = take_checkpoints(&mut deadlines, now, 10);
         assert!(taken.iter().all(|checkpoint| checkpoint.id == LeaseId(1)), "{taken:?}");
     }
     deadlines.revoke(LeaseId(2));
     deadlines.renew(LeaseId(1), seconds(1000)).unwrap();
     deadlines.refilled(LeaseId(1), seconds(1000));
-    assert_eq!(deadlines.take_checkpoints(seconds(1039), 10), []);
-    let taken = deadlines.take_checkpoints(Duration::from_millis(1_040_500), 10);
+    assert_eq!(take_checkpoints(&mut deadlines, seconds(1039), 10), []);
+    let taken = take_checkpoints(&mut deadlines, Duration::from_millis(1_040_500), 10);
     let wanted = |remaining_seconds| [Checkpoint { id: LeaseId(1), remaining_seconds }];
     assert_eq!(taken, wanted(60), "rounded up");
-    assert_eq!(deadlines.take_checkpoints(seconds(1050), 10), []);
-    assert_eq!(deadlines.take_checkpoints(seconds(1051), 10), wanted(49));
+    assert_eq!(take_checkpoints(&mut deadlines, seconds(1050), 10), []);
+    assert_eq!(take_checkpoints(&mut deadlines, seconds(1051), 10), wanted(49));
     let renewal = deadlines.renew(LeaseId(1), seconds(1060)).unwrap();
     assert!(renewal.refill, "the others know less of it");
     assert!(deadlines.renew(LeaseId(1), seconds(1061)).unwrap().refill, "they still do");
@@ -164,7 +176,7 @@ fn no_sequence_of_leaders_shortens_a_lease() {
             if now >= promised {
                 break;
             }
-            for told in leader.take_checkpoints(now, 9) {
+            for told in take_checkpoints(&mut leader, now, 9) {
                 leases.checkpoint(told.id, told.remaining_seconds);
             }
             match draw.below(4) {
@@ -178,7 +190,7 @@ fn no_sequence_of_leaders_shortens_a_lease() {
                 1 => leader.promote(leases.iter(), now, seconds(1)),
                 _ => {}
             }
-            assert_eq!(leader.expired(now, 1), [], "ttl {ttl}");
+            assert_eq!(expired(&mut leader, now, 1), [], "ttl {ttl}");
             let (left, _) = leader.remaining(LeaseId(1), now).unwrap();
             let owed = i64::try_from((promised - now).as_secs()).unwrap();
             assert!(left >= owed, "ttl {ttl}: {left} s are left and {owed} s were promised");
@@ -197,7 +209,7 @@ fn a_hundred_thousand_leases_that_end_at_once_end_in_steps() {
     (1..=ALL).for_each(|id| deadlines.grant(LeaseId(id), 10, seconds(0)));
     let mut checkpointed = 0;
     loop {
-        let told = deadlines.take_checkpoints(seconds(4), STEP);
+        let told = take_checkpoints(&mut deadlines, seconds(4), STEP);
         assert!(told.len() <= STEP);
         checkpointed += told.len();
         if told.is_empty() {
@@ -207,19 +219,39 @@ fn a_hundred_thousand_leases_that_end_at_once_end_in_steps() {
     assert_eq!(checkpointed, 100_000);
     let mut ended = 0;
     while deadlines.next().is_some_and(|at| at <= seconds(10)) {
-        let expired = deadlines.expired(seconds(10), STEP);
-        assert_eq!(expired.len(), STEP);
-        assert_eq!(deadlines.expired(seconds(10), STEP), expired, "until they are gone");
+        let due = expired(&mut deadlines, seconds(10), STEP);
+        assert_eq!(due.len(), STEP);
+        assert_eq!(expired(&mut deadlines, seconds(10), STEP), due, "until they are gone");
         let other = LeaseId(ALL + ended + 1);
         deadlines.grant(other, 1000, seconds(10));
         assert!(deadlines.renew(other, seconds(10)).is_some());
-        for id in expired {
+        for id in due {
             deadlines.revoke(id);
             ended += 1;
         }
     }
     assert_eq!(ended, ALL);
     assert_eq!(deadlines.by_expiry().len(), 100_000 / STEP);
+}
+
+/// They are put in their places again in steps, too, and between two of them others are renewed.
+#[test]
+fn a_hundred_thousand_leases_that_were_renewed_are_looked_at_in_steps() {
+    let mut deadlines = Deadlines::default();
+    deadlines.promote([], seconds(0), seconds(0));
+    (1..=100_000).for_each(|id| deadlines.grant(LeaseId(id), 10, seconds(0)));
+    (2..=100_000).for_each(|id| assert!(deadlines.renew(LeaseId(id), seconds(9)).is_some()));
+    let mut steps = 0;
+    let ended = loop {
+        if let Some(ended) = deadlines.expired(seconds(10), 10) {
+            break ended;
+        }
+        steps += 1;
+        assert!(deadlines.renew(LeaseId(2), seconds(10)).is_some());
+    };
+    assert_eq!((steps, &ended[..]), (100, [LeaseId(1)].as_slice()));
+    let later = expired(&mut deadlines, seconds(19), 100_000).len();
+    assert_eq!(later, 99_999, "all but the last to be renewed");
 }
 
 /// What [`Deadlines`] is to be, without queues: (end, checkpoint, time) of each.
@@ -268,7 +300,7 @@ fn queues_that_are_put_right_late_give_what_a_search_through_all_gives() {
                 }
                 2 => {
                     let due = model.due(now, |it| it.1);
-                    let told = deadlines.take_checkpoints(now, due.len().max(1));
+                    let told = take_checkpoints(&mut deadlines, now, due.len().max(1));
                     assert!(told.iter().all(|it| due.contains(&it.id)), "{told:?} {due:?}");
                     for id in due {
                         let it = model.0.get_mut(&id).unwrap();
@@ -285,9 +317,12 @@ fn queues_that_are_put_right_late_give_what_a_search_through_all_gives() {
                 }
             }
             let (ended, all) = (model.due(now, |it| it.0), model.due(Duration::MAX, |it| it.0));
-            assert_eq!(deadlines.is_due(now), !model.due(now, |it| it.0.min(it.1)).is_empty());
-            assert_eq!(deadlines.expired(now, 3), ended[..ended.len().min(3)]);
-            assert_eq!(deadlines.expired(now, 100), ended);
+            assert_eq!(
+                is_due(&mut deadlines, now),
+                !model.due(now, |it| it.0.min(it.1)).is_empty()
+            );
+            assert_eq!(expired(&mut deadlines, now, 3), ended[..ended.len().min(3)]);
+            assert_eq!(expired(&mut deadlines, now, 100), ended);
             assert_eq!(deadlines.by_expiry(), all);
         }
     }

@@ -10,7 +10,7 @@ use tracing::debug;
 
 use super::{Error, Handle};
 use crate::auth::Caller;
-use crate::lease::{Checkpoint, Deadlines, LeaseId, Renewal};
+use crate::lease::{Checkpoint, Deadlines, LeaseId, Renewal, until_known};
 use crate::proto::etcdserverpb::{LeaseCheckpoint, LeaseCheckpointRequest, LeaseRevokeRequest};
 use crate::proto::quorate::replica::request::Op;
 use crate::raft::{Role, Term};
@@ -132,18 +132,21 @@ impl LeaseClock {
     }
 
     fn is_due(&self) -> bool {
-        let now = self.now();
-        self.deadlines.lock().is_due(now)
+        self.ask(Deadlines::is_due)
     }
 
     fn expired(&self) -> Vec<LeaseId> {
-        let now = self.now();
-        self.deadlines.lock().expired(now, REVOKE_AT_ONCE)
+        self.ask(|deadlines, now| deadlines.expired(now, REVOKE_AT_ONCE))
     }
 
     fn take_checkpoints(&self) -> Vec<Checkpoint> {
+        self.ask(|deadlines, now| deadlines.take_checkpoints(now, CHECKPOINTS))
+    }
+
+    /// Asks until that is known; between two times others may go on.
+    fn ask<T>(&self, question: impl Fn(&mut Deadlines, Duration) -> Option<T>) -> T {
         let now = self.now();
-        self.deadlines.lock().take_checkpoints(now, CHECKPOINTS)
+        until_known(|| question(&mut self.deadlines.lock(), now))
     }
 
     fn take_all_checkpoints(&self) -> Vec<Checkpoint> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::traffic::request;
 use super::world::{Sabotage, World};
 use crate::apply::{LeaseChange, Outcome, Response};
-use crate::lease::{Checkpoint, Deadlines, LeaseId};
+use crate::lease::{Checkpoint, Deadlines, LeaseId, until_known};
 use crate::membership::MemberId;
 use crate::proto::etcdserverpb as pb;
 use crate::proto::quorate::replica::request::Op;
@@ -240,7 +240,9 @@ impl World {
         let (now, trusting) = (self.now, self.sabotage == Sabotage::TrustClocks);
         let Some(lease_clock) = self.lease_clock(id) else { return Ok(()) };
         let Some(mut term) = lease_clock.leads else { return Ok(()) };
-        if lease_clock.renewals.is_empty() && !lease_clock.deadlines.is_due(clock(now)) {
+        if lease_clock.renewals.is_empty()
+            && !until_known(|| lease_clock.deadlines.is_due(clock(now)))
+        {
             return Ok(());
         }
         if trusting {
@@ -255,7 +257,7 @@ impl World {
             }
             return self.step(id, Event::Read { context });
         }
-        let expired = lease_clock.deadlines.expired(clock(now), 10);
+        let expired = until_known(|| lease_clock.deadlines.expired(clock(now), 10));
         for lease in expired {
             let revoke = Op::LeaseRevoke(pb::LeaseRevokeRequest { id: lease.0 });
             let number = self.next_number();
@@ -271,7 +273,7 @@ impl World {
         if lease_clock.telling.is_some() || !lease_clock.refills.is_empty() {
             return Ok(());
         }
-        let due = lease_clock.deadlines.take_checkpoints(clock(now), 10);
+        let due = until_known(|| lease_clock.deadlines.take_checkpoints(clock(now), 10));
         if due.is_empty() {
             return Ok(());
         }
