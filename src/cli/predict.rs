@@ -17,6 +17,10 @@ pub(super) struct Predict {
     output: Format,
 }
 
+/// What a list of members looks like, for whoever wrote another one.
+pub(super) const LIST_SHAPE: &str =
+    "write name=http://ADDRESS:2380, and the next member behind a comma";
+
 /// A cluster as it was planned.
 #[derive(Debug, Args)]
 pub(super) struct Expected {
@@ -42,7 +46,7 @@ impl Expected {
         let list: InitialCluster = self
             .initial_cluster
             .parse()
-            .map_err(|error| wrong(format!("--initial-cluster: {error}")))?;
+            .map_err(|error| wrong(format!("--initial-cluster: {error}; {LIST_SHAPE}")))?;
         if list.is_empty() {
             return Err(wrong("--initial-cluster names no member".to_owned()));
         }
@@ -134,6 +138,7 @@ mod tests {
         for (list, named) in [
             ("", "names no member"),
             ("n1=ftp://h:1", "URL scheme must be"),
+            ("n1=h:2380", "write name=http://ADDRESS:2380"),
             ("n1=http://h:1,n2=http://h:1", "has duplicate url"),
         ] {
             let Err(Failure::Configuration(error)) = predict(list, "t") else {

@@ -116,7 +116,7 @@ fn every_mistake_of_a_static_start_is_a_step_that_fails() {
     let dir = scratch();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = format!("http://{}", taken.local_addr().unwrap());
-    let cases: [Mistake<'_>; 13] = [
+    let cases: [Mistake<'_>; 15] = [
         (&[("name", "N1")], &["name: couldn't find local name \"N1\"", "`n1`, `n2`, `n3`"]),
         (&[("initial-cluster", "")], &["name: ", "name=url,name=url"]),
         (
@@ -142,6 +142,14 @@ fn every_mistake_of_a_static_start_is_a_step_that_fails() {
         (
             &[("listen-peer-urls", "https://127.0.0.1:OWN")],
             &["configuration: cannot listen on TLS", "KeyFile and CertFile are not presented"],
+        ),
+        (
+            &[("initial-cluster", "n1=http://127.0.0.1:OWN,n2=127.0.0.1:2380")],
+            &["configuration: error setting up", "write name=http://ADDRESS:2380"],
+        ),
+        (
+            &[("listen-peer-urls", "http://localhost.example:2380")],
+            &["configuration: expected IP in URL", "write an address of the machine"],
         ),
         (&[("initial-cluster-state", "old")], &["configuration: invalid value \"old\""]),
         (

@@ -134,7 +134,10 @@ fn the_doctor_says_which_step_fails() {
         (ask(&url.replace("127.0.0.1", "localhost"), "n2", 3002), "spelling"),
         (doctor(&format!("{url}/"), &[]), "slashes at the end"),
         (doctor(&service.url("/6c007a14875d53d9bf0ef5a6fc0257c8"), &[]), "mistyped, expired"),
-        (doctor("http://127.0.0.1:9/6c007a14875d53d9bf0ef5a6fc0257c8", &[]), "cannot be reached"),
+        (
+            doctor("http://127.0.0.1:9/6c007a14875d53d9bf0ef5a6fc0257c8", &[]),
+            "127.0.0.1:9 cannot be reached",
+        ),
     ];
     for (output, part) in cases {
         let text = expect(&output, 1);

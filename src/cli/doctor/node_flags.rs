@@ -3,6 +3,7 @@ use std::ffi::OsString;
 use clap::builder::{Arg, ArgAction, Command};
 use clap::{ArgMatches, Args, FromArgMatches};
 
+use crate::cli::lint::way_out;
 use crate::cli::steps::{Outcome, Step, Steps};
 use crate::config::node::{self, Flag, Kind, Note, SECTIONS, Settings, Treatment};
 
@@ -23,6 +24,9 @@ const SHOWN: [&str; 10] = [
 pub(super) const ALL_COUNT: &str = "All other flags of etcd and quorate-node are taken too, and ETCD_* variables and the \
                                     file of --config-file count as for the node.\n\nExit codes: 0 no step \
                                     fails, 1 one does, 2 wrong flags.";
+/// The same where they make no difference.
+pub(super) const OTHERS: &str =
+    "All other flags of etcd and quorate-node are taken too, and make no difference here.";
 /// The heading above them.
 const HEADING: &str = "Flags of the node";
 
@@ -59,9 +63,8 @@ impl NodeFlags {
             Ok(node::Command::Help | node::Command::Version) => None,
             Err(problems) => {
                 for problem in problems {
-                    // It says what to do about it.
-                    let step = Step::new(STEP, Outcome::Failed, problem.to_string(), None);
-                    steps.take(step);
+                    let cure = way_out(&problem).map(str::to_owned);
+                    steps.take(Step::new(STEP, Outcome::Failed, problem.to_string(), cure));
                 }
                 None
             }
@@ -72,6 +75,50 @@ impl NodeFlags {
 /// The flags that are taken: those of the table but for `--version`.
 fn flags() -> impl Iterator<Item = &'static Flag> {
     SECTIONS.iter().flat_map(|section| section.flags).filter(|flag| flag.name != "version")
+}
+
+/// Flags that a check other than that of a static start must not pass over: they say where the settings are, or
+/// that the members find each other in another way.
+const WAYS: [&str; 6] = [
+    "config-file",
+    "initial-cluster",
+    "discovery",
+    "discovery-token",
+    "discovery-endpoints",
+    "discovery-srv",
+];
+
+/// The flags of the node that a check has no use for, so that its whole command line can be pasted. To be
+/// flattened behind those of the check.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::cli) struct OtherFlags;
+
+impl Args for OtherFlags {
+    fn augment_args(command: Command) -> Command {
+        let taken = |name: &str| {
+            command.get_arguments().any(|argument| {
+                let aliases = argument.get_all_aliases().unwrap_or_default();
+                argument.get_long() == Some(name) || aliases.contains(&name)
+            })
+        };
+        let others = flags().filter(|flag| !WAYS.contains(&flag.name) && !taken(flag.name));
+        let others: Vec<Arg> = others.map(|flag| argument(flag).hide(true)).collect();
+        command.args(others)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for OtherFlags {
+    fn from_arg_matches(_matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Ok(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, _matches: &ArgMatches) -> Result<(), clap::Error> {
+        Ok(())
+    }
 }
 
 fn argument(flag: &'static Flag) -> Arg {

@@ -6,6 +6,7 @@ use serde::Serialize;
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::Pem;
 
+use super::node_flags::{OTHERS, OtherFlags};
 use crate::cli::dns::{Shown, table};
 use crate::cli::output::{self, Format};
 use crate::cli::steps::{Outcome, Record, Step};
@@ -16,15 +17,24 @@ use crate::membership::PeerUrl;
 
 /// The flags of the member that does not start.
 #[derive(Debug, Args)]
+#[command(after_help = OTHERS)]
 pub(in crate::cli) struct Srv {
     /// Domain as --discovery-srv has it
-    #[arg(value_name = "DOMAIN")]
-    domain: String,
+    #[arg(value_name = "DOMAIN", required_unless_present = "discovery_srv")]
+    domain: Option<String>,
+    /// The same, by etcd's flag
+    #[arg(long, value_name = "DOMAIN", conflicts_with = "domain", env = "ETCD_DISCOVERY_SRV")]
+    discovery_srv: Option<String>,
     /// Suffix of the service names, as etcd's flag has it
     #[arg(long, value_name = "NAME", default_value = "", env = "ETCD_DISCOVERY_SRV_NAME")]
     discovery_srv_name: String,
     /// DNS server to ask instead of those of the system, IP or IP:port
-    #[arg(long, value_name = "ADDR", value_parser = resolver_address)]
+    #[arg(
+        long,
+        visible_alias = "discovery-resolver",
+        value_name = "ADDR",
+        value_parser = resolver_address
+    )]
     resolver: Option<SocketAddr>,
     /// Name of the member; it is looked for when its peer URLs are given too
     #[arg(long, value_name = "NAME", default_value = "default", env = "ETCD_NAME")]
@@ -51,6 +61,8 @@ pub(in crate::cli) struct Srv {
     /// How to print
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     output: Format,
+    #[command(flatten)]
+    others: OtherFlags,
 }
 
 /// What was found, as it is printed.
@@ -95,8 +107,9 @@ impl Srv {
     pub(super) async fn run(&self) -> Result<(), Failure> {
         let member = self.member()?;
         let tls_names = self.peer_cert_file.as_deref().map(dns_names).transpose()?;
+        let domain = self.domain.as_ref().or(self.discovery_srv.as_ref());
         let way = SrvRequest {
-            domain: self.domain.clone(),
+            domain: domain.cloned().unwrap_or_default(),
             suffix: self.discovery_srv_name.clone(),
             resolver: self.resolver,
         };
@@ -189,7 +202,10 @@ impl Report {
         text.push_str(&table(&self.services));
         match &self.member {
             Some(member) => {
-                let own = self.own_addresses.join(", ");
+                let own = match self.own_addresses.join(", ") {
+                    none if none.is_empty() => "no address".to_owned(),
+                    own => own,
+                };
                 text.push_str(&format!("\nmember {member} is at {own}\n"));
             }
             None => text.push_str(
@@ -235,5 +251,36 @@ impl Verdict {
     fn step(&self) -> Step {
         let outcome = if self.starts { Outcome::Ok } else { Outcome::Warning };
         Step::new(format!("etcd {}", self.etcd), outcome, self.sentence(), None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    #[command(no_binary_name = true)]
+    struct Typed {
+        #[command(flatten)]
+        srv: Srv,
+    }
+
+    #[test]
+    fn the_whole_command_line_of_a_node_is_taken() {
+        let line = "--name etcd1 --discovery-srv d.example --initial-advertise-peer-urls http://etcd1.d.example:2380 \
+                    --initial-cluster-token t --data-dir d --initial-cluster-state new \
+                    --advertise-client-urls http://etcd1.d.example:2379 --listen-client-urls http://0.0.0.0:2379 \
+                    --listen-peer-urls http://0.0.0.0:2380 --discovery-resolver 10.0.0.1:53";
+        let srv = Typed::try_parse_from(line.split_whitespace()).unwrap().srv;
+        assert_eq!(srv.discovery_srv.as_deref(), Some("d.example"));
+        assert_eq!(srv.initial_cluster_token, "t");
+        assert_eq!(srv.resolver, "10.0.0.1:53".parse().ok());
+        let srv = Typed::try_parse_from(["d.example", "--listen-peer-urls", "http://0.0.0.0:1"]);
+        assert_eq!(srv.unwrap().srv.domain.as_deref(), Some("d.example"));
+        for wrong in [vec![], vec!["d", "--discovery-srv", "e"], vec!["d", "--config-file=f"]] {
+            assert!(Typed::try_parse_from(&wrong).is_err(), "{wrong:?}");
+        }
     }
 }

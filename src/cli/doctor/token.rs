@@ -5,6 +5,7 @@ use clap::Args;
 use reqwest::{Client, Response, Url, header};
 use serde_json::Value;
 
+use super::node_flags::{OTHERS, OtherFlags};
 use super::registered::{Held, Own, foreign_ids, judge, slot, will_have};
 use super::{clock, token_v3};
 use crate::admission::{Door, Limits};
@@ -30,6 +31,7 @@ const UNLIMITED: Limits = Limits {
 
 /// The flags of a node that concern discovery.
 #[derive(Debug, Args)]
+#[command(after_help = OTHERS)]
 pub(in crate::cli) struct TokenStart {
     /// The discovery URL, as the node has it
     #[arg(value_name = "URL", required_unless_present_any = ["discovery", "discovery_token"])]
@@ -62,11 +64,13 @@ pub(in crate::cli) struct TokenStart {
     #[arg(long, value_name = "URLS", requires = "name", env = "ETCD_INITIAL_ADVERTISE_PEER_URLS")]
     initial_advertise_peer_urls: Option<String>,
     /// Authority of an https:// service, PEM; those of the system without it
-    #[arg(long, value_name = "FILE", env = "QUORATE_CACERT")]
+    #[arg(long, visible_alias = "discovery-cacert", value_name = "FILE", env = "QUORATE_CACERT")]
     cacert: Option<PathBuf>,
     /// How to print
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     output: Format,
+    #[command(flatten)]
+    others: OtherFlags,
 }
 
 impl TokenStart {
@@ -181,7 +185,9 @@ async fn get(client: &Client, url: &Url, tail: &str) -> Result<Response, Stop> {
             while let Some(deeper) = cause.source() {
                 cause = deeper;
             }
-            format!("{} cannot be reached: {cause}", url.host_str().unwrap_or_default())
+            let host = url.host_str().unwrap_or_default();
+            let port = url.port_or_known_default().unwrap_or_default();
+            format!("{host}:{port} cannot be reached: {cause}")
         };
         let cure = match url.scheme() {
             "https" => {
@@ -295,6 +301,38 @@ mod tests {
         }
     }
 
+    #[derive(Debug, clap::Parser)]
+    #[command(no_binary_name = true)]
+    struct Typed {
+        #[command(flatten)]
+        start: TokenStart,
+    }
+
+    #[test]
+    fn the_whole_command_line_of_a_node_is_taken() {
+        use clap::Parser;
+        let own = "--listen-peer-urls http://10.0.0.1:2380 --initial-advertise-peer-urls http://10.0.0.1:2380 \
+                   --listen-client-urls http://10.0.0.1:2379 --advertise-client-urls http://10.0.0.1:2379 \
+                   --data-dir d --pre-vote=false --discovery-fallback exit";
+        for way in [
+            "http://h:1/T",
+            "--discovery http://h:1/T",
+            "--discovery-token T --discovery-endpoints h:1 --discovery-cacert ca.pem",
+        ] {
+            let line = format!("{way} --name n1 {own}");
+            let start = Typed::try_parse_from(line.split_whitespace()).unwrap().start;
+            assert_eq!(start.name.as_deref(), Some("n1"));
+            assert_eq!(start.initial_advertise_peer_urls.as_deref(), Some("http://10.0.0.1:2380"));
+            assert_eq!(start.cacert.is_some(), way.contains("cacert"));
+        }
+        // What would change the answer is not passed over.
+        for other in
+            ["--config-file=f", "--initial-cluster=n1=http://h:1", "--discovery-srv=d", "--nmae=n"]
+        {
+            assert!(Typed::try_parse_from(["http://h:1/T", other]).is_err(), "{other}");
+        }
+    }
+
     #[test]
     fn a_name_that_cannot_be_one_is_not_blamed_on_urls() {
         for (name, part) in [("a=b", "`a=b` has a `=`"), ("a,b", "`a,b` has a `,`"), ("", "empty")]
@@ -308,6 +346,7 @@ mod tests {
                 initial_advertise_peer_urls: Some("http://10.0.0.1:2380".to_owned()),
                 cacert: None,
                 output: Format::Text,
+                others: OtherFlags,
             };
             let told = told(start.own("http://h:1/T").unwrap_err());
             assert!(told.contains(part) && told.contains("--name"), "{told}");

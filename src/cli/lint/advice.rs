@@ -3,6 +3,7 @@
 use super::finding::Finding;
 use super::member::Member;
 use super::start::Program;
+use crate::cli::predict::LIST_SHAPE;
 use crate::config::node::{self, Note, Problem};
 
 /// Ways out by code: of problems that begin with one of these texts, or have it in them.
@@ -25,11 +26,7 @@ const WAYS: [(&str, &str, &str); 16] = [
         "two-ways",
         "a member that joins later is given --initial-cluster with all members",
     ),
-    (
-        "error setting up initial cluster",
-        "initial-cluster",
-        "write name=http://ADDRESS:2380, and the next member behind a comma",
-    ),
+    ("error setting up initial cluster", "initial-cluster", LIST_SHAPE),
     (
         "failed to join discovery cluster",
         "discovery-url",
@@ -52,6 +49,16 @@ const WAYS: [(&str, &str, &str); 16] = [
 const CERTIFICATE: &str = "name a certificate and its key, as `quorate certs node` makes them, or \
                            write http://";
 
+/// What to do about a problem, where it does not say so itself.
+pub(in crate::cli) fn way_out(problem: &Problem) -> Option<&'static str> {
+    let text = problem.to_string();
+    way(&text).map(|(_, _, advice)| *advice)
+}
+
+fn way(text: &str) -> Option<&'static (&'static str, &'static str, &'static str)> {
+    WAYS.iter().find(|(part, ..)| text.contains(part))
+}
+
 /// Asks the configuration of the node about all settings of a member together.
 pub(super) fn check(member: &Member, findings: &mut Vec<Finding>) {
     let (problems, notes) = node::judge(member.given());
@@ -67,7 +74,7 @@ fn of_problem(member: &Member, problem: &Problem) -> Option<Finding> {
     // What seems to be missing may be said where it cannot be seen.
     let may_be_said = member.open && !names.first().is_some_and(|name| given(&name));
     let text = problem.to_string();
-    let way = WAYS.iter().find(|(part, ..)| text.contains(part));
+    let way = way(&text);
     // Two ways are two, whatever is said about each.
     let by_value = !matches!(way, Some((_, "two-ways", _)));
     if (by_value && names.iter().any(is_unknown)) || may_be_said {

@@ -30,6 +30,7 @@ mod tree;
 mod unit;
 mod word;
 
+pub(super) use advice::way_out;
 use std::io::Read as _;
 use std::rc::Rc;
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use clap::Args;
 
+use crate::cli::predict::LIST_SHAPE;
 use crate::discovery_server::{Joining, Release, Settings};
 use crate::membership::{InitialCluster, PeerUrl};
 
@@ -97,7 +98,8 @@ impl Description {
                 );
             }
         };
-        let list: InitialCluster = list.parse().map_err(|error| format!("{flag}: {error}"))?;
+        let list: InitialCluster =
+            list.parse().map_err(|error| format!("{flag}: {error}; {LIST_SHAPE}"))?;
         if list.is_empty() {
             return Err(format!("{flag} names no member; write name=http://ADDRESS:2380"));
         }

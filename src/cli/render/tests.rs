@@ -139,6 +139,7 @@ fn a_description_that_cannot_be_is_refused_with_a_way_out() {
         ("env --initial-cluster n1=https://h:1", "--tls-dir"),
         ("env --initial-cluster n1=http://h:1 --tls-dir certs", "with https://"),
         ("env --initial-cluster n1=ftp://h:1", "--initial-cluster: URL scheme"),
+        ("env --initial-cluster n1=h:2380", "write name=http://ADDRESS:2380"),
         ("env --members n1=http://h:1", "--initial-cluster"),
         ("compose --initial-cluster n1=http://n1:1 --etcd 3.5", "--image"),
         ("env --discovery http://h/v2/keys/x --members n1=http://h:1 --etcd 3.7", "cannot join"),
