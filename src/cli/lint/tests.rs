@@ -450,3 +450,15 @@ fn records_of_dnsmasq_lead_to_members() {
         ["dnsmasq.conf:1 error dnsmasq"]
     );
 }
+
+/// As etcd 3.4.23 does, whichever records there are.
+#[test]
+fn etcd_3_4_finds_members_by_srv_with_tls_only() {
+    let line = "etcd --name n1 --discovery-srv d.e --initial-advertise-peer-urls http://n1.d.e:2380 \
+                --listen-peer-urls http://10.0.0.1:2380\n";
+    let found = |line: &str, release| codes(&[("a.sh", line)], Some(release));
+    assert_eq!(found(line, "3.4"), ["a.sh:1 error srv-without-tls"]);
+    assert_eq!(found(line, "3.5"), none());
+    let secure = found(&line.replace("http:", "https:"), "3.4");
+    assert!(!secure.iter().any(|found| found.contains("srv-without-tls")), "{secure:?}");
+}

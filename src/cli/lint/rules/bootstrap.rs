@@ -231,6 +231,15 @@ fn domain(member: &Member, findings: &mut Vec<Finding>) {
         let advice = "say under which URL the others reach this member";
         findings.push(Finding::error("advertise-missing", &setting.place, text, advice));
     }
+    let is_34 =
+        matches!(member.program, Program::Etcd(Some(release)) if release.version() == "3.4");
+    let plain = member.text(told).is_some_and(|urls| urls.contains("http://"));
+    if is_34 && plain {
+        let text = "etcd 3.4 reads _etcd-server-ssl records only, and ends where a member does not advertise https://";
+        let advice =
+            "publish those and write https:// in the URLs of the peer port, or use --discovery";
+        findings.push(Finding::error("srv-without-tls", member.place_of(told), text, advice));
+    }
 }
 
 /// Settings for a moment that stay in a file.
