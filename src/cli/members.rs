@@ -70,15 +70,19 @@ pub(super) struct Member {
 impl Endpoints {
     /// The TLS of these flags, if any of them asks for it.
     pub(super) fn tls(&self) -> Result<Option<TlsClient>, Failure> {
-        let pair = self.cert.clone().zip(self.key.clone());
-        let pair = pair.map(|(cert, key)| Pair { cert, key });
         let asked = self.endpoints.iter().any(|text| text.starts_with("https://"));
         if !asked && !self.is_secure() {
             return Ok(None);
         }
-        let options = ClientOptions { pair, ca: self.cacert.clone(), ..ClientOptions::default() };
         let wrong = |error| Failure::Configuration(Box::new(error));
-        TlsClient::load(options).map(Some).map_err(wrong)
+        TlsClient::load(self.certificates()).map(Some).map_err(wrong)
+    }
+
+    /// What is shown to the members, and what they have to show.
+    pub(super) fn certificates(&self) -> ClientOptions {
+        let pair = self.cert.clone().zip(self.key.clone());
+        let pair = pair.map(|(cert, key)| Pair { cert, key });
+        ClientOptions { pair, ca: self.cacert.clone(), ..ClientOptions::default() }
     }
 
     /// The URL of an endpoint, which may be written without its scheme.
@@ -193,6 +197,15 @@ pub(super) fn deepest(error: &dyn std::error::Error) -> String {
 }
 
 impl Silence {
+    /// Whether the other side ended the connection, of which a handshake by itself tells more.
+    pub(super) fn is_broken(&self) -> bool {
+        match self {
+            Self::Address(_) => false,
+            Self::Unreached(text) => text.contains("remote error: tls"),
+            Self::Refused(status) => std::error::Error::source(status).is_some(),
+        }
+    }
+
     /// What to do about it.
     pub(super) fn cure(&self) -> &'static str {
         let text = self.to_string();
@@ -203,7 +216,7 @@ impl Silence {
                 tonic::Code::PermissionDenied
                 | tonic::Code::Unauthenticated
                 | tonic::Code::InvalidArgument => "the cluster has users: --user NAME:PASSWORD",
-                _ if std::error::Error::source(status).is_some() => {
+                _ if self.is_broken() => {
                     "the connection broke: a port that speaks TLS does that to http://, and one that does not \
                      to https://"
                 }

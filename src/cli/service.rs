@@ -39,7 +39,7 @@ pub(super) struct Reach {
 /// Why a service was not asked.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    #[error("`{url}` cannot be reached; is `quorate serve` running there?")]
+    #[error("`{url}` cannot be reached; is `quorate serve` running there? --url says where it is")]
     Unreachable { url: Url, source: reqwest::Error },
     /// The reason ends with what to do about it.
     #[error("`{url}`: {reason}")]
@@ -138,7 +138,7 @@ pub(super) fn misunderstanding(error: &reqwest::Error) -> Option<(String, &'stat
 }
 
 /// What to do about a handshake that ended with these words.
-fn cure(reason: &str) -> &'static str {
+pub(super) fn cure(reason: &str) -> &'static str {
     let cures = [
         ("first record does not look like", "the port speaks plain HTTP: write http://"),
         (

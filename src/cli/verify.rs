@@ -2,12 +2,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
 
-use super::Failure;
-use super::members::{Endpoints, Silence};
+use super::members::Endpoints;
 use super::output::{Format, counted};
 use super::predict::Expected;
 use super::service::UNREACHABLE;
 use super::steps::Steps;
+use super::{Failure, doctor};
 use crate::membership::{ClusterId, InitialCluster, MemberId, PeerUrl};
 use crate::proto::etcdserverpb::{Member, MemberListResponse};
 
@@ -39,7 +39,10 @@ impl Verify {
                 Err(silence) => Err(silence),
             };
             match (said.map(said_by), &first) {
-                (Err(silence), _) => unreached(&mut steps, endpoint, &silence),
+                (Err(silence), _) => {
+                    let (what, cure) = doctor::told(&self.cluster, endpoint, &silence).await;
+                    steps.fail(endpoint, what, cure);
+                }
                 (Ok(said), Some((told, known))) => again(&mut steps, endpoint, &said, told, known),
                 (Ok(said), None) => {
                     steps
@@ -63,10 +66,6 @@ fn said_by(answer: MemberListResponse) -> Said {
     (ClusterId(answer.header.map_or(0, |header| header.cluster_id)), members)
 }
 
-fn unreached(steps: &mut Steps, endpoint: &str, silence: &Silence) {
-    steps.fail(endpoint, silence.to_string(), silence.cure());
-}
-
 /// All endpoints have to say the same.
 fn again(steps: &mut Steps, endpoint: &str, said: &Said, told: &str, known: &Said) {
     if said == known {
@@ -87,8 +86,10 @@ fn compare(steps: &mut Steps, list: &InitialCluster, token: &str, (cluster, memb
         steps.ok("cluster id", cluster.to_string());
     } else {
         let what = format!("{cluster}, and {predicted} was predicted");
-        let cure =
-            "the members were started with another list, other spellings of URLs, or another token";
+        let cure = format!(
+            "the members were started with another list, other spellings of URLs, or another token than \
+             --token `{token}`"
+        );
         steps.fail("cluster id", what, cure);
     }
     let mut there: BTreeMap<MemberId, &Member> =

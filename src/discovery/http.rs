@@ -77,6 +77,10 @@ pub(super) fn reason(error: &reqwest::Error, address: &str) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
         cause = source;
+        if cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+            // The beginning is Go's.
+            return "malformed HTTP response; a port that speaks TLS answers so to http://: write https://".to_owned();
+        }
     }
     let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
     match io {

@@ -13,7 +13,7 @@ use rcgen::{
 
 use crate::doctor::Checked;
 use crate::harness::{Flavor, Node, scratch, wait};
-use crate::tls::{Member, certificates};
+use crate::tls::{Member, certificates, serve_https};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -127,6 +127,22 @@ fn every_mistake_with_certificates_has_its_step() {
     node(dir, "n1", "127.0.0.1", &[]).passes("warning", &["client port: ", "mode 640"]);
 }
 
+/// Those who speak HTTP/2 to a member hear of a refusal that a connection broke; the handshake tells why.
+fn refused_on(dir: &Path, list: &str, url: &str) {
+    let plain = url.replace("https://", "http://");
+    let ca = "--cacert=certs/ca.pem";
+    for ask in [&["doctor", "node"][..], &["verify", "--initial-cluster", list]] {
+        let told = |more: &[&str]| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+            let command = command.args(ask).arg("-o=json").args(more);
+            Checked::of(&command.current_dir(dir).output().unwrap())
+        };
+        told(&["--endpoints", url, ca]).has("failed", &["tls: ", "--cert FILE --key FILE"]);
+        told(&["--endpoints", &plain]).has("failed", &["TLS", "write https://"]);
+        told(&["--endpoints", url]).has("failed", &["unknown authority", "--cacert"]);
+    }
+}
+
 fn endpoint_of(flavor: Flavor) {
     let dir = scratch();
     let dir = dir.path();
@@ -152,6 +168,9 @@ fn endpoint_of(flavor: Flavor) {
             "the endpoint refuses this side: remote error: tls: ",
             "--cert FILE --key FILE",
         ]);
+        if url == &member.client {
+            refused_on(dir, &format!("n1={}", member.peer), url);
+        }
         let stranger = ask(&["--cacert=/etc/ssl/certs/ca-certificates.crt", shows[0], shows[1]]);
         if Path::new("/etc/ssl/certs/ca-certificates.crt").exists() {
             stranger.fails(&["this side refuses its certificate", "unknown authority", "--cacert"]);
@@ -168,6 +187,35 @@ fn an_endpoint_says_which_side_refuses() {
 #[test]
 fn an_endpoint_of_etcd_says_which_side_refuses() {
     endpoint_of(Flavor::Etcd35);
+}
+
+#[test]
+fn a_scheme_that_is_mixed_up_is_named_to_those_who_start_by_a_token() {
+    let dir = scratch();
+    let dir = dir.path();
+    certificates(dir);
+    let (_service, url) = serve_https(dir, &[]);
+    let secure = url.strip_prefix("https://").unwrap();
+    let mut plain = Node::new(Flavor::Ours, "n1", dir).unwrap();
+    plain.start();
+    plain.wait_until_healthy();
+    let plain = format!("https://127.0.0.1:{}", plain.client_port);
+    let told = |endpoint: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+        let command = command.args(["doctor", "token", "-o=json", "--discovery-token"]);
+        let token = "6c007a14875d53d9bf0ef5a6fc0257c817f0fb83";
+        Checked::of(&command.args([token, "--discovery-endpoints", endpoint]).output().unwrap())
+    };
+    told(secure).fails(&["speaks TLS", "write https://"]);
+    told(&url).fails(&["unknown authority", "--cacert FILE"]);
+    told(&plain).fails(&["first record does not look like", "write http://"]);
+    let by_url = format!("--discovery=http://{secure}/6c007a14875d53d9bf0ef5a6fc0257c817f0fb83");
+    let mut node = Node::new(Flavor::Ours, "n2", dir).unwrap();
+    node.bootstrap = vec![by_url];
+    node.start();
+    node.process().wait_for_log(
+        "malformed HTTP response; a port that speaks TLS answers so to http://: write https://",
+    );
 }
 
 #[test]

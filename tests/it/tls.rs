@@ -202,7 +202,7 @@ fn a_certificate_that_names_no_user_gets_what_needs_no_permission() {
 }
 
 /// A service with the certificate that [`certificates`] made for it, and its URL.
-fn serve_https(dir: &Path, more: &[&str]) -> (Process, String) {
+pub(super) fn serve_https(dir: &Path, more: &[&str]) -> (Process, String) {
     let address = format!("127.0.0.1:{}", free_port());
     let listen = format!("--http-addr={address}");
     let mut flags = vec!["serve", "--dns-addr=off", "--tls-cert=certs/service.pem"];

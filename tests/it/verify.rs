@@ -25,7 +25,7 @@ fn check(flavor: Flavor) {
     right.passes("ok", &["member n2: ", &nodes[1].peer_url()]);
     right.passes("ok", &[&nodes[1].client_url(), "says the same"]);
     let other = asked(&list, &["--token=other"]);
-    other.fails(&["cluster id: ", "was predicted"]);
+    other.fails(&["cluster id: ", "was predicted", "--token `other`"]);
     other.fails(&["member n1: ", "has its name", "ids follow from peer URLs"]);
     let renamed = list.replace("n2=", "n9=");
     asked(&renamed, &[]).fails(&["member n9: ", "is named `n2`"]);

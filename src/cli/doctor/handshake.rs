@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::certificate::Described;
-use crate::transport::tls::{TlsClient, TlsServer, is_tls, words};
+use crate::transport::tls::{ClientOptions, TlsClient, TlsServer, Verification, is_tls, words};
 
 /// Room for the messages of a handshake, certificates included.
 const ROOM: usize = 64 << 10;
@@ -20,6 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What every port of etcd and quorate-node answers, so that a refusal is told from silence: in TLS 1.3 it comes
 /// after the client is done.
 const QUESTION: &[u8] = b"GET /version HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+
+/// What is said of an endpoint that answers without TLS.
+const NO_TLS: &str = "first record does not look like";
 
 /// Who ended a handshake, and in which words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +33,45 @@ pub(super) enum Refusal {
     ByServer(String),
     /// It did not come to a handshake.
     Unreached(String),
+}
+
+impl Refusal {
+    /// What happened and what to do about it, for a side that shows a certificate or none.
+    pub(super) fn told(&self, shows: bool) -> (String, &'static str) {
+        match self {
+            Self::Unreached(why) => {
+                (why.clone(), "check host, port and firewalls; does the node run?")
+            }
+            Self::ByClient(why) if why.contains(NO_TLS) => {
+                (why.clone(), "this port speaks no TLS: write http:// to its clients")
+            }
+            Self::ByClient(why) => (
+                format!("this side refuses its certificate: {why}"),
+                "name its authority with --cacert, and a host that its certificate has",
+            ),
+            Self::ByServer(why) => {
+                let cure = match shows {
+                    true => {
+                        "the certificate has to be signed by --trusted-ca-file of the node, in time, for clients \
+                         (clientAuth), with an allowed name and, on a peer port, from an address that it names"
+                    }
+                    false => "it asks for a certificate: --cert FILE --key FILE",
+                };
+                (format!("the endpoint refuses this side: {why}"), cure)
+            }
+        }
+    }
+}
+
+/// Whether TLS is spoken there.
+pub(super) async fn is_tls_spoken(host: &str, port: u16) -> bool {
+    let anyone = ClientOptions { verification: Verification::Skipped, ..ClientOptions::default() };
+    let Ok(client) = TlsClient::load(anyone) else { return false };
+    match with_endpoint(&client, host, port).await {
+        Ok(_) | Err(Refusal::ByServer(_)) => true,
+        Err(Refusal::ByClient(why)) => !why.contains(NO_TLS),
+        Err(Refusal::Unreached(_)) => false,
+    }
 }
 
 /// Lets a client shake hands with a server that has this host, from that address.

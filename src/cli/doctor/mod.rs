@@ -10,6 +10,7 @@ mod node;
 mod node_flags;
 mod others;
 mod registered;
+mod silent;
 mod srv;
 mod static_start;
 mod stopped;
@@ -20,6 +21,7 @@ mod token_v3;
 use clap::Subcommand;
 
 use super::Failure;
+pub(super) use silent::told;
 
 /// Find out why a cluster does not start
 #[derive(Debug, Subcommand)]

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 
 use super::cluster::{self, Seen};
+use super::silent::told;
 use super::{clock, stopped};
 use crate::cli::members::{Endpoints, Silence};
 use crate::cli::node::authority;
@@ -57,7 +58,10 @@ impl NodeCheck {
         for endpoint in &self.cluster.endpoints {
             match self.ask(endpoint, tls.as_ref()).await {
                 Ok(found) => seen.push(found),
-                Err(silence) => steps.fail(endpoint, silence.to_string(), silence.cure()),
+                Err(silence) => {
+                    let (what, cure) = told(&self.cluster, endpoint, &silence).await;
+                    steps.fail(endpoint, what, cure);
+                }
             }
         }
         let members = seen.first().map(|first| first.members.clone()).unwrap_or_default();

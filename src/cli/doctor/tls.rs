@@ -199,7 +199,10 @@ impl TlsCheck {
                 steps.ok(step, "both sides take each other's certificates");
                 return Ok(());
             }
-            Err(refusal) => tell(steps, step, &refusal, options.pair.is_some()),
+            Err(refusal) => {
+                let (what, cure) = refusal.told(options.pair.is_some());
+                steps.fail(step, what, cure);
+            }
         }
         // What it shows helps to see why it was not taken.
         let anyone = ClientOptions { verification: Verification::Skipped, ..options };
@@ -208,32 +211,6 @@ impl TlsCheck {
             shown.describe(steps, step);
         }
         Ok(())
-    }
-}
-
-/// Why an endpoint was not spoken to.
-fn tell(steps: &mut Steps, step: &str, refusal: &Refusal, shows: bool) {
-    match refusal {
-        Refusal::Unreached(why) => {
-            steps.fail(step, why.clone(), "check host, port and firewalls; does the node run?");
-        }
-        Refusal::ByClient(why) if why.contains("first record does not look like") => {
-            steps.fail(step, why.clone(), "this port speaks no TLS: write http:// to its clients");
-        }
-        Refusal::ByClient(why) => {
-            let cure = "name its authority with --cacert, and a host that its certificate has";
-            steps.fail(step, format!("this side refuses its certificate: {why}"), cure);
-        }
-        Refusal::ByServer(why) => {
-            let cure = match shows {
-                true => {
-                    "the certificate has to be signed by --trusted-ca-file of the node, in time, for clients \
-                     (clientAuth), with an allowed name and, on a peer port, from an address that it names"
-                }
-                false => "it asks for a certificate: --cert FILE --key FILE",
-            };
-            steps.fail(step, format!("the endpoint refuses this side: {why}"), cure);
-        }
     }
 }
 

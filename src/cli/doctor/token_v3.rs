@@ -3,13 +3,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tonic::Status;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, Endpoint, Uri};
 
+use super::handshake::is_tls_spoken;
 use super::registered::{Held, Own, foreign_ids, judge, slot, will_have};
 use crate::admission::{Door, Protocol};
 use crate::cli::members::deepest;
-use crate::cli::running;
 use crate::cli::steps::{Steps, Stop, sick};
+use crate::cli::{running, service};
 use crate::proto::etcdserverpb::RangeRequest;
 use crate::proto::etcdserverpb::kv_client::KvClient;
 use crate::proto::mvccpb::KeyValue;
@@ -80,6 +81,8 @@ fn size(found: &[KeyValue]) -> Result<u64, Stop> {
 /// The first endpoint that answers.
 struct Store {
     client: KvClient<Channel>,
+    uri: Uri,
+    /// As it was typed.
     endpoint: String,
 }
 
@@ -103,20 +106,25 @@ impl Store {
                 let cure = "write host:port, as etcd has it in --discovery-endpoints";
                 sick(STEP, format!("`{text}`: {error}"), cure)
             })?;
+            let uri = endpoint.uri().clone();
             let began = Instant::now();
             match connect(&endpoint.connect_timeout(DIAL), tls.as_ref()).await {
                 Ok(channel) => {
                     let took = began.elapsed().as_millis();
                     steps.ok(STEP, format!("{text} took the connection in {took} ms"));
-                    let store = Self { client: KvClient::new(channel), endpoint: text.clone() };
+                    let store =
+                        Self { client: KvClient::new(channel), uri, endpoint: text.clone() };
                     reached.get_or_insert(store);
                 }
                 Err(error) => silent.push(format!("{text}: {}", deepest(&error))),
             }
         }
-        let cure = "check host, port and firewalls; is the service running? An https:// one needs its \
-                    authority, --cacert FILE";
-        reached.ok_or_else(|| sick(STEP, silent.join("; "), cure))
+        let reasons = silent.join("; ");
+        let cure = match reasons.contains("tls: ") {
+            true => service::cure(&reasons),
+            false => "check host, port and firewalls; is the service running?",
+        };
+        reached.ok_or_else(|| sick(STEP, reasons, cure))
     }
 
     async fn read(&mut self, key: String, range_end: String) -> Result<Vec<KeyValue>, Stop> {
@@ -128,13 +136,27 @@ impl Store {
         let answer = tokio::time::timeout(REQUEST, self.client.range(request)).await;
         let slow = |_| Status::deadline_exceeded("no answer within 5 s, which ends etcd");
         let answer = answer.map_err(slow).and_then(|answer| answer);
-        let answer = answer.map_err(|status| {
-            let what = format!("{}: {}", self.endpoint, status.message());
-            let cure = "the endpoint has to be `quorate serve` or an etcd v3 store; one with users \
-                        wants --discovery-user of the node, which this does not try";
-            sick("readable", what, cure)
-        })?;
-        Ok(answer.into_inner().kvs)
+        match answer {
+            Ok(answer) => Ok(answer.into_inner().kvs),
+            Err(status) => Err(self.unreadable(&status).await),
+        }
+    }
+
+    async fn unreadable(&self, status: &Status) -> Stop {
+        const STEP: &str = "readable";
+        let (host, port) = (self.uri.host().unwrap_or_default(), self.uri.port_u16());
+        let in_clear = self.uri.scheme_str() == Some("http");
+        let broken = std::error::Error::source(status).map(deepest);
+        if broken.is_some() && in_clear && is_tls_spoken(host, port.unwrap_or(80)).await {
+            let what = format!("{}: the port speaks TLS", self.endpoint);
+            let cure =
+                "write https:// before host and port, and name its authority with --cacert FILE";
+            return sick(STEP, what, cure);
+        }
+        let reason = broken.unwrap_or_else(|| status.message().to_owned());
+        let cure = "the endpoint has to be `quorate serve` or an etcd v3 store; one with users \
+                    wants --discovery-user of the node, which this does not try";
+        sick(STEP, format!("{}: {reason}", self.endpoint), cure)
     }
 }
 
