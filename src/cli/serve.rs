@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -39,6 +40,10 @@ enum Error {
     Occupied(SocketAddr),
     #[error("--http-addr")]
     Listen(#[source] ListenError),
+    #[error(
+        "--http-addr {0}: ports below 1024 need root or CAP_NET_BIND_SERVICE; take a higher one"
+    )]
+    Privileged(SocketAddr),
     #[error("{task} ended unexpectedly")]
     Ended { task: &'static str },
     #[error("--dns-query-log `{}` cannot be opened", .0.display())]
@@ -260,6 +265,9 @@ async fn bind(
         let listener = bound.map_err(|error| {
             running(match error {
                 ListenError::InUse { .. } => Error::Occupied(address),
+                ListenError::Io { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
+                    Error::Privileged(address)
+                }
                 error => Error::Listen(error),
             })
         })?;

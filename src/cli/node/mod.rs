@@ -21,7 +21,8 @@ pub(super) use listeners::{authority, join};
 pub(super) use tls::{dialing, serving};
 
 use crate::api;
-use crate::config::node::{Command, Problem, Settings, help, load};
+use crate::config::nearest::nearest;
+use crate::config::node::{Command, Problem, Settings, flags, help, load};
 use crate::{telemetry, transport};
 
 /// The command line was not understood.
@@ -73,12 +74,21 @@ fn print(text: &str) -> ExitCode {
 fn refuse(problems: &[Problem]) -> ExitCode {
     for problem in problems {
         complain(&problem.to_string());
+        if let Some(meant) = meant(&problem.to_string()) {
+            complain(&format!("did you mean --{meant}?"));
+        }
     }
     if problems.iter().any(Problem::is_usage) {
         complain("see 'quorate-node --help'");
         return ExitCode::from(EXIT_USAGE);
     }
     ExitCode::from(EXIT_FAILED)
+}
+
+/// The flag that an unknown one was most likely meant to be.
+fn meant(problem: &str) -> Option<&'static str> {
+    let name = problem.strip_prefix("flag provided but not defined: -")?;
+    nearest(name, flags().map(|flag| flag.name))
 }
 
 fn start(settings: Settings) -> ExitCode {
@@ -118,4 +128,21 @@ fn start(settings: Settings) -> ExitCode {
 fn complain(text: &str) {
     // Without stderr there is nobody to tell.
     let _ = writeln!(std::io::stderr(), "quorate-node: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_the_pen_is_told_what_was_meant() {
+        let told = |argument: &str| {
+            let refused = load([argument.into()].into_iter(), std::iter::empty());
+            meant(&refused.unwrap_err()[0].to_string())
+        };
+        assert_eq!(told("--initial-clutser=n1=http://h:1"), Some("initial-cluster"));
+        assert_eq!(told("-advertise-client-url=http://h:1"), Some("advertise-client-urls"));
+        assert_eq!(told("--nope"), None);
+        assert_eq!(told("--heartbeat-interval=abc"), None);
+    }
 }
