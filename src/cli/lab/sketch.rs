@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::Mode;
 use super::ports::Ports;
+use crate::admission::Protocol;
 
 /// The zone that the lab writes and its service answers.
 pub(super) const DOMAIN: &str = "lab.quorate.test";
@@ -58,36 +59,25 @@ impl Sketch {
         ]
     }
 
-    /// The flags of one node; `discovery` is the token's URL.
-    pub(super) fn node_flags(
-        &self,
-        node: &Node,
-        mode: Mode,
-        discovery: &str,
-        dir: &Path,
-    ) -> Vec<String> {
-        let mut flags = vec![
-            format!("--name={}", node.name),
-            format!("--data-dir={}", dir.join(format!("{}.etcd", node.name)).display()),
-            format!("--listen-peer-urls=http://127.0.0.1:{}", node.peer_port),
-            format!("--initial-advertise-peer-urls={}", node.peer_url),
-            format!("--listen-client-urls=http://127.0.0.1:{}", node.client_port),
-            format!("--advertise-client-urls={}", node.client_url),
-        ];
-        match mode {
-            Mode::Token => flags.push(format!("--discovery={discovery}")),
-            Mode::Static => {
-                flags.push(format!("--initial-cluster={}", self.initial_cluster()));
-                flags.push("--initial-cluster-token=quorate-lab".to_owned());
-                flags.push("--initial-cluster-state=new".to_owned());
-            }
-            Mode::Srv => {
-                flags.push(format!("--discovery-srv={DOMAIN}"));
-                flags.push(format!("--discovery-resolver=127.0.0.1:{}", self.dns_port));
-                flags.push("--initial-cluster-token=quorate-lab".to_owned());
-            }
+    /// How the nodes find each other; `discovery` is the token's URL, `protocol` how they ask there.
+    pub(super) fn way(&self, mode: Mode, discovery: &str, protocol: Protocol) -> Vec<String> {
+        match (mode, protocol) {
+            (Mode::Token, Protocol::V2) => vec![format!("--discovery={discovery}")],
+            (Mode::Token, Protocol::V3) => vec![
+                format!("--discovery-token={}", discovery.rsplit('/').next().unwrap_or_default()),
+                format!("--discovery-endpoints=127.0.0.1:{}", self.http_port),
+            ],
+            (Mode::Static, _) => vec![
+                format!("--initial-cluster={}", self.initial_cluster()),
+                "--initial-cluster-token=quorate-lab".to_owned(),
+                "--initial-cluster-state=new".to_owned(),
+            ],
+            (Mode::Srv, _) => vec![
+                format!("--discovery-srv={DOMAIN}"),
+                format!("--discovery-resolver=127.0.0.1:{}", self.dns_port),
+                "--initial-cluster-token=quorate-lab".to_owned(),
+            ],
         }
-        flags
     }
 
     fn initial_cluster(&self) -> String {
@@ -133,5 +123,19 @@ impl Node {
             peer_port,
             client_port,
         })
+    }
+
+    /// The flags of this node; `way` are those by which it finds the others.
+    pub(super) fn flags(&self, way: &[String], dir: &Path) -> Vec<String> {
+        let mut flags = vec![
+            format!("--name={}", self.name),
+            format!("--data-dir={}", dir.join(format!("{}.etcd", self.name)).display()),
+            format!("--listen-peer-urls=http://127.0.0.1:{}", self.peer_port),
+            format!("--initial-advertise-peer-urls={}", self.peer_url),
+            format!("--listen-client-urls=http://127.0.0.1:{}", self.client_port),
+            format!("--advertise-client-urls={}", self.client_url),
+        ];
+        flags.extend_from_slice(way);
+        flags
     }
 }

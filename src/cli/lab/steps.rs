@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use futures_util::future::{join_all, select_all};
+use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
 use super::ports::Ports;
@@ -13,6 +14,7 @@ use super::process::Process;
 use super::screen::{Screen, line};
 use super::sketch::{CLUSTER_DOMAIN, DOMAIN, Node, Sketch};
 use super::{Error, Mode, Up, check};
+use crate::admission::Protocol;
 use crate::token::{PublicId, Token};
 
 /// The longest any one step may take before the lab gives up and shows the logs.
@@ -128,9 +130,11 @@ impl Lab {
         discovery: &str,
     ) -> Result<(), Error> {
         let (program, first) = self.node_program()?;
+        let protocol = self.protocol(stop).await?;
+        let way = self.sketch.way(self.up.mode, discovery, protocol);
         for node in self.sketch.nodes.clone() {
             let mut flags = first.clone();
-            flags.extend(self.sketch.node_flags(&node, self.up.mode, discovery, &self.dir));
+            flags.extend(node.flags(&way, &self.dir));
             let log = self.dir.join(format!("{}.log", node.name));
             let process = Process::start(&node.name, &program, &flags, log)?;
             let Node { name, client_url, peer_url, .. } = &node;
@@ -161,6 +165,18 @@ impl Lab {
             return Ok((beside, Vec::new()));
         }
         Ok((own, vec!["node".to_owned()]))
+    }
+
+    /// How the nodes ask with a token: etcd 3.7 has v3 discovery only. A program that does not tell its version
+    /// is left to tell what is wrong with it.
+    async fn protocol(&mut self, stop: &CancellationToken) -> Result<Protocol, Error> {
+        let (Mode::Token, Some(etcd)) = (self.up.mode, &self.up.etcd) else {
+            return Ok(Protocol::V2);
+        };
+        let asked = Command::new(etcd).arg("--version").kill_on_drop(true).output();
+        let told = self.watched("etcd --version", stop, asked).await?;
+        let text = told.map(|told| String::from_utf8_lossy(&told.stdout).into_owned());
+        Ok(protocol(&text.unwrap_or_default()))
     }
 
     async fn wait_for_health(
@@ -292,6 +308,15 @@ async fn post(http: reqwest::Client, url: String) -> Result<String, Error> {
     Ok(text.trim().to_owned())
 }
 
+/// What an etcd that says this of itself speaks with a discovery service.
+fn protocol(version: &str) -> Protocol {
+    let minor = version.split_once("etcd Version: 3.").and_then(|(_, rest)| rest.split_once('.'));
+    match minor.and_then(|(minor, _)| minor.parse::<u32>().ok()) {
+        Some(7..) => Protocol::V3,
+        _ => Protocol::V2,
+    }
+}
+
 fn hint(log: &str, kept: Option<&Path>) -> String {
     if log.contains("address already in use") {
         return "another program took the port between choosing and using it; run the lab again."
@@ -303,5 +328,29 @@ fn hint(log: &str, kept: Option<&Path>) -> String {
     match kept {
         Some(dir) => format!("the full logs are `{}/*.log`.", dir.display()),
         None => "run it again with --keep DIR to keep the full logs and the data.".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn etcd_3_7_is_given_the_flags_it_has() {
+        for (version, expected) in [
+            ("etcd Version: 3.4.23\nGit SHA: Not provided\n", Protocol::V2),
+            ("etcd Version: 3.6.14\nGit SHA: a\n", Protocol::V2),
+            ("etcd Version: 3.7.1\nGit SHA: a\n", Protocol::V3),
+            ("etcd Version: 3.10.0\n", Protocol::V3),
+            ("", Protocol::V2),
+        ] {
+            assert_eq!(protocol(version), expected, "{version}");
+        }
+        let sketch = Sketch { http_port: 8087, dns_port: 53, nodes: Vec::new() };
+        let url = "http://127.0.0.1:8087/6c007a14875d53d9";
+        let way = |protocol| sketch.way(Mode::Token, url, protocol).join(" ");
+        assert_eq!(way(Protocol::V2), format!("--discovery={url}"));
+        let flags = "--discovery-token=6c007a14875d53d9 --discovery-endpoints=127.0.0.1:8087";
+        assert_eq!(way(Protocol::V3), flags);
     }
 }
