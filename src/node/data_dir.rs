@@ -44,6 +44,8 @@ pub enum DataDirError {
         path.display()
     )]
     OfEtcd { path: PathBuf },
+    #[error("data directory `{}` is that of `quorate serve`; give the node one of its own (--data-dir)", path.display())]
+    OfService { path: PathBuf },
     #[error("data directory `{}` has a store and no log in `{}`: the log is lost or --wal-dir points elsewhere; going on would forget votes. To replace this member, remove and add it with `etcdctl member` and start with an empty directory", path.display(), log.display())]
     LogLost { path: PathBuf, log: PathBuf },
     #[error("invalid datadir; both member and proxy directories exist in `{}`", path.display())]
@@ -71,6 +73,10 @@ impl DataDir {
         if !path.is_dir() {
             return Err(DataDirError::NotADirectory { path: owned() });
         }
+        let has = |name| path.join(name).exists();
+        if has("registry.db") && !has("format") {
+            return Err(DataDirError::OfService { path: owned() });
+        }
         let lock = File::options()
             .write(true)
             .create(true)
@@ -85,7 +91,7 @@ impl DataDir {
                 return Err(DataDirError::Io { path: owned(), source });
             }
         }
-        if path.join("member/snap/db").exists() {
+        if has("member/snap/db") {
             return Err(DataDirError::OfEtcd { path: owned() });
         }
         check_format(path)?;
@@ -173,5 +179,12 @@ mod tests {
         fs::create_dir_all(etcd.join("member/snap")).unwrap();
         fs::write(etcd.join("member/snap/db"), "").unwrap();
         assert!(refused(&etcd).contains("is one of etcd"));
+        let service = dir.path().join("service");
+        fs::create_dir(&service).unwrap();
+        fs::write(service.join("registry.db"), "").unwrap();
+        assert!(
+            refused(&service).contains("is that of `quorate serve`; give the node one of its own")
+        );
+        assert!(!service.join("lock").exists(), "nothing is written there");
     }
 }

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::timeline::Broken;
 use crate::admission::Refusal;
@@ -34,6 +34,12 @@ pub enum OpenError {
     #[error("data directory `{}`: {op}", dir.display())]
     DataDir { dir: PathBuf, op: &'static str, source: std::io::Error },
     #[error(
+        "data directory `{}` is that of a member of a cluster; give `quorate serve` one of its own \
+         (--data-dir)",
+        dir.display()
+    )]
+    OfMember { dir: PathBuf },
+    #[error(
         "data directory `{}` is in use by another quorate process{holder}; stop that one or choose \
          another --data-dir",
         dir.display()
@@ -53,7 +59,7 @@ pub enum OpenError {
     Damaged { path: PathBuf, finding: String },
     #[error("registry `{}`: {op}", path.display())]
     Database { path: PathBuf, op: &'static str, source: sqlx::Error },
-    #[error("--store {url}: {}", source.message())]
+    #[error("--store {url}: {}{}", source.message(), way_out(source))]
     Store { url: String, source: Box<Status> },
     #[error(
         "the registry in {url} was written by a newer quorate (format {format}); run that version, \
@@ -80,6 +86,23 @@ pub enum OpenError {
     StoreForgotten { file: PathBuf, source: std::io::Error },
     #[error("registry `{}`: upgrade the schema", path.display())]
     Migrate { path: PathBuf, source: sqlx::migrate::MigrateError },
+}
+
+/// What to do where a store refuses, or is silent.
+fn way_out(refused: &Status) -> &'static str {
+    match (refused.code(), refused.message()) {
+        (_, "etcdserver: user name is empty") => {
+            "; the cluster has users: name one of them, --store-user NAME:PASSWORD"
+        }
+        (_, text) if text.contains("authentication failed") => "; correct --store-user",
+        (Code::PermissionDenied, _) => {
+            "; the user of --store-user has to read and write all keys that begin with the prefix"
+        }
+        (Code::Unavailable, _) => {
+            "; does the cluster run there, and is it etcds:// because it speaks TLS?"
+        }
+        _ => "",
+    }
 }
 
 /// The disk did not take what was written; only a restart, which reads what is really there, helps.
@@ -138,4 +161,35 @@ pub enum BackupError {
     Elsewhere { url: String },
     #[error(transparent)]
     Open(#[from] OpenError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_refuses_has_a_way_out() {
+        let told = |code, message: &str| {
+            let source = Box::new(Status::new(code, message));
+            OpenError::Store { url: "etcd://h:2379".to_owned(), source }.to_string()
+        };
+        assert_eq!(
+            told(Code::InvalidArgument, "etcdserver: user name is empty"),
+            "--store etcd://h:2379: etcdserver: user name is empty; the cluster has users: name one of them, \
+             --store-user NAME:PASSWORD"
+        );
+        assert!(
+            told(
+                Code::InvalidArgument,
+                "etcdserver: authentication failed, invalid user ID or password"
+            )
+            .ends_with("; correct --store-user")
+        );
+        assert!(
+            told(Code::PermissionDenied, "etcdserver: permission denied")
+                .contains("begin with the prefix")
+        );
+        assert!(told(Code::Unavailable, "refused").contains("etcds://"));
+        assert_eq!(told(Code::Internal, "odd"), "--store etcd://h:2379: odd");
+    }
 }

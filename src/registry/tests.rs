@@ -312,6 +312,16 @@ async fn a_directory_belongs_to_one_process_and_to_its_owner() {
     Bench::open(dir.path()).await.close().await;
 }
 
+#[tokio::test]
+async fn a_directory_of_a_member_is_left_alone() {
+    let dir = TempDir::new().unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir_all(data.join("member/snap")).unwrap();
+    let error = Registry::open(config(dir.path())).await.unwrap_err().to_string();
+    assert!(error.contains("is that of a member of a cluster; give `quorate serve`"), "{error}");
+    assert_eq!(std::fs::read_dir(&data).unwrap().count(), 1, "nothing is written there");
+}
+
 pub(super) async fn connect(dir: &Path) -> SqliteConnection {
     let database = dir.join("data/registry.db");
     SqliteConnectOptions::new().filename(database).connect().await.unwrap()

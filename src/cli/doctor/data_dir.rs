@@ -21,8 +21,14 @@ pub(super) fn look(steps: &mut Steps, settings: &Settings) -> bool {
                 [] => "flags of a bootstrap".to_owned(),
                 ignored => ignored.join(", "),
             };
-            let what =
-                format!("`{shown}` has a log: the node goes on with it and ignores {ignored}");
+            let what = if dir.join("member/snap/db").exists() {
+                format!(
+                    "`{shown}` is that of an etcd: an etcd goes on with its log and ignores {ignored}, and a \
+                     quorate-node does not start there"
+                )
+            } else {
+                format!("`{shown}` has a log: the node goes on with it and ignores {ignored}")
+            };
             let cure = "`quorate doctor node` looks at what runs, and with --data-dir at what lies there; a \
                         new cluster needs another --data-dir, or this one moved away";
             steps.warn(STEP, what, cure);

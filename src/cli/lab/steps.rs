@@ -74,10 +74,10 @@ impl Lab {
         let sketch = self.sketch.clone();
         self.watched("the check", stop, check::cluster(&sketch, screen)).await??;
         screen.step("ready          every node wrote and every node read it");
-        self.print_lines(&discovery);
         if self.up.once {
             return Ok(());
         }
+        self.print_lines(&discovery);
         line(match self.up.keep {
             Some(_) => "\nCtrl-C stops everything.",
             None => "\nCtrl-C stops everything and leaves nothing behind.",

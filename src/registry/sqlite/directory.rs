@@ -17,6 +17,10 @@ impl Directory {
     /// Creates the directory if it is missing, readable by its owner only, and locks it.
     pub(in crate::registry) fn claim(path: &Path) -> Result<Self, OpenError> {
         let failed = |op| move |source| OpenError::DataDir { dir: path.to_owned(), op, source };
+        let has = |name| path.join(name).exists();
+        if has("member") && !has("registry.db") && !has("store.json") {
+            return Err(OpenError::OfMember { dir: path.to_owned() });
+        }
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("create it"))?;
         let lock_path = path.join("lock");
         let mut lock = OpenOptions::new()
