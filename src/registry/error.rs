@@ -59,8 +59,8 @@ pub enum OpenError {
     Damaged { path: PathBuf, finding: String },
     #[error("registry `{}`: {op}", path.display())]
     Database { path: PathBuf, op: &'static str, source: sqlx::Error },
-    #[error("--store {url}: {}{}", source.message(), way_out(source))]
-    Store { url: String, source: Box<Status> },
+    #[error("--store {url}: {}{}", status.message(), way_out(status))]
+    Store { url: String, status: Box<Status> },
     #[error(
         "the registry in {url} was written by a newer quorate (format {format}); run that version, \
          or choose another prefix (etcd://.../PREFIX)"
@@ -98,8 +98,11 @@ fn way_out(refused: &Status) -> &'static str {
         (Code::PermissionDenied, _) => {
             "; the user of --store-user has to read and write all keys that begin with the prefix"
         }
+        (_, text) if text.contains("does not look like a TLS handshake") => {
+            "; that port speaks no TLS: write etcd://"
+        }
         (Code::Unavailable, _) => {
-            "; does the cluster run there, and is it etcds:// because it speaks TLS?"
+            "; look whether the cluster runs there, and write etcds:// where it speaks TLS"
         }
         _ => "",
     }
@@ -170,8 +173,8 @@ mod tests {
     #[test]
     fn a_store_that_refuses_has_a_way_out() {
         let told = |code, message: &str| {
-            let source = Box::new(Status::new(code, message));
-            OpenError::Store { url: "etcd://h:2379".to_owned(), source }.to_string()
+            let status = Box::new(Status::new(code, message));
+            OpenError::Store { url: "etcd://h:2379".to_owned(), status }.to_string()
         };
         assert_eq!(
             told(Code::InvalidArgument, "etcdserver: user name is empty"),
@@ -189,7 +192,10 @@ mod tests {
             told(Code::PermissionDenied, "etcdserver: permission denied")
                 .contains("begin with the prefix")
         );
-        assert!(told(Code::Unavailable, "refused").contains("etcds://"));
+        assert!(told(Code::Unavailable, "refused").ends_with("where it speaks TLS"));
+        let no_tls =
+            told(Code::Unavailable, "tls: first record does not look like a TLS handshake");
+        assert!(no_tls.ends_with("that port speaks no TLS: write etcd://"), "{no_tls}");
         assert_eq!(told(Code::Internal, "odd"), "--store etcd://h:2379: odd");
     }
 }

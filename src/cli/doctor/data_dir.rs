@@ -23,7 +23,7 @@ pub(super) fn look(steps: &mut Steps, settings: &Settings) -> bool {
             };
             let what = if dir.join("member/snap/db").exists() {
                 format!(
-                    "`{shown}` is that of an etcd: an etcd goes on with its log and ignores {ignored}, and a \
+                    "`{shown}` has a log of etcd: an etcd goes on with it and ignores {ignored}, and a \
                      quorate-node does not start there"
                 )
             } else {

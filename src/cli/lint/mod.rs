@@ -30,7 +30,6 @@ mod tree;
 mod unit;
 mod word;
 
-pub(super) use advice::way_out;
 use std::io::Read as _;
 use std::rc::Rc;
 
@@ -39,6 +38,7 @@ use clap::Args;
 use super::output::{self, Format, counted};
 use super::{Failure, running};
 use crate::discovery_server::Release;
+pub(super) use advice::way_out;
 use finding::{Finding, Place, Report, Seen, Severity};
 pub(super) use kind::Kind;
 use member::Member;

@@ -100,7 +100,7 @@ impl Cluster {
         let Config { members, url, prefix, login } = config;
         let mut identity = Identity::read(data_dir, &url)?;
         let client = Client::new(members, login);
-        let failed = |source| OpenError::Store { url: url.clone(), source: Box::new(source) };
+        let failed = |status| OpenError::Store { url: url.clone(), status: Box::new(status) };
         if identity.is_open() {
             found(&client, &prefix).await.map_err(failed)?;
         }
@@ -118,8 +118,8 @@ impl Cluster {
         }
         match self.reload().await {
             Ok(loaded) => Ok(Ready::Reloaded(loaded)),
-            Err(OpenError::Store { source, .. }) => {
-                Ok(Ready::No { why: source.message().to_owned() })
+            Err(OpenError::Store { status, .. }) => {
+                Ok(Ready::No { why: status.message().to_owned() })
             }
             Err(damage) => Err(damage.into()),
         }
@@ -218,7 +218,7 @@ impl Cluster {
         self.probe.met(read.is_ok());
         match read {
             Ok(loaded) => Ok(Heard::Reloaded(loaded)),
-            Err(OpenError::Store { source, .. }) => Ok(silent(&source)),
+            Err(OpenError::Store { status, .. }) => Ok(silent(&status)),
             Err(damage) => Err(damage),
         }
     }
@@ -332,7 +332,7 @@ async fn load(
     url: &str,
     identity: &Identity,
 ) -> Result<(Loaded, i64), OpenError> {
-    let failed = |source| OpenError::Store { url: url.to_owned(), source: Box::new(source) };
+    let failed = |status| OpenError::Store { url: url.to_owned(), status: Box::new(status) };
     let damaged = |finding: String| OpenError::StoreDamaged { url: url.to_owned(), finding };
     let (_, kvs) = client.list(&live(prefix), 0).await.map_err(failed)?;
     let tokens = token_prefix(prefix);
