@@ -30,6 +30,11 @@ impl Kind {
 }
 
 impl Permission {
+    /// To read and write every key.
+    pub fn everything() -> Self {
+        Self { kind: Kind::ReadWrite, key: Bytes::new(), range_end: Bytes::from_static(&[0]) }
+    }
+
     /// Refuses the empty key and ranges that end before they begin (etcd 3.4.25, 3.5.8).
     pub(super) fn check(&self) -> Result<(), Error> {
         let backwards =

@@ -4,7 +4,7 @@ use super::caller::Claim;
 use super::{On, admit};
 use crate::api::base64;
 use crate::apply;
-use crate::auth::Caller;
+use crate::auth::{Caller, Permission, ROOT};
 use crate::node::{Error, Handle};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::quorate::replica::auth_change::Change;
@@ -22,7 +22,7 @@ impl Auth {
         change: impl FnOnce(T) -> Change,
     ) -> Result<Option<pb::ResponseHeader>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
-        let caller = Claim::of(&self.0, &request).caller(&self.0).await?;
+        let caller = Claim::of(&request).caller(&self.0).await?;
         self.0.change_users(caller, change(request.into_inner())).await?;
         Ok(Some(self.0.header()))
     }
@@ -31,7 +31,7 @@ impl Auth {
     async fn look<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
         self.0.linearize().await?;
-        Ok(Claim::of(&self.0, request).caller(&self.0).await?)
+        Ok(Claim::of(request).caller(&self.0).await?)
     }
 
     /// Hashes a password for somebody who may set it: hashing is dear.
@@ -115,7 +115,7 @@ impl pb::auth_server::Auth for Auth {
         request: Request<pb::AuthUserAddRequest>,
     ) -> Result<Response<pb::AuthUserAddResponse>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
-        let caller = Claim::of(&self.0, &request).caller(&self.0).await?;
+        let caller = Claim::of(&request).caller(&self.0).await?;
         let pb::AuthUserAddRequest { name, password, options, .. } = request.into_inner();
         let no_password = options.is_some_and(|options| options.no_password);
         let password = if no_password { Vec::new() } else { self.hash(&caller, password).await? };
@@ -164,7 +164,7 @@ impl pb::auth_server::Auth for Auth {
         request: Request<pb::AuthUserChangePasswordRequest>,
     ) -> Result<Response<pb::AuthUserChangePasswordResponse>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
-        let caller = Claim::of(&self.0, &request).caller(&self.0).await?;
+        let caller = Claim::of(&request).caller(&self.0).await?;
         let request = request.into_inner();
         let password = if request.password.is_empty() {
             self.given_hash(&caller, &request)?
@@ -210,7 +210,12 @@ impl pb::auth_server::Auth for Auth {
         let perm = {
             let state = self.0.state();
             seen(state.auth().may_see_role(&caller, &name))?;
-            seen(state.auth().role(&name))?.iter().cloned().map(Into::into).collect()
+            let granted = seen(state.auth().role(&name))?;
+            match name.as_str() {
+                // As in etcd 3.6: whatever it was granted.
+                ROOT => vec![Permission::everything().into()],
+                _ => granted.iter().cloned().map(Into::into).collect(),
+            }
         };
         Ok(Response::new(pb::AuthRoleGetResponse { header: Some(self.0.header()), perm }))
     }

@@ -57,7 +57,7 @@ impl Kv {
     ) -> Result<RangeScan<P>, Status> {
         let serializable = request.get_ref().serializable;
         admit(&self.0, request.metadata(), if serializable { On::Everyone } else { On::Voters })?;
-        let claim = Claim::of(&self.0, &request);
+        let claim = Claim::of(&request);
         let request = request.into_inner();
         check::range(&request)?;
         if !serializable {
@@ -123,7 +123,7 @@ impl Kv {
     /// Carries out a transaction that may write; one that only reads may do so from now on.
     async fn begin_txn(&self, request: Request<pb::TxnRequest>) -> Result<Txn, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
-        let claim = Claim::of(&self.0, &request);
+        let claim = Claim::of(&request);
         let request = request.into_inner();
         self.0.reserve(check::txn_cost(&request)).await?;
         check::txn(&request, self.0.limits().max_txn_ops)?;
@@ -168,7 +168,7 @@ impl pb::kv_server::Kv for Kv {
         request: Request<pb::PutRequest>,
     ) -> Result<Response<pb::PutResponse>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
-        let claim = Claim::of(&self.0, &request);
+        let claim = Claim::of(&request);
         let request = request.into_inner();
         self.0.reserve(check::put_cost(&request)).await?;
         check::put(&request)?;
@@ -183,7 +183,7 @@ impl pb::kv_server::Kv for Kv {
         request: Request<pb::DeleteRangeRequest>,
     ) -> Result<Response<pb::DeleteRangeResponse>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
-        let claim = Claim::of(&self.0, &request);
+        let claim = Claim::of(&request);
         let request = request.into_inner();
         check::delete_range(&request)?;
         let caller = claim.caller(&self.0).await?;
@@ -212,7 +212,7 @@ impl pb::kv_server::Kv for Kv {
         request: Request<pb::CompactionRequest>,
     ) -> Result<Response<pb::CompactionResponse>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
-        let caller = Claim::of(&self.0, &request).caller(&self.0).await?;
+        let caller = Claim::of(&request).caller(&self.0).await?;
         let request = request.into_inner();
         let physical = request.physical;
         let mut response = self.0.propose(caller, request).await?;
@@ -236,7 +236,7 @@ impl pb::kv_server::Kv for Kv {
     ) -> Result<Response<Self::RangeStreamStream>, Status> {
         let serializable = request.get_ref().serializable;
         admit(&self.0, request.metadata(), if serializable { On::Everyone } else { On::Voters })?;
-        let claim = Claim::of(&self.0, &request);
+        let claim = Claim::of(&request);
         let request = request.into_inner();
         check::range(&request)?;
         range_stream::check(&request)?;

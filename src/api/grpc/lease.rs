@@ -99,7 +99,7 @@ impl pb::lease_server::Lease for Lease {
         request: Request<pb::LeaseGrantRequest>,
     ) -> Result<Response<pb::LeaseGrantResponse>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
-        let caller = Claim::of(&self.0, &request).caller(&self.0).await?;
+        let caller = Claim::of(&request).caller(&self.0).await?;
         let mut request = request.into_inner();
         self.0.reserve(check::LEASE_COST).await?;
         if request.id == 0 {
@@ -117,7 +117,7 @@ impl pb::lease_server::Lease for Lease {
         request: Request<pb::LeaseRevokeRequest>,
     ) -> Result<Response<pb::LeaseRevokeResponse>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
-        let caller = Claim::of(&self.0, &request).caller(&self.0).await?;
+        let caller = Claim::of(&request).caller(&self.0).await?;
         let mut response = self.0.propose(caller, request.into_inner()).await?;
         response.header = header(&self.0, response.header.as_ref());
         Ok(Response::new(response))
@@ -134,7 +134,7 @@ impl pb::lease_server::Lease for Lease {
         admit(&self.0, request.metadata(), On::Voters)?;
         let open = KeepAlive {
             handle: self.0.clone(),
-            claim: Claim::of(&self.0, &request),
+            claim: Claim::of(&request),
             stopping: Box::pin(self.0.stopping()),
             led: Led::of(&self.0, request.metadata()),
             requests: request.into_inner(),
@@ -154,7 +154,7 @@ impl pb::lease_server::Lease for Lease {
         request: Request<pb::LeaseTimeToLiveRequest>,
     ) -> Result<Response<pb::LeaseTimeToLiveResponse>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
-        let caller = Claim::of(&self.0, &request).caller(&self.0).await?;
+        let caller = Claim::of(&request).caller(&self.0).await?;
         let pb::LeaseTimeToLiveRequest { id, keys } = request.into_inner();
         self.may_look_at(&caller, LeaseId(id), keys)?;
         let remaining = self.0.lease_remaining(LeaseId(id)).await?;
@@ -176,7 +176,8 @@ impl pb::lease_server::Lease for Lease {
         request: Request<pb::LeaseLeasesRequest>,
     ) -> Result<Response<pb::LeaseLeasesResponse>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
-        let caller = Claim::of(&self.0, &request).caller(&self.0).await?;
+        let caller = Claim::of(&request).caller(&self.0).await?;
+        self.0.state().auth().is_named(&caller).map_err(Error::from)?;
         let leases = self.0.leases();
         for id in leases.iter().filter(|_| self.0.auth_enabled()) {
             self.may_look_at(&caller, *id, true)?;

@@ -1,7 +1,9 @@
 //! Users over gRPC, where `etcdctl` does not reach.
 
 use axum::http::StatusCode;
+use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
@@ -27,6 +29,14 @@ fn signed<T>(token: &str, message: T) -> Request<T> {
     if !token.is_empty() {
         request.metadata_mut().insert("token", token.parse().unwrap());
     }
+    request
+}
+
+/// The same message over a connection with a certificate of this name.
+fn certified<T>(name: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    let common_name = Some(name.to_owned());
+    request.extensions_mut().insert(PeerIdentity { common_name, ..Default::default() });
     request
 }
 
@@ -135,6 +145,7 @@ async fn every_call_asks_who_calls() {
     as_said!(kv.range(range("a")), Some(NOBODY), None, None);
     as_said!(kv.range(range("q")), Some(NOBODY), Some(DENIED), None);
     as_said!(kv.range_stream(range("q")), Some(NOBODY), Some(DENIED), None);
+    as_said!(leases.lease_leases(pb::LeaseLeasesRequest {}), Some(NOBODY), None, None);
     let grant = pb::LeaseGrantRequest { ttl: 60, id: 0 };
     as_said!(leases.lease_grant(grant), Some(NOBODY), None, None);
     as_said!(leases.lease_leases(pb::LeaseLeasesRequest {}), Some(NOBODY), None, None);
@@ -167,6 +178,38 @@ async fn every_call_asks_who_calls() {
     let compaction = pb::CompactionRequest { revision: 2, physical: false };
     let compacted = kv.compact(signed(&alice, compaction)).await;
     assert_eq!(words(&compacted.unwrap_err()), DENIED);
+    node.stop().await;
+}
+
+/// As etcd does: a client that shows a certificate keeps its lease when users come into force.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_is_its_callers_also_where_checks_begin_later() {
+    let node = Node::start().await;
+    let channel = node.channel().await;
+    let (_, root) = guard(&channel).await;
+    let mut auth = AuthClient::new(channel.clone());
+    auth.auth_disable(signed(&root, pb::AuthDisableRequest {})).await.unwrap();
+    let mut leases = LeaseClient::new(node.router.clone());
+    leases.lease_grant(pb::LeaseGrantRequest { ttl: 60, id: 7 }).await.unwrap();
+    let (renewals, sent) = mpsc::channel(1);
+    let (watches, asked) = mpsc::channel(1);
+    let sent = certified("root", ReceiverStream::new(sent));
+    let mut renewed = leases.lease_keep_alive(sent).await.unwrap().into_inner();
+    let asked = certified("alice", ReceiverStream::new(asked));
+    let mut watching =
+        WatchClient::new(node.router.clone()).watch(asked).await.unwrap().into_inner();
+    renewals.send(pb::LeaseKeepAliveRequest { id: 7 }).await.unwrap();
+    assert_eq!(renewed.next().await.unwrap().unwrap().ttl, 60);
+    auth.auth_enable(pb::AuthEnableRequest {}).await.unwrap();
+    renewals.send(pb::LeaseKeepAliveRequest { id: 7 }).await.unwrap();
+    assert_eq!(renewed.next().await.unwrap().unwrap().ttl, 60);
+    let create = pb::WatchCreateRequest { key: "a".into(), ..Default::default() };
+    watches
+        .send(pb::WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) })
+        .await
+        .unwrap();
+    let created = watching.next().await.unwrap().unwrap();
+    assert!(created.created && !created.canceled, "{created:?}");
     node.stop().await;
 }
 

@@ -30,7 +30,7 @@ impl pb::watch_server::Watch for Watch {
     ) -> Result<Response<Self::WatchStream>, Status> {
         admit(&self.0, request.metadata(), On::Voters)?;
         let led = Led::of(&self.0, request.metadata());
-        let claim = Claim::of(&self.0, &request);
+        let claim = Claim::of(&request);
         let session = Session::new(self.0.clone(), claim, request.into_inner(), led);
         // In a box, as it is handed on with every answer.
         let answers = unfold(Box::new(session), async |mut session| {

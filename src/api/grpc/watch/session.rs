@@ -148,7 +148,11 @@ impl Session {
     async fn request(&mut self, request: pb::WatchRequest) -> Result<(), Error> {
         match request.request_union {
             Some(RequestUnion::CreateRequest(request)) => {
-                let refused = self.refused(&request).await;
+                // As in etcd 3.6: a revision that cannot be is told to anybody.
+                let refused = match request.start_revision {
+                    ..0 => Some(COMPACTED),
+                    _ => self.refused(&request).await,
+                };
                 self.create(request, refused);
             }
             Some(RequestUnion::CancelRequest(request)) => self.cancel(request.watch_id),
@@ -204,9 +208,6 @@ impl Session {
         request: pb::WatchCreateRequest,
         revision: i64,
     ) -> Result<(i64, Watcher), &'static str> {
-        if request.start_revision < 0 {
-            return Err(COMPACTED);
-        }
         let filtered = |filter: FilterType| request.filters.contains(&filter.into());
         let (puts, deletes) = (!filtered(FilterType::Noput), !filtered(FilterType::Nodelete));
         let key = if request.key.is_empty() { Bytes::from_static(&[0]) } else { request.key };
