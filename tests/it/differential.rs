@@ -174,14 +174,19 @@ fn real(name: &str) -> Option<(Flavor, PathBuf)> {
     Some((Flavor::Etcd34, tools::etcdctl()?))
 }
 
-/// Runs one script on a fresh node and compares, or records with `UPDATE_GOLDENFILES`.
-fn check(name: &str) {
-    let Some((etcd, etcdctl)) = real(name) else { return };
-    let flavor = match std::env::var("SUBJECT").as_deref() {
+/// Who is asked: our node, or with `SUBJECT=etcd` that etcd.
+pub fn subject(etcd: Flavor) -> Flavor {
+    match std::env::var("SUBJECT").as_deref() {
         Ok("etcd") => etcd,
         Ok("ours") | Err(_) => Flavor::Ours,
         Ok(other) => panic!("SUBJECT is `etcd` or `ours`, not `{other}`"),
-    };
+    }
+}
+
+/// Runs one script on a fresh node and compares, or records with `UPDATE_GOLDENFILES`.
+fn check(name: &str) {
+    let Some((etcd, etcdctl)) = real(name) else { return };
+    let flavor = subject(etcd);
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/differential/{name}.txt"));
     let recorded = fs::read_to_string(&file).unwrap();
     let dir = scratch();

@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocket};
 
+use crate::differential::subject;
 use crate::harness::{DEADLINE, Flavor, Node, scratch};
 
 #[test]
@@ -56,10 +57,7 @@ fn the_gateway_can_be_turned_off() {
 
 /// Runs one script on a fresh node and compares, or records with `UPDATE_GOLDENFILES`.
 fn check(name: &str) {
-    let flavor = match std::env::var("SUBJECT").as_deref() {
-        Ok("etcd") => Flavor::Etcd35,
-        _ => Flavor::Ours,
-    };
+    let flavor = subject(Flavor::Etcd35);
     let dir = scratch();
     let Some(mut node) = Node::new(flavor, "n1", dir.path()) else { return };
     node.bootstrap = vec![format!("--initial-cluster=n1={}", node.peer_url())];

@@ -4,6 +4,7 @@
 //! damaged transactions, metadata, streams that stay open, clusters that have lost members.
 
 mod message;
+mod random;
 mod session;
 
 use std::collections::BTreeSet;
@@ -11,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use self::session::Session;
-use crate::differential::setting;
+use crate::differential::{setting, subject};
 use crate::harness::{Flavor, Node, Service, initial_cluster, scratch};
 
 #[test]
@@ -117,10 +118,7 @@ fn corpus() -> PathBuf {
 
 /// Runs one script on a fresh cluster and compares, or records with `UPDATE_GOLDENFILES`.
 fn check(name: &str) {
-    let flavor = match std::env::var("SUBJECT").as_deref() {
-        Ok("etcd") => Flavor::Etcd35,
-        _ => Flavor::Ours,
-    };
+    let flavor = subject(Flavor::Etcd35);
     let file = corpus().join(format!("{name}.txt"));
     let recorded = fs::read_to_string(&file).unwrap();
     let dir = scratch();

@@ -137,7 +137,8 @@ impl Session {
         answered
     }
 
-    fn call(&mut self, command: &str, recorded: &str) -> String {
+    /// One call; what was recorded is only for `again`.
+    pub(super) fn call(&mut self, command: &str, recorded: &str) -> String {
         let (how, rest) = how(command);
         let rest = self.with_ids(rest);
         let (verb, rest) = rest.split_once(' ').unwrap_or((&rest, ""));
